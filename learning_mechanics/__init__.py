@@ -1,0 +1,83 @@
+"""Learning mechanics: derive, predict and validate the dynamics of learning.
+
+The front door. Public names are loaded on first use, so that importing the package costs milliseconds:
+
+>>> import learning_mechanics as lm
+>>> a, b, s = lm.scalars("a b s")
+>>> flow = lm.gradient_flow((s - a*b)**2 / 2, on=(a, b))
+>>> lm.conserved(flow)
+(a**2 - b**2,)
+"""
+
+import os as _os
+from importlib import import_module as _import
+
+__version__ = "0.1.0"
+
+_here = _os.path.dirname(_os.path.abspath(__file__))
+_layer = _os.path.join(_here, "theory")
+if _os.path.islink(_layer) or not _os.path.isdir(_layer):
+    __path__.insert(0, _os.path.dirname(_here))  # a source checkout: the layers lie beside this folder
+
+# public name -> module that defines it; an empty name after the colon means the module itself
+_PUBLIC = {
+    "scalars": "theory.symbols",
+    "positive": "theory.symbols",
+    "matrices": "theory.symbols",
+    "modes": "theory.symbols",
+    "over": "theory.symbols",
+    "gradient_flow": "theory.derive",
+    "gradient_descent": "theory.derive",
+    "conserved": "theory.conserved",
+    "closed_form": "theory.closed_form",
+    "modified_flow": "theory.modified",
+    "marginal_stability": "theory.stability",
+    "Flow": "theory.system",
+    "Map": "theory.system",
+    "FixedPoint": "theory.system",
+    "Balanced": "theory.assumptions",
+    "Invariant": "theory.assumptions",
+    "Limit": "theory.assumptions",
+    "Closure": "theory.assumptions",
+    "Setup": "theory.setup",
+    "Optimizer": "theory.setup",
+    "Dataset": "theory.dataset",
+    "chain": "theory.network",
+    "Network": "theory.network",
+    "Law": "theory.claims",
+    "Equals": "theory.claims",
+    "Converges": "theory.claims",
+    "Scales": "theory.claims",
+    "Threshold": "theory.claims",
+    "Theory": "theory.model",
+    "parameter": "theory.model",
+    "models": "theory.model",
+    "kernels": "theory.kernels:",
+    "predict": "solvers.predict",
+    "solve": "solvers.predict",
+    "exponents": "solvers.exponents",
+    "learning_curve": "solvers.learning_curve",
+    "check": "validate.check",
+    "diagnose": "validate.diagnose",
+    "sharpness": "validate.sharpness",
+    "plot": "validate.plot",
+}
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        module, colon, _ = _PUBLIC[name].partition(":")
+        found = _import(f"{__name__}.{module}")
+        value = found if colon else getattr(found, name)
+        globals()[name] = value
+        return value
+    if name[:1].isupper():  # a model's class: DeepLinear, KernelRegression, ...
+        model = _import(f"{__name__}.theory.model")
+        if name in model.classes():
+            globals()[name] = model.classes()[name]
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,156 @@
+"""Data a setting is stated on: arrays the user has (`Dataset`) or a distribution to sample (`PowerLaw`).
+
+Preparations are pure NumPy and leave the original untouched. Rows are samples everywhere: x is (P, d), y is (P, o).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .errors import BadData, UnknownName
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Inputs (P, d) and targets (P, o), with where they came from.
+
+    `groups` (P,) names independent blocks (regions of an image, say) so that splits can keep them apart.
+    `facts` collects what preparations found: rank, condition number, dropped columns.
+
+    >>> data = Dataset(np.eye(3), np.arange(3.0))
+    >>> data.y.shape
+    (3, 1)
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    name: str = "data"
+    groups: np.ndarray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        x, y = np.asarray(self.x, float), np.asarray(self.y, float)
+        y = y[:, None] if y.ndim == 1 else y
+        if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+            raise BadData(
+                f"x has shape {np.shape(self.x)} and y has shape {np.shape(self.y)}",
+                where=self.name,
+                remedy="give one row per sample in both",
+            )
+        for label, array in (("x", x), ("y", y)):
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                row, column = bad[0]
+                raise BadData(
+                    f"{label} holds {array[row, column]} at row {row}, column {column}"
+                    + (f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""),
+                    where=self.name,
+                    remedy="drop or fill those entries",
+                )
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "y", y)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def prepare(self, *steps: str) -> "Dataset":
+        """Apply named preparations in order: see `PREPARATIONS`.
+
+        >>> Dataset(np.array([[1.0, 5.0], [3.0, 5.0]]), np.zeros(2)).prepare("drop_constant", "centre").x
+        array([[-1.],
+               [ 1.]])
+        """
+        data = self
+        for step in steps:
+            if step not in PREPARATIONS:
+                raise UnknownName.among(step, PREPARATIONS, kind="preparation")
+            data = PREPARATIONS[step](data)
+        return data
+
+    def covariances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Second moments Sigma_xx = x'x/P (d, d) and Sigma_yx = y'x/P (o, d)."""
+        return self.x.T @ self.x / len(self), self.y.T @ self.x / len(self)
+
+    def noting(self, **facts: Any) -> "Dataset":
+        return replace(self, facts={**self.facts, **facts})
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Gaussian features with eigenvalues k^-capacity and target power lambda_k w_k^2 = k^-target_exponent.
+
+    The spectrum is normalised to unit trace; `noise` is the variance of label noise.
+    """
+
+    dim: int = 200
+    capacity: float = 1.5
+    target_exponent: float = 2.0
+    noise: float = 0.0
+    name: str = "power_law"
+
+    def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues lambda (dim,) with sum 1 and target coefficients w (dim,) with sum lambda w^2 = 1."""
+        k = np.arange(1.0, self.dim + 1)
+        eigenvalues = k**-self.capacity
+        eigenvalues /= eigenvalues.sum()
+        power = k**-self.target_exponent
+        return eigenvalues, np.sqrt(power / power.sum() / eigenvalues)
+
+
+def _drop_constant(data: Dataset) -> Dataset:
+    keep = data.x.std(0) > 0
+    return replace(data, x=data.x[:, keep]).noting(dropped_columns=np.flatnonzero(~keep).tolist())
+
+
+def _centre(data: Dataset) -> Dataset:
+    return replace(data, x=data.x - data.x.mean(0))
+
+
+def _centre_targets(data: Dataset) -> Dataset:
+    return replace(data, y=data.y - data.y.mean(0))
+
+
+def _unit_scale(data: Dataset) -> Dataset:
+    return replace(data, x=data.x / data.x.std())
+
+
+def _unit_norm(data: Dataset) -> Dataset:
+    norms = np.linalg.norm(data.x, axis=1)
+    if not norms.all():
+        raise BadData(
+            f"row {int(np.argmin(norms))} of x has zero norm",
+            where=data.name,
+            remedy="drop blank samples before scaling to unit norm",
+        )
+    return replace(data, x=data.x / norms[:, None])
+
+
+def _whiten(data: Dataset) -> Dataset:
+    """Sigma_xx = identity on the numerical range of the inputs (relative tolerance 1e-10 on singular values)."""
+    left, singular, _ = np.linalg.svd(data.x, full_matrices=False)
+    rank = int((singular > 1e-10 * singular[0]).sum())
+    condition = float((singular[0] / singular[rank - 1]) ** 2)
+    return replace(data, x=left[:, :rank] * np.sqrt(len(data))).noting(rank=rank, condition=condition)
+
+
+def _one_hot(data: Dataset) -> Dataset:
+    classes = np.unique(data.y)
+    return replace(data, y=(data.y == classes).astype(float)).noting(classes=classes.tolist())
+
+
+def _parity(data: Dataset) -> Dataset:
+    return replace(data, y=1.0 - 2.0 * (data.y % 2))
+
+
+PREPARATIONS = {
+    "drop_constant": _drop_constant,
+    "centre": _centre,
+    "centre_targets": _centre_targets,
+    "unit_scale": _unit_scale,
+    "unit_norm": _unit_norm,
+    "whiten": _whiten,
+    "one_hot": _one_hot,
+    "parity": _parity,
+}

@@ -1,0 +1,1 @@
+"""One file per solvable model; discovered by `theory.model`."""

@@ -1,0 +1,215 @@
+"""A setting as a practitioner would state it, and its draw: the one thing theory and experiment share.
+
+`Setup` = network, data, loss, optimizer, initialisation, procedure. `setup.draw(seed)` gives an `Instance`: the arrays
+at t = 0. Losses carry a factor 1/2: L = 1/2 mean |y - f|^2, and time is t = eta k.
+
+>>> from .network import chain
+>>> from .dataset import Dataset
+>>> setup = Setup(network=chain("input", "width", "output"), axes={"width": 4}, steps=10)
+>>> data = Dataset(np.eye(3), np.ones(3))
+>>> {name: w.shape for name, w in setup.draw(0, data).weights.items()}
+{'W1': (4, 3), 'W2': (1, 4)}
+>>> setup.at(width=8, learning_rate=0.5).axes["width"]
+8
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .dataset import Dataset, PowerLaw
+from .errors import BadData, UnknownName
+from .initialisation import INITIALISATIONS
+from .network import Network
+
+PROCEDURES = ("full_batch", "one_pass", "kernel_solve")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimizer by its usual name and hyperparameters, with optax conventions.
+
+    names: "gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam". `learning_rate` counts in `unit`:
+    "1" (absolute), "1/trace" (inverse trace of the input covariance), "1/kernel" (inverse top kernel eigenvalue).
+    """
+
+    name: str = "gradient_descent"
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    second_moment: float = 0.999
+    epsilon: float = 1e-8
+    unit: str = "1"
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """How weights start: a name in `initialisation.INITIALISATIONS`, and its scale."""
+
+    name: str = "normal"
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One experiment, stated. All fields are plain values; `at(...)` moves along named axes.
+
+    `data`      name of a data set, a `Dataset`, or a `PowerLaw`
+    `prepare`   preparations applied to it, in order
+    `sample`    "all", "subset" (n rows drawn by seed; n is an axis), or "halves" (probe and pool, by group if any)
+    `axes`      named sizes: width, n, dim ...
+    `steps`     training steps; or give `time` = learning rate x steps
+    `records`   number of recorded steps, `spacing` "linear" or "log"
+    `sizes`     sample sizes of a `kernel_solve`
+    `options`   anything else a procedure documents (ridge, kernel, batch ...)
+    """
+
+    network: Network | None = None
+    data: str | Dataset | PowerLaw = "digits"
+    prepare: tuple[str, ...] = ()
+    sample: str = "all"
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Optimizer = Optimizer()
+    initialisation: Initialisation = Initialisation()
+    procedure: str = "full_batch"
+    steps: int = 0
+    time: float = 0.0
+    records: int = 50
+    spacing: str = "linear"
+    sizes: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.procedure not in PROCEDURES:
+            raise UnknownName.among(self.procedure, PROCEDURES, kind="procedure")
+        object.__setattr__(self, "axes", MappingProxyType(dict(self.axes)))
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+    def __hash__(self):
+        return hash((self.network, str(self.data), self.prepare, str(dict(self.axes)), self.optimizer, self.steps))
+
+    def at(self, **moves: Any) -> "Setup":
+        """The same setting elsewhere along named axes, optimizer fields, or setup fields."""
+        setup = self
+        optimizer_fields = {f.name for f in fields(Optimizer)} - {"name"}
+        setup_fields = {f.name for f in fields(Setup)}
+        for name, value in moves.items():
+            if name in optimizer_fields:
+                setup = replace(setup, optimizer=replace(setup.optimizer, **{name: value}))
+            elif name in setup_fields:
+                setup = replace(setup, **{name: value})
+            else:
+                setup = replace(setup, axes={**setup.axes, name: value})
+        return setup
+
+    def total_steps(self, learning_rate: float | None = None) -> int:
+        """Training steps: as stated, or the time horizon over the learning rate."""
+        return self.steps or round(self.time / (learning_rate or self.optimizer.learning_rate))
+
+    def recorded_steps(self, learning_rate: float | None = None) -> np.ndarray:
+        """Steps at which observables are recorded: 0 and the last step included, strictly increasing."""
+        last = self.total_steps(learning_rate)
+        if self.spacing == "log":
+            grid = np.concatenate([[0], np.geomspace(1, last, self.records - 1)])
+        else:
+            grid = np.linspace(0, last, self.records)
+        return np.unique(np.round(grid).astype(int))
+
+    def draw(self, seed: int, data: Dataset | None = None) -> "Instance":
+        """Arrays at t = 0. `data` replaces a data set given by name; the same seed gives the same arrays."""
+        rng = np.random.default_rng(seed)
+        arrays: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
+        source = data if data is not None else self.data
+        if isinstance(source, PowerLaw):
+            arrays["eigenvalues"], arrays["target"] = source.spectrum()
+            trace = float(arrays["eigenvalues"].sum())
+            facts["noise"] = source.noise
+            sizes = {"input": source.dim, "output": 1}
+        elif isinstance(source, Dataset):
+            dataset = source.prepare(*self.prepare)
+            facts.update(dataset.facts)
+            arrays.update(_sampled(dataset, self, rng))
+            inputs = arrays.get("x", arrays.get("x_pool"))
+            trace = float((inputs**2).sum() / len(inputs))
+            sizes = {"input": dataset.x.shape[1], "output": dataset.y.shape[1]}
+        else:
+            raise BadData(
+                f"data {source!r} is a name, not arrays", where="Setup.draw", remedy="load it and pass it as `data`"
+            )
+        if self.network is not None:
+            sizes |= {name: value for name, value in self.axes.items() if isinstance(value, int)}
+            initialise = INITIALISATIONS.get(self.initialisation.name)
+            if initialise is None:
+                raise UnknownName.among(self.initialisation.name, INITIALISATIONS, kind="initialisation")
+            shapes = self.network.shapes(sizes)
+            arrays |= initialise(rng, shapes, self.initialisation.scale, arrays)
+            facts["parameters"] = tuple(shapes)
+        rate = self.optimizer.learning_rate
+        if self.optimizer.unit == "1/trace":
+            rate = rate / trace
+        return Instance(self, seed, arrays, facts, rate)
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """Arrays at t = 0, by name: x, y, weights, or eigenvalues and target. Handed to theory and experiment alike."""
+
+    setup: Setup
+    seed: int
+    arrays: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    learning_rate: float
+
+    def __getitem__(self, name: str):
+        return self.arrays[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """Trainable arrays by name."""
+        return {name: self.arrays[name] for name in self.facts.get("parameters", ())}
+
+    @property
+    def dataset(self) -> Dataset:
+        return Dataset(self["x"], self["y"])
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Recorded steps."""
+        return self.setup.recorded_steps(self.learning_rate)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all arrays and the learning rate: what a forecast was made for."""
+        digest = hashlib.sha256(repr(self.learning_rate).encode())
+        for name in sorted(self.arrays):
+            array = np.ascontiguousarray(self.arrays[name])
+            digest.update(f"{name}{array.shape}{array.dtype}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    if setup.sample == "all":
+        return {"x": data.x, "y": data.y}
+    if setup.sample == "subset":
+        n = int(setup.axes["n"])
+        if n > len(data):
+            raise BadData(f"{len(data)} samples but n = {n} asked for", where=data.name, remedy="lower n")
+        rows = rng.choice(len(data), n, replace=False)
+        return {"x": data.x[rows], "y": data.y[rows]}
+    if setup.sample == "halves":
+        if data.groups is None:
+            probe = np.zeros(len(data), bool)
+            probe[rng.permutation(len(data))[: len(data) // 2]] = True
+        else:
+            names = np.unique(data.groups)
+            probe = np.isin(data.groups, rng.permutation(names)[: len(names) // 2])
+        return {"x_probe": data.x[probe], "y_probe": data.y[probe], "x_pool": data.x[~probe], "y_pool": data.y[~probe]}
+    raise UnknownName.among(setup.sample, ("all", "subset", "halves"), kind="sample")
