@@ -1,0 +1,98 @@
+"""SymPy expressions become array functions, for JAX (jit, vmap, grad) or NumPy.
+
+`over(expr)` becomes one sum over the last axis, kept as an axis of length 1 so that scalars (T, 1) and mode arrays
+(modes,) broadcast together. An expression is walked first, and what has no counterpart is refused by name.
+
+>>> import sympy as sp, numpy as np
+>>> from ..theory.symbols import modes, over, positive
+>>> lam, kappa = modes("lambda"), positive("kappa")
+>>> degrees = compile([over(lam / (lam + kappa))], [lam, kappa], backend="numpy")
+>>> degrees(np.array([1.0, 0.5]), np.array([[0.5], [1.0]]))[0].round(3)
+array([[1.167],
+       [0.833]])
+>>> compile([sp.zeta(kappa)], [kappa])
+Traceback (most recent call last):
+...
+learning_mechanics.theory.errors.CannotCompile: zeta has no jax counterpart; evaluate it with mpmath or rewrite it
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from ..theory.errors import CannotCompile
+from ..theory.symbols import over
+
+
+# Functions that either print natively or are mapped below, for each backend.
+_NATIVE = """sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp log sqrt Abs sign Max Min Piecewise
+floor ceiling Heaviside erf erfc gamma loggamma beta polygamma over ExprCondPair re im conjugate""".split()
+_MATRIX = """MatMul MatAdd MatPow Transpose Inverse Trace MatrixSymbol Identity ZeroMatrix OneMatrix HadamardProduct
+DiagonalOf DiagonalMatrix DiagMatrix BlockMatrix ElementwiseApplyFunction HadamardPower""".split()
+
+
+def compile(expressions: Sequence[Any], arguments: Sequence[Any], backend: str = "jax") -> Callable[..., tuple]:
+    """A function of the arguments returning a tuple with the value of every expression.
+
+    `backend` is "jax" (composable with jit, vmap and grad; takes the dtype of its inputs) or "numpy".
+    Errors: `CannotCompile` names a function without counterpart, or a symbol that is not among the arguments.
+    """
+    return _compile(tuple(sp.sympify(e) for e in expressions), tuple(arguments), backend)
+
+
+@lru_cache(maxsize=512)
+def _compile(expressions, arguments, backend):
+    for expression in expressions:
+        _refuse(expression, arguments, backend)
+    # `over` insists on mode symbols and lambdify renames symbols such as lambda, so both are made neutral first
+    plain = {a: sp.Symbol(f"argument_{i}", real=True) for i, a in enumerate(arguments) if isinstance(a, sp.Symbol)}
+    neutral = [e.replace(over, sp.Function("over")).xreplace(plain) for e in expressions]
+    # cse reorders products, which matrices do not allow
+    scalar = not any(e.has(sp.MatrixSymbol) or getattr(e, "is_Matrix", False) for e in expressions)
+    function = sp.lambdify(
+        [plain.get(a, a) for a in arguments],
+        neutral,
+        modules=[_functions(backend), backend],
+        cse=scalar,
+        docstring_limit=0,
+    )
+    return lambda *values: tuple(function(*values))
+
+
+def _refuse(expression, arguments, backend):
+    for part in sp.preorder_traversal(expression):
+        name = type(part).__name__
+        is_function = isinstance(part, sp.Function) or isinstance(part, (sp.Integral, sp.Sum, sp.Derivative))
+        if isinstance(part, AppliedUndef) or (is_function and name not in _NATIVE and name not in _MATRIX):
+            raise CannotCompile(f"{name} has no {backend} counterpart", remedy="evaluate it with mpmath or rewrite it")
+    known = set(arguments)
+    for symbol in expression.free_symbols - known:
+        if symbol in set().union(*(a.free_symbols for a in arguments)):
+            continue  # a dimension of a matrix argument
+        raise CannotCompile(
+            f"symbol {symbol} is not among the arguments",
+            where=str(expression)[:60],
+            remedy="bind a value for it: " + ", ".join(sorted(map(str, known))) + " are bound",
+        )
+
+
+def _functions(backend):
+    if backend == "jax":
+        import jax.numpy as xp
+        import jax.scipy.special as special
+    else:
+        import numpy as xp
+        import scipy.special as special
+    return {
+        "over": lambda values: xp.sum(values, axis=-1, keepdims=True),
+        "erf": special.erf,
+        "erfc": special.erfc,
+        "gamma": lambda x: xp.exp(special.gammaln(x)),
+        "loggamma": special.gammaln,
+        "polygamma": special.polygamma,
+        "beta": lambda p, q: xp.exp(special.betaln(p, q)),
+        "Heaviside": lambda x, h=0.5: xp.heaviside(x, h),
+    }
