@@ -22,16 +22,16 @@ from typing import Any
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ..theory.errors import CannotCompile
 from ..theory.symbols import over
 
-
-# Functions that either print natively or are mapped below, for each backend.
-_NATIVE = """sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp log sqrt Abs sign Max Min Piecewise
-floor ceiling Heaviside erf erfc gamma loggamma beta polygamma over ExprCondPair re im conjugate""".split()
-_MATRIX = """MatMul MatAdd MatPow Transpose Inverse Trace MatrixSymbol Identity ZeroMatrix OneMatrix HadamardProduct
-DiagonalOf DiagonalMatrix DiagMatrix BlockMatrix ElementwiseApplyFunction HadamardPower""".split()
+# Functions that print natively or are mapped below, for both backends.
+_KNOWN = set(
+    "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp log sqrt Abs sign Max Min Piecewise floor"
+    " ceiling Heaviside erf erfc gamma loggamma beta polygamma over re im conjugate".split()
+)
 
 
 def compile(expressions: Sequence[Any], arguments: Sequence[Any], backend: str = "jax") -> Callable[..., tuple]:
@@ -49,45 +49,56 @@ def _compile(expressions, arguments, backend):
         _refuse(expression, arguments, backend)
     # `over` insists on mode symbols and lambdify renames symbols such as lambda, so both are made neutral first
     plain = {a: sp.Symbol(f"argument_{i}", real=True) for i, a in enumerate(arguments) if isinstance(a, sp.Symbol)}
-    neutral = [e.replace(over, sp.Function("over")).xreplace(plain) for e in expressions]
+    functions = _functions(backend)
+    neutral = [_neutral(e, functions, backend).xreplace(plain) for e in expressions]
     # cse reorders products, which matrices do not allow
     scalar = not any(e.has(sp.MatrixSymbol) or getattr(e, "is_Matrix", False) for e in expressions)
     function = sp.lambdify(
-        [plain.get(a, a) for a in arguments],
-        neutral,
-        modules=[_functions(backend), backend],
-        cse=scalar,
-        docstring_limit=0,
+        [plain.get(a, a) for a in arguments], neutral, modules=[functions, backend], cse=scalar, docstring_limit=0
     )
     return lambda *values: tuple(function(*values))
 
 
+def _neutral(expression, functions, backend):
+    """The expression with what the printers do not know (over, Trace, elementwise) as plain functions."""
+    expression = expression.replace(over, sp.Function("over")).replace(sp.Trace, sp.Function("trace"))
+
+    def elementwise(function, matrix):
+        name = f"elementwise_{len(functions)}"
+        functions[name] = sp.lambdify([_z], function(_z), modules=[_functions(backend), backend])
+        return sp.Function(name)(matrix)
+
+    return expression.replace(ElementwiseApplyFunction, elementwise)
+
+
+_z = sp.Symbol("z", real=True)
+
+
 def _refuse(expression, arguments, backend):
+    inside = set().union(*(a.free_symbols for a in arguments)) if arguments else set()
     for part in sp.preorder_traversal(expression):
         name = type(part).__name__
-        is_function = isinstance(part, sp.Function) or isinstance(part, (sp.Integral, sp.Sum, sp.Derivative))
-        if isinstance(part, AppliedUndef) or (is_function and name not in _NATIVE and name not in _MATRIX):
+        function = isinstance(part, (sp.Function, sp.Integral, sp.Sum, sp.Derivative))
+        if isinstance(part, AppliedUndef) or (function and name not in _KNOWN):
             raise CannotCompile(f"{name} has no {backend} counterpart", remedy="evaluate it with mpmath or rewrite it")
-    known = set(arguments)
-    for symbol in expression.free_symbols - known:
-        if symbol in set().union(*(a.free_symbols for a in arguments)):
-            continue  # a dimension of a matrix argument
+    for symbol in sorted(expression.free_symbols - set(arguments) - inside, key=str):
         raise CannotCompile(
             f"symbol {symbol} is not among the arguments",
             where=str(expression)[:60],
-            remedy="bind a value for it: " + ", ".join(sorted(map(str, known))) + " are bound",
+            remedy="bind a value for it; bound: " + ", ".join(sorted(map(str, arguments))),
         )
 
 
 def _functions(backend):
     if backend == "jax":
         import jax.numpy as xp
-        import jax.scipy.special as special
+        from jax.scipy import special
     else:
         import numpy as xp
-        import scipy.special as special
+        from scipy import special
     return {
         "over": lambda values: xp.sum(values, axis=-1, keepdims=True),
+        "trace": xp.trace,
         "erf": special.erf,
         "erfc": special.erfc,
         "gamma": lambda x: xp.exp(special.gammaln(x)),
