@@ -1,0 +1,180 @@
+"""From a law to numbers: closed form if there is one, otherwise the solver that fits the kind of system.
+
+    Flow: closed form, else an ODE at t = eta k        Map: recursion, recorded at step k
+    FixedPoint: closed form, else a root in log space  (vectorised over sample sizes)
+
+Every prediction says which route it took, what it assumed and by how much each assumption fails on the instance.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from ..theory.claims import Claim, Law, Scales
+from ..theory.closed_form import closed_form
+from ..theory.errors import LearningMechanicsError, NoClosedForm
+from ..theory.setup import Instance
+from ..theory.system import FixedPoint, Flow, System
+from .compile import compile
+from .prediction import Prediction
+
+# Half-width of a forecast slope beyond the gap between its two estimators: the draw-to-draw spread of measured slopes.
+SLOPE_SPREAD = 0.04
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Values (T, C) of a law's readout over its abscissa (T,), and the route that gave them."""
+
+    values: np.ndarray
+    abscissa: np.ndarray
+    method: str
+
+
+def solve(law: Law, instance: Instance) -> Solution:
+    """Numbers of one law on one instance.
+
+    Errors: whatever the solver explains (`DidNotConverge`, `CannotCompile`), with the law's name.
+    """
+    system = derived(law)
+    values = {"eta": instance.learning_rate, **law.bind(instance)}
+    if isinstance(system, FixedPoint):
+        abscissa = np.asarray(instance.setup.sizes or instance.steps)
+        unknowns, method = _fixed_point(system, values)
+        return Solution(_read(law, system, unknowns, values, len(abscissa)), abscissa, method)
+    steps = instance.steps
+    if isinstance(system, Flow):
+        unknowns, method = _flow(system, values, instance.learning_rate * steps)
+    else:
+        from .recursion import iterate
+
+        unknowns, method = iterate(system, values, steps), "recursion"
+    return Solution(_read(law, system, unknowns, values, len(steps)), steps, method)
+
+
+@lru_cache(maxsize=256)
+def _derived(build) -> System:
+    return build()
+
+
+def derived(law: Law) -> System:
+    """The law's system, derived once per process."""
+    return _derived(law.system)
+
+
+def _flow(system: Flow, values: Mapping[str, Any], times: np.ndarray):
+    try:
+        solution = closed_form(system)
+    except NoClosedForm:
+        from .ode import integrate
+
+        return integrate(system, values, times), "ode"
+    return {str(solution.unknown): solution.evaluate(times, **values)}, f"closed form ({solution.method})"
+
+
+def _fixed_point(system: FixedPoint, values: Mapping[str, Any]):
+    try:
+        solution = closed_form(system)
+    except NoClosedForm:
+        from .fixed_point import root
+
+        return root(system, values), "root in log space"
+    return {str(solution.unknown): solution.evaluate(**values)}, f"closed form ({solution.method})"
+
+
+def _read(law, system, unknowns, values, points) -> np.ndarray:
+    """Readout as (T, C): matrices are flattened, per-mode arrays keep their modes as components."""
+    expression = system.observables.get(law.readout, law.readout) if isinstance(law.readout, str) else law.readout
+    expression = sp.sympify(expression).subs(dict(system.eliminated))
+    arguments = sorted(
+        (s for s in expression.free_symbols if str(s) in unknowns or str(s) in values), key=lambda s: str(s)
+    )
+    matrices = any(isinstance(symbol, sp.MatrixSymbol) for symbol in arguments)
+    evaluate = compile([expression], arguments, backend="numpy")
+    if matrices:
+        rows = []
+        for point in range(points):
+            given = [unknowns[str(s)][point] if str(s) in unknowns else values[str(s)] for s in arguments]
+            rows.append(np.ravel(evaluate(*given)[0]))
+        return np.array(rows, float)
+    given = [np.asarray(unknowns.get(str(s), values.get(str(s)))) for s in arguments]
+    read = np.asarray(evaluate(*given)[0], float)
+    read = read.reshape(-1, 1) if read.ndim < 2 and read.size == points else np.atleast_2d(read)
+    return np.broadcast_to(read, (points, read.shape[1])).copy()
+
+
+def predict(claim: Claim, instances: Sequence[Sequence[Instance]], *, rival: bool = False, theory: str = ""):
+    """The claim's law (or its rival) on instances[seed][axis value], as a `Prediction`.
+
+    A claim whose options hold a "partner" law is forecast by the pair: values and slope are their means, and half
+    their gap enters the uncertainty.
+    """
+    law = claim.rival if rival else claim.law
+    partner = None if rival else claim.options.get("partner")
+    solved = [[solve(law, instance) for instance in row] for row in instances]
+    values = np.stack([np.stack([solution.values for solution in row]) for row in solved])
+    uncertainty = slope = slope_error = None
+    abscissa = np.stack([solution.abscissa for solution in solved[0]])
+    if isinstance(claim, Scales):
+        slope, slope_error = window_slope(claim, abscissa, values), 0.0
+    if partner is not None:
+        other = np.stack([np.stack([solve(partner, instance).values for instance in row]) for row in instances])
+        if isinstance(claim, Scales):
+            second = window_slope(claim, abscissa, other)
+            slope_error = float(np.hypot((slope - second) / 2, SLOPE_SPREAD))
+            slope = (slope + second) / 2
+        uncertainty, values = np.abs(values - other) / 2, (values + other) / 2
+    system = derived(law)
+    return Prediction(
+        theory=theory,
+        claim=claim.name,
+        law=law.name,
+        observable=claim.observable,
+        values=values,
+        uncertainty=uncertainty,
+        abscissa=abscissa,
+        abscissa_name="n" if claim.setup.sizes else "step",
+        axis=claim.axis,
+        axis_values=tuple(float(value) for value in claim.values),
+        slope=slope,
+        slope_error=slope_error,
+        method=solved[0][0].method,
+        equations=str(system),
+        assumptions=tuple(_distances(law, system, [instance for row in instances for instance in row])),
+        references=tuple(dict.fromkeys((*system.trail.references, *filter(None, (law.reference,))))),
+        fingerprints=tuple(instance.fingerprint for row in instances for instance in row),
+    )
+
+
+def window_slope(claim: Scales, abscissa: np.ndarray, values: np.ndarray) -> float:
+    """Least-squares slope of log value against log abscissa inside the claim's window; the axis wins if it has one."""
+    if claim.axis:
+        x, y = np.asarray(claim.values, float), values.mean(axis=(0, 2, 3))
+    else:
+        x, y = abscissa[0].astype(float), values.mean(axis=(0, 1, 3))
+    inside = (x >= claim.window[0]) & (x <= claim.window[1]) & (x > 0)
+    return float(np.polyfit(np.log(x[inside]), np.log(y[inside]), 1)[0])
+
+
+def _distances(law: Law, system: System, instances: Sequence[Instance]):
+    """Worst distance of each of the law's assumptions over the instances."""
+    for assumption in law.assumptions:
+        found = []
+        for instance in instances:
+            try:
+                arrays = {**instance.arrays, **law.bind(instance)}
+                found.append(float(assumption.distance(arrays)))
+            except LearningMechanicsError as error:
+                raise type(error)(error.found, where=f"{law.name}, {assumption.name}", remedy=error.remedy) from error
+        distance = max(found)
+        yield {
+            "name": assumption.name,
+            "kind": type(assumption).__name__,
+            "distance": distance,
+            "radius": float(assumption.radius),
+            "holds": bool(distance <= assumption.radius),
+        }

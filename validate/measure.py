@@ -1,0 +1,130 @@
+"""Observables of a training run, by name: what the experiment can measure.
+
+An observable sees the network, the data and the parameters (`Context`), never a derived equation. Most are plain
+functions of the parameters; those that carry work from one record to the next (a Krylov vector, a reference point)
+are stateful. Register one with a decorator and any claim can name it:
+
+>>> @observable("first_weight")
+... def first_weight(context, parameters):
+...     return parameters["W1"].reshape(-1)[:1]
+>>> "first_weight" in OBSERVABLES
+True
+>>> del OBSERVABLES["first_weight"]
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from ..theory.errors import UnknownName
+from ..theory.network import Network
+from ..theory.setup import Optimizer
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What an observable may look at: `forward(parameters, x)`, `loss(parameters)` on the full batch, the arrays."""
+
+    forward: Callable
+    loss: Callable
+    arrays: Mapping[str, Any]
+    optimizer: Optimizer
+    learning_rate: float
+    network: Network
+
+
+@dataclass(frozen=True)
+class Observable:
+    """`start(context, parameters)` gives the carry; `measure(context, carry, parameters, optimizer_state, step)` gives
+    the next carry and the value, a 1-D array of components."""
+
+    name: str
+    start: Callable
+    measure: Callable
+
+
+OBSERVABLES: dict[str, Observable] = {}
+_ELSEWHERE = ("sharpness", "lazy")  # modules of this folder that register more
+
+
+def observable(name: str):
+    """Register a function (context, parameters) -> 1-D array."""
+
+    def register(function):
+        def measure(context, carry, parameters, optimizer_state, step):
+            return carry, function(context, parameters)
+
+        OBSERVABLES[name] = Observable(name, lambda context, parameters: (), measure)
+        return function
+
+    return register
+
+
+def stateful(name: str, start: Callable, measure: Callable) -> None:
+    """Register an observable that carries something from record to record."""
+    OBSERVABLES[name] = Observable(name, start, measure)
+
+
+def find(name: str) -> Observable:
+    """The observable of that name; an unknown one raises with the nearest name."""
+    if name not in OBSERVABLES:
+        for module in _ELSEWHERE:
+            import_module(f".{module}", __package__)
+    if name not in OBSERVABLES:
+        raise UnknownName.among(name, OBSERVABLES, kind="observable")
+    return OBSERVABLES[name]
+
+
+@observable("loss")
+def loss(context, parameters):
+    """Full-batch training loss 1/2 mean |y - f|^2."""
+    return context.loss(parameters)[None]
+
+
+@observable("outputs")
+def outputs(context, parameters):
+    """All outputs on the training inputs, flattened."""
+    return context.forward(parameters, context.arrays["x"]).reshape(-1)
+
+
+def _end_to_end(context, parameters):
+    """The linear map W of a linear network, (o, d): its outputs on the identity."""
+    import jax.numpy as jnp
+
+    x = context.arrays["x"]
+    return context.forward(parameters, jnp.eye(x.shape[1], dtype=x.dtype)).T
+
+
+def _modes(context):
+    """Singular modes (left, singular values, right) of the input-output correlation, numerical rank kept."""
+    import numpy as np
+
+    x, y = np.asarray(context.arrays["x"], float), np.asarray(context.arrays["y"], float)
+    left, singular, right = np.linalg.svd(y.T @ x / len(x), full_matrices=False)
+    rank = int((singular > 1e-10 * singular[0]).sum())
+    return left[:, :rank], singular[:rank], right[:rank]
+
+
+@observable("mode_strength")
+def mode_strength(context, parameters):
+    """u_k' W v_k for every singular mode (u_k, s_k, v_k) of Sigma_yx = y'x/P."""
+    import jax.numpy as jnp
+
+    left, _, right = _modes(context)
+    return jnp.einsum("ok,od,kd->k", left, _end_to_end(context, parameters), right)
+
+
+def _balance(parameters):
+    """Flattened W_{l+1}' W_{l+1} - W_l W_l' of every pair of successive layers W1, W2, ..."""
+    import jax.numpy as jnp
+
+    names = sorted((name for name in parameters if name.startswith("W")), key=lambda name: int(name[1:]))
+    layers = [parameters[name] for name in names]
+    return jnp.concatenate([(b.T @ b - a @ a.T).reshape(-1) for a, b in zip(layers[:-1], layers[1:], strict=True)])
+
+
+@observable("balancedness")
+def balancedness(context, parameters):
+    """Entries of W_{l+1}' W_{l+1} - W_l W_l' for all l, flattened."""
+    return _balance(parameters)
