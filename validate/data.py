@@ -23,7 +23,7 @@ from ..theory.errors import UnknownName
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 BLOCK = 61  # side of a block in pixels: 7 x 10 blocks a photograph
-PER_BLOCK = 32  # positions drawn per block, before flat patches are dropped
+PER_BLOCK = 48  # patches drawn per block, as far as it has that many that are not flat
 PATCHES = 4000
 FLAT = 0.02  # a patch with a smaller standard deviation (grey in [0, 1]) shows sensor noise only
 
@@ -80,10 +80,10 @@ def _patches(side: int, name: str) -> Dataset:
             for left in range(0, grey.shape[1] - BLOCK + 1, BLOCK):
                 block = grey[top : top + BLOCK, left : left + BLOCK]
                 windows = np.lib.stride_tricks.sliding_window_view(block, (side, side)).reshape(-1, side * side)
-                drawn = windows[rng.choice(len(windows), PER_BLOCK, replace=False)]
-                kept = drawn[drawn.std(1) >= FLAT]
-                rows.append(kept)
-                blocks.append(np.full(len(kept), number))
+                textured = windows[windows.std(1) >= FLAT]
+                drawn = textured[rng.permutation(len(textured))[:PER_BLOCK]]
+                rows.append(drawn)
+                blocks.append(np.full(len(drawn), number))
                 number += 1
     patches, groups = np.concatenate(rows), np.concatenate(blocks)
     chosen = np.sort(rng.permutation(len(patches))[:PATCHES])
