@@ -45,7 +45,9 @@ def solve(law: Law, instance: Instance) -> Solution:
     if isinstance(system, FixedPoint):
         abscissa = np.asarray(instance.setup.sizes or instance.steps)
         unknowns, method = _fixed_point(system, values)
-        return Solution(_read(law, system, unknowns, values, len(abscissa)), abscissa, method)
+        return Solution(
+            _collected(law, instance, _read(law, system, unknowns, values, len(abscissa))), abscissa, method
+        )
     steps = instance.steps
     if isinstance(system, Flow):
         unknowns, method = _flow(system, values, instance.learning_rate * steps)
@@ -53,7 +55,11 @@ def solve(law: Law, instance: Instance) -> Solution:
         from .recursion import iterate
 
         unknowns, method = iterate(system, values, steps), "recursion"
-    return Solution(_read(law, system, unknowns, values, len(steps)), steps, method)
+    return Solution(_collected(law, instance, _read(law, system, unknowns, values, len(steps))), steps, method)
+
+
+def _collected(law: Law, instance: Instance, values: np.ndarray) -> np.ndarray:
+    return values if law.collect is None else law.collect(instance, values)
 
 
 @lru_cache(maxsize=256)

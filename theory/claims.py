@@ -22,6 +22,7 @@ class Law:
                   supplied as "eta" when not bound
     `readout`     name of an observable of the system, or an expression of its symbols
     `assumptions` checked on the instance before solving: see `theory.assumptions`
+    `collect`     optional: (instance, values (T, modes)) -> (T, components), when the experiment measures groups
     """
 
     name: str
@@ -30,6 +31,7 @@ class Law:
     readout: Any
     assumptions: tuple[Any, ...] = ()
     reference: str = ""
+    collect: Callable[[Instance, Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,11 @@ class Scales(Claim):
 
 @dataclass(frozen=True)
 class Threshold(Claim):
-    """Crossing the law's critical value changes the outcome: decays at `below`, grows at `above` times it."""
+    """Crossing a critical learning rate changes the outcome: what decays below it grows above it.
 
-    below: float = 0.99
-    above: float = 1.01
+    `values` are the two multiples of the critical learning rate at which the experiment runs; `critical` predicts that
+    rate. The observable is the growth factor per step of a small perturbation: < 1 below, > 1 above, equal to the law's.
+    """
+
+    critical: Law | None = None
     budget: Mapping[str, float] = field(default_factory=dict)

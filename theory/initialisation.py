@@ -3,6 +3,7 @@
 import numpy as np
 
 from .errors import BadData
+from .singular_modes import singular_modes
 
 
 def normal(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
@@ -40,15 +41,29 @@ def aligned_balanced(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
     The end-to-end map starts at scale x U V', balanced and aligned; inner bases R_l are random.
     """
     matrices = [(name, shape) for name, shape in shapes.items() if len(shape) == 2]
-    left, singular, right = np.linalg.svd(arrays["y"].T @ arrays["x"] / len(arrays["x"]), full_matrices=False)
-    rank = min(int((singular > 1e-10 * singular[0]).sum()), *(min(shape) for _, shape in matrices))
-    strength = scale ** (1 / len(matrices))
-    basis, weights = right[:rank].T, {}
+    left, singular, right = singular_modes(arrays["x"], arrays["y"])
+    rank = min(len(singular), *(min(shape) for _, shape in matrices))
+    return _layers(rng, matrices, np.full(rank, scale ** (1 / len(matrices))), left[:, :rank], right[:rank])
+
+
+def balanced_minimum(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
+    """The balanced global minimum for white inputs, its strongest mode displaced by the relative amount `scale`."""
+    matrices = [(name, shape) for name, shape in shapes.items() if len(shape) == 2]
+    left, singular, right = singular_modes(arrays["x"], arrays["y"])
+    rank = min(len(singular), *(min(shape) for _, shape in matrices))
+    strength = singular[:rank] ** (1 / len(matrices))
+    strength[0] *= 1 + scale
+    return _layers(rng, matrices, strength, left[:, :rank], right[:rank])
+
+
+def _layers(rng, matrices, strength, left, right):
+    """Aligned balanced weights: end to end left diag(strength^L) right, through random orthonormal inner bases."""
+    basis, weights = right.T, {}
     for name, shape in matrices[:-1]:
-        following = np.linalg.qr(rng.standard_normal((shape[0], rank)))[0]
-        weights[name] = strength * following @ basis.T
+        following = np.linalg.qr(rng.standard_normal((shape[0], len(strength))))[0]
+        weights[name] = following * strength @ basis.T
         basis = following
-    weights[matrices[-1][0]] = strength * left[:, :rank] @ basis.T
+    weights[matrices[-1][0]] = left * strength @ basis.T
     return weights
 
 
@@ -57,4 +72,5 @@ INITIALISATIONS = {
     "standard_normal": standard_normal,
     "antisymmetric": antisymmetric,
     "aligned_balanced": aligned_balanced,
+    "balanced_minimum": balanced_minimum,
 }

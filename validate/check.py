@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..solvers.predict import predict
+from ..solvers.predict import predict, solve
 from ..solvers.prediction import Prediction
-from ..theory.claims import Claim
+from ..theory.claims import Claim, Threshold
 from ..theory.dataset import Dataset, PowerLaw
 from ..theory.errors import UnknownName
 from ..theory.model import Bound, Theory
@@ -70,7 +70,16 @@ def run_claim(
 def draw(claim: Claim, data: Dataset | None, seed: int) -> Sequence[Sequence[Instance]]:
     """instances[seed][axis value]: one row per seed when weights are drawn, one row in all when only samples are."""
     rows = range(seed, seed + (claim.seeds if claim.setup.procedure == "full_batch" else 1))
-    return [[setup.draw(row, data or arrays(setup.data)) for setup in claim.settings()] for row in rows]
+    data = data or arrays(claim.setup.data)
+    if isinstance(claim, Threshold):
+        return [[setup.draw(row, data) for setup in _around_threshold(claim, row, data)] for row in rows]
+    return [[setup.draw(row, data) for setup in claim.settings()] for row in rows]
+
+
+def _around_threshold(claim: Threshold, seed: int, data: Dataset | None):
+    """The setup at the claimed multiples of the predicted critical learning rate."""
+    critical = float(solve(claim.critical, claim.setup.draw(seed, data)).values[-1, 0])
+    return [claim.setup.at(learning_rate=multiple * critical) for multiple in claim.values]
 
 
 def arrays(source: str | Dataset | PowerLaw) -> Dataset | None:

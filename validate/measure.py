@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from ..theory.errors import UnknownName
 from ..theory.network import Network
 from ..theory.setup import Optimizer
+from ..theory.singular_modes import singular_modes, subspace_means
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +100,8 @@ def _end_to_end(context, parameters):
 
 
 def _modes(context):
-    """Singular modes (left, singular values, right) of the input-output correlation, numerical rank kept."""
-    import numpy as np
-
-    x, y = np.asarray(context.arrays["x"], float), np.asarray(context.arrays["y"], float)
-    left, singular, right = np.linalg.svd(y.T @ x / len(x), full_matrices=False)
-    rank = int((singular > 1e-10 * singular[0]).sum())
-    return left[:, :rank], singular[:rank], right[:rank]
+    """Singular modes of the input-output correlation of the training data."""
+    return singular_modes(np.asarray(context.arrays["x"], float), np.asarray(context.arrays["y"], float))
 
 
 @observable("mode_strength")
@@ -115,8 +113,15 @@ def mode_strength(context, parameters):
     return jnp.einsum("ok,od,kd->k", left, _end_to_end(context, parameters), right)
 
 
-def _balance(parameters):
-    """Flattened W_{l+1}' W_{l+1} - W_l W_l' of every pair of successive layers W1, W2, ..."""
+@observable("subspace_strength")
+def subspace_strength(context, parameters):
+    """Mean mode strength of each of the eight leading groups of nearly equal singular values."""
+    return subspace_means(mode_strength(context, parameters), _modes(context)[1], 8)
+
+
+@observable("balancedness")
+def balancedness(context, parameters):
+    """Entries of W_{l+1}' W_{l+1} - W_l W_l' for all successive layers W1, W2, ..., flattened."""
     import jax.numpy as jnp
 
     names = sorted((name for name in parameters if name.startswith("W")), key=lambda name: int(name[1:]))
@@ -124,7 +129,16 @@ def _balance(parameters):
     return jnp.concatenate([(b.T @ b - a @ a.T).reshape(-1) for a, b in zip(layers[:-1], layers[1:], strict=True)])
 
 
-@observable("balancedness")
-def balancedness(context, parameters):
-    """Entries of W_{l+1}' W_{l+1} - W_l W_l' for all l, flattened."""
-    return _balance(parameters)
+def _start_displacement(context, parameters):
+    return mode_strength(context, parameters)[0] - _modes(context)[1][0]
+
+
+def _growth_factor(context, start, parameters, optimizer_state, step):
+    """Per-step factor by which the strongest mode's distance from its target has grown since the start."""
+    import jax.numpy as jnp
+
+    now = mode_strength(context, parameters)[0] - _modes(context)[1][0]
+    return start, (jnp.abs(now / start) ** (1 / jnp.maximum(step, 1)))[None]
+
+
+stateful("growth_factor", _start_displacement, _growth_factor)
