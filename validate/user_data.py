@@ -75,20 +75,27 @@ def duplicates(data: Dataset) -> int:
     return len(data) - len(np.unique(data.x, axis=0))
 
 
+def conflicts(data: Dataset) -> list[tuple[int, int]]:
+    """Pairs (earlier row, row) with equal inputs but different targets.
+
+    >>> conflicts(Dataset(np.array([[1.0], [2.0], [1.0]]), np.arange(3.0)))
+    [(0, 2)]
+    """
+    _, first, inverse = np.unique(data.x, axis=0, return_index=True, return_inverse=True)
+    earlier = first[inverse.ravel()]
+    rows = np.flatnonzero((data.y != data.y[earlier]).any(1))
+    return [(int(earlier[row]), int(row)) for row in rows]
+
+
 def require_consistent(data: Dataset, ridge: float) -> None:
     """Refuse equal inputs with different targets at zero ridge: no function interpolates them. Raises `BadData`.
 
     >>> require_consistent(Dataset(np.array([[1.0], [1.0]]), np.array([0.0, 1.0])), ridge=0.1)
     """
-    if ridge > 0:
-        return
-    _, first, inverse = np.unique(data.x, axis=0, return_index=True, return_inverse=True)
-    conflict = np.flatnonzero((data.y != data.y[first[inverse.ravel()]]).any(1))
-    if len(conflict):
-        row = int(conflict[0])
+    found = [] if ridge > 0 else conflicts(data)
+    if found:
         raise BadData(
-            f"rows {int(first[inverse.ravel()[row]])} and {row} have equal inputs but different targets"
-            f" ({len(conflict)} such rows)",
+            f"rows {found[0][0]} and {found[0][1]} have equal inputs but different targets ({len(found)} such rows)",
             where=data.name,
             remedy="use a ridge above zero or drop one of each pair",
         )
