@@ -136,12 +136,21 @@ def _whiten(data: Dataset) -> Dataset:
 
 
 def _one_hot(data: Dataset) -> Dataset:
+    if _coded(data):
+        return data
     classes = np.unique(data.y)
     return replace(data, y=(data.y == classes).astype(float)).noting(classes=classes.tolist())
 
 
 def _parity(data: Dataset) -> Dataset:
+    if _coded(data):
+        return data
     return replace(data, y=1.0 - 2.0 * (data.y % 2))
+
+
+def _coded(data: Dataset) -> bool:
+    """Whether targets are numbers already (read from a file that said so, or several columns) rather than labels."""
+    return "targets" in data.facts or data.y.shape[1] > 1
 
 
 PREPARATIONS = {
