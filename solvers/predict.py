@@ -55,7 +55,8 @@ def solve(law: Law, instance: Instance) -> Solution:
         from .recursion import iterate
 
         unknowns, method = iterate(system, values, steps), "recursion"
-    return Solution(_collected(law, instance, _read(law, system, unknowns, values, len(steps))), steps, method)
+    read = _read(law, system, unknowns, values, len(steps))
+    return Solution(_collected(law, instance, read), steps, method)
 
 
 def _collected(law: Law, instance: Instance, values: np.ndarray) -> np.ndarray:

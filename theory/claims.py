@@ -103,7 +103,7 @@ class Threshold(Claim):
     """Crossing a critical learning rate changes the outcome: what decays below it grows above it.
 
     `values` are the two multiples of the critical learning rate at which the experiment runs; `critical` predicts that
-    rate. The observable is the growth factor per step of a small perturbation: < 1 below, > 1 above, equal to the law's.
+    rate. The observable is the growth factor per step of a small perturbation: below 1, above 1, and equal to the law.
     """
 
     critical: Law | None = None
