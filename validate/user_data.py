@@ -34,6 +34,10 @@ LABEL_LIMIT = 100  # integer targets with more distinct values than this are cou
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 
 
+class DuplicateRows(UserWarning):
+    """Some inputs occur more than once."""
+
+
 def read(
     path: str | Path,
     target: str | Path | None = None,
@@ -62,8 +66,19 @@ def read(
     data = Dataset(x, y, path.stem, facts={**facts, **coding})
     count = duplicates(data)
     if count:
-        warnings.warn(f"{path.name}: {count} rows repeat an earlier input; halves share samples", stacklevel=2)
+        text = f"{path.name}: {count} rows repeat an earlier input, so halves of the data share samples"
+        warnings.warn(text, DuplicateRows, stacklevel=2)
     return data.noting(duplicates=count)
+
+
+def arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz` by name: initial weights, say. Raises `BadData`."""
+    path = Path(path)
+    _refuse(path)
+    if path.suffix.lower() != ".npz":
+        raise BadData("several named arrays are needed", where=path.name, remedy="save them with numpy.savez")
+    with _archive(path) as archive:
+        return {name: _array(archive, name, path) for name in archive.files}
 
 
 def duplicates(data: Dataset) -> int:

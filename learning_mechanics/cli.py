@@ -1,0 +1,192 @@
+"""The command line: what may be typed, and what happens when it cannot be done.
+
+Every explained failure is one line on the standard error and exit status 2; an interruption is 130 and says how to go
+on. This module imports nothing heavy, so that `--help` answers at once; the work is done in `commands`.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import __version__
+from .theory.errors import LearningMechanicsError, UnknownName
+
+RESUME = {
+    "report": "finished verdicts are kept: the same command goes on where it stopped",
+    "validate": "verdicts printed so far stand; name the remaining claims to go on",
+}
+EXAMPLES = """examples:
+  learning-mechanics derive deep-linear --depth 3
+  learning-mechanics predict data.csv --target price --kernel ntk-relu --depth 4 --plot curve.png
+  learning-mechanics validate deep-linear --dry-run
+  learning-mechanics report
+"""
+
+
+class UsageError(LearningMechanicsError):
+    """The command line itself cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """As argparse, but a mistake is one line and a misspelt command or choice names the nearest one."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message.replace("\n", " "), remedy=f"see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value) -> None:
+        if action.choices is not None and value not in action.choices:
+            kind = (action.option_strings or [action.metavar or action.dest])[0].lstrip("-")
+            raise UnknownName.among(str(value), map(str, action.choices), kind=str(kind))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit status: 0 done, 1 a claim did not turn out as expected, 2 explained failure.
+
+    >>> main(["derive", "deep-linear", "--format", "latx"])
+    2
+    """
+    command = ""
+    try:
+        arguments, extra = parser().parse_known_args(argv)
+        command = arguments.command
+        arguments.hyperparameters = _pairs(extra, arguments)
+        _cache_compilations()
+        from . import commands
+
+        return commands.COMMANDS[command](arguments)
+    except LearningMechanicsError as error:
+        print("learning-mechanics: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("learning-mechanics: interrupted; " + RESUME.get(command, "nothing was written"), file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as stop:  # --help and --version
+        return int(stop.code or 0)
+
+
+def parser() -> Parser:
+    """The whole grammar. Hyperparameters of a model are options too; they are known only once the model is."""
+    top = Parser(
+        prog="learning-mechanics",
+        description="Derive, predict and validate the dynamics of learning.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"learning-mechanics {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="command", required=True, parser_class=Parser)
+
+    def command(name: str, text: str) -> Parser:
+        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        made.add_argument("--json", action="store_true", help="print JSON and nothing else")
+        return made
+
+    command("list", "models, their claims and the last verdicts")
+
+    derive = command("derive", "equations of motion, conserved quantities, closed form and trail of a model")
+    derive.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
+    derive.add_argument("--format", choices=("text", "latex", "json"), default="text")
+
+    diagnose = command("diagnose", "what a data set is like and which models apply to it")
+    _data_options(diagnose)
+
+    predict = command("predict", "learning curve and exponents of a kernel on a data set, without training")
+    _data_options(predict)
+    predict.add_argument("--kernel", default="ntk-relu", help="ntk-relu, nngp-relu, ... (default: ntk-relu)")
+    predict.add_argument("--depth", type=int, default=2, help="weight layers of the network behind it (default: 2)")
+    predict.add_argument("--ridge", type=float, default=1e-8, help="relative to the mean kernel diagonal")
+    predict.add_argument("--sizes", type=_sizes, help="sample sizes, say 50,100,200 (default: the usable window)")
+    predict.add_argument("--plot", type=Path, help="draw the forecast into this file")
+    predict.add_argument("--output", type=Path, help="write the forecast as JSON into this file")
+    _run_options(predict)
+
+    validate = command("validate", "train, measure and judge the claims of a model")
+    validate.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
+    validate.add_argument("claims", nargs="*", metavar="claim", help="claims to judge (default: all)")
+    validate.add_argument("--dry-run", action="store_true", help="say the seconds and bytes it would take")
+    validate.add_argument("--output", type=Path, help="write predictions and verdicts as JSON into this file")
+    _run_options(validate)
+
+    check = command("check", "judge one claim, on its own data, on yours, or on your training log")
+    check.add_argument("model")
+    check.add_argument("claim")
+    check.add_argument("--data", dest="file", type=Path, metavar="FILE", help="your data: .npz, .npy, .csv or .parquet")
+    check.add_argument("--log", type=Path, metavar="FILE", help="your training log: .csv, .json or .jsonl")
+    check.add_argument("--start", type=Path, metavar="FILE", help="your initial weights: .npz with arrays W1, W2, ...")
+    check.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="move the setting: learning_rate=0.1, width=64"
+    )
+    _reading_options(check)
+    _run_options(check)
+
+    report = command("report", "the main job: derive, predict, train and judge everything on real data")
+    report.add_argument("--output", type=Path, default=Path("learning-mechanics-report"), help="folder to write into")
+    report.add_argument("--models", nargs="+", metavar="MODEL", help="only these models")
+    _run_options(report)
+
+    cite = command("cite", "BibTeX of the references a model uses")
+    cite.add_argument("model")
+    return top
+
+
+def _data_options(command: Parser) -> None:
+    command.add_argument("file", type=Path, help=".npz (x and y), .npy, .csv or .parquet; or a built-in name: digits")
+    _reading_options(command)
+
+
+def _reading_options(command: Parser) -> None:
+    command.add_argument("--target", help="column, array or .npy file to predict")
+    command.add_argument("--inputs", type=lambda text: text.split(","), help="input columns, say height,weight")
+    task = command.add_mutually_exclusive_group()
+    task.add_argument("--regression", action="store_true", default=None, help="integer targets are numbers")
+    task.add_argument("--labels", dest="regression", action="store_false", help="integer targets are labels")
+
+
+def _run_options(command: Parser) -> None:
+    command.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: what JAX finds")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--force", action="store_true", help="overwrite files that exist")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Strictly increasing sample sizes from a list with commas."""
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 50,100,200") from None
+    if min(sizes) < 1 or list(sizes) != sorted(set(sizes)):
+        raise argparse.ArgumentTypeError(f"{text!r} does not increase from at least 1")
+    return sizes
+
+
+def _pairs(extra: Sequence[str], arguments: argparse.Namespace) -> dict[str, str]:
+    """Options that argparse does not know, as name -> text; only commands with a model take them."""
+    pairs: dict[str, str] = {}
+    rest = list(extra)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        if not option.startswith("--") or not hasattr(arguments, "model"):
+            known = [name.replace("_", "-") for name in vars(arguments) if name != "command"]
+            if option.startswith("--"):
+                raise UnknownName.among(option[2:], known, kind=f"option of {arguments.command}")
+            raise UsageError(f"unexpected {option!r}", remedy=f"see learning-mechanics {arguments.command} --help")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"{option} has no value", remedy=f"write {option} VALUE")
+            value = rest.pop(0)
+        pairs[option[2:].replace("-", "_")] = value
+    return pairs
+
+
+def _cache_compilations() -> None:
+    """Let JAX keep compiled programs between commands; the environment's own choice wins, nothing is imported."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if home.is_dir() and os.access(home, os.W_OK):
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "learning-mechanics" / "jax"))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
