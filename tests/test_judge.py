@@ -63,18 +63,18 @@ def noisy(rng, scatter=0.05, tail="gaussian", seeds=100, curve=CURVE, correlatio
 
 
 @pytest.mark.parametrize("tail", ["gaussian", "heavy", "skewed"])
-@pytest.mark.parametrize("relative", ["point", "final", "scale"])
-def test_planted_errors_of_twice_the_resolution_are_refuted(tail, relative):
+@pytest.mark.parametrize("relative, seeds", [("point", 100), ("final", 100), ("scale", 100), ("point", 10)])
+def test_planted_errors_of_twice_the_resolution_are_refuted(tail, relative, seeds):
     rng = np.random.default_rng(20260101)
     judged = claim(stochastic=True, relative=relative, budget={"declared": 0.03 if relative != "final" else 0.2})
     law, rival = predicted(CURVE), predicted(1.5 * CURVE)
     refuted, clean = [], []
     for repeat in range(40):
-        verdict = judge(judged, law, rival, measured(noisy(rng, tail=tail)))
+        verdict = judge(judged, law, rival, measured(noisy(rng, tail=tail, seeds=seeds)))
         clean.append(verdict.outcome == "refuted")
         assert np.isfinite(verdict.resolution)
-        sign = 1 if repeat % 2 else -1
-        planted = noisy(rng, tail=tail) * (1 + sign * 2 * verdict.resolution)  # a fresh repeat, not the same noise
+        sign = 1 if repeat % 2 else -1  # planted in a fresh repeat, not in the same noise
+        planted = noisy(rng, tail=tail, seeds=seeds) * (1 + sign * 2 * verdict.resolution)
         refuted.append(judge(judged, law, rival, measured(planted)).outcome == "refuted")
     assert np.mean(refuted) >= 0.95
     assert not any(clean)

@@ -4,17 +4,20 @@ The one equation: residual = (measured - predicted) / scale, the scale being the
 both are held to one yardstick. Arrays are (seed, axis value, abscissa point, component), flattened to (seed, point).
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import fdtri, stdtrit
 
 from ..theory.claims import Claim, Threshold
 from ..theory.errors import BadData, UnknownName
 from .statistics import kurtosis, log_slope, mean_and_error
 
-POWER = 1.645  # one-sided 95 % of a Gaussian
+FEWEST_SEEDS = 5
+POWER = 0.95  # share of repeats that must refute a planted error of twice the resolution
 
 
 class Points(NamedTuple):
@@ -86,15 +89,22 @@ class Comparison:
     def resolution(self) -> float:
         """r such that planted errors of 2r are refuted in at least 95 % of repeats.
 
-        A planted relative error e shifts the residual by e x leverage. In a repeat, bias and se scatter again, so the
-        shift must exceed budget + |bias| + z se by 1.645 sqrt(2) standard deviations of (|bias| + z se); the sample
-        std scatters with variance se^2 (kurtosis - 1) / (4 (R - 1)), and a factor 1 + e stretches the noise too.
-        The best point decides, since one point suffices to refute.
+        A planted relative error e shifts the residual by e x leverage and stretches its noise by 1 + e. In a repeat
+        the bias scatters again (its change has sqrt(2) se) and so does the standard error: the ratio of two sample
+        variances follows Fisher's F, with fewer degrees of freedom for heavy tails (2 (R - 1) / (kurtosis - 1)). So
+
+            e x leverage >= budget + |bias| + z se + hypot(z se (sqrt(F_95) - 1), sqrt(2) t_95 se).
+
+        The best point decides, since one point suffices to refute. Infinite below five seeds: the luckiest of several
+        scatters estimated from two or three runs says nothing about the next.
         """
-        scatter = np.sqrt(1 + self.critical**2 * (np.asarray(self.kurtosis) - 1) / (4 * max(self.seeds - 1, 1)))
-        margin = np.where(self.error > 0, POWER * np.sqrt(2) * scatter, 0.0)
+        if 0 < self.error.max() and self.seeds < FEWEST_SEEDS:
+            return math.inf
+        freedom = 2 * max(self.seeds - 1, 1) / (np.maximum(self.kurtosis, 3.0) - 1)
+        stretch = self.critical * (np.sqrt(fdtri(freedom, freedom, POWER)) - 1) if self.critical < np.inf else np.inf
+        margin = np.hypot(stretch, np.sqrt(2) * stdtrit(max(self.seeds - 1, 1), POWER))
         with np.errstate(invalid="ignore", over="ignore"):
-            noise = np.where(self.error > 0, (self.critical + margin) * self.error, 0.0)
+            noise = np.where(self.error > 0, (self.critical + margin) * np.where(self.error > 0, self.error, 1.0), 0.0)
             needed = self.allowed + np.abs(self.bias) + noise
             lever = self.leverage - (0.0 if self.additive else noise)
             shift = np.where(lever > 0, needed / np.where(lever > 0, lever, 1.0), np.inf)
