@@ -17,6 +17,7 @@ Flow
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sympy as sp
@@ -148,8 +149,13 @@ def linear_map(network: Network) -> Words:
 def tidy(expression: Any) -> Any:
     """The shorter of the expression and its factored form."""
     candidates = [expression, sp.factor_terms(expression)]
+    if expression.has(LEARNING_RATE):
+        candidates.append(sp.collect(sp.expand(expression), LEARNING_RATE, func=sp.factor))
     if expression.is_polynomial(*expression.free_symbols) and len(sp.Add.make_args(expression.expand())) <= 24:
         candidates.append(sp.factor(expression))
+    for product in [c for c in candidates if c.is_Mul and c.could_extract_minus_sign()]:
+        # -(z - s) reads worse than (s - z)
+        candidates += [sp.Mul(-product / factor, -factor) for factor in product.args if factor.is_Add]
     return min(candidates, key=sp.count_ops)
 
 
@@ -160,8 +166,6 @@ def statement(system) -> str:
 
 
 def _recorded(system, rule: str, **notes: str):
-    from dataclasses import replace
-
     return replace(system, trail=system.trail.then(rule, statement(system), **notes))
 
 
@@ -241,5 +245,6 @@ def _negative(gradient, copies):
 
 def _step(unknown, learning_rate, velocity):
     if isinstance(unknown, sp.MatrixSymbol):
-        return sp.MatAdd(unknown, sp.MatMul(learning_rate, velocity))
+        factors = velocity.args if isinstance(velocity, sp.MatMul) else (velocity,)
+        return sp.MatAdd(unknown, sp.MatMul(learning_rate, *factors))
     return unknown + learning_rate * velocity

@@ -9,6 +9,7 @@
 (True, True)
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def evaluate(expression: Any, values: Mapping[Any, Any]) -> Any:
     if isinstance(expression, sp.MatAdd | sp.Add):
         return sum(evaluate(term, values) for term in expression.args)
     if isinstance(expression, sp.Mul):
-        return np.prod([evaluate(factor, values) for factor in expression.args])
+        return math.prod(evaluate(factor, values) for factor in expression.args)
     if isinstance(expression, sp.Pow):
         return evaluate(expression.base, values) ** evaluate(expression.exp, values)
     if isinstance(expression, sp.Symbol):
