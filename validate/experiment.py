@@ -59,26 +59,21 @@ def run(
     place, placed = resolve_device(device)
     setup: Setup = instances[0][0].setup
     dtype = setup.options.get("dtype", "float64")
-    total = len(instances) * len(instances[0])
+    columns = []
+    for column in range(len(instances[0])):
+        report = None
+        if progress is not None:
+            report = lambda done, column=column: progress((column + done) / len(instances[0]))  # noqa: E731
+        if setup.procedure == "full_batch":
+            from .train import train_all
 
-    def part(index: int):
-        return None if progress is None else lambda fraction: progress((index + fraction) / total)
-
-    values = []
-    for row, instances_of_seed in enumerate(instances):
-        columns = []
-        for column, instance in enumerate(instances_of_seed):
-            report = part(row * len(instances_of_seed) + column)
-            if setup.procedure == "full_batch":
-                from .train import train
-
-                columns.append(train(instance, [observable], report, place, dtype)[observable][None])
-            else:
-                columns.append(_replicated(setup.procedure)(instance, seeds, observable, report, place))
-        values.append(np.stack(columns, axis=1))
+            same = [row[column] for row in instances]
+            columns.append(train_all(same, [observable], report, place, dtype)[observable])
+        else:
+            columns.append(_replicated(setup.procedure)(instances[0][column], seeds, observable, report, place))
     abscissa = [np.asarray(instance.setup.sizes or instance.steps) for instance in instances[0]]
     return Measurement(
-        values=np.concatenate(values),
+        values=np.stack(columns, axis=1),
         abscissa=np.stack(abscissa),
         abscissa_name="n" if setup.sizes else "step",
         observable=observable,

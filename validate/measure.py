@@ -37,36 +37,42 @@ class Context:
     network: Network
 
 
+def _nothing(instance) -> dict:
+    return {}
+
+
 @dataclass(frozen=True)
 class Observable:
     """`start(context, parameters)` gives the carry; `measure(context, carry, parameters, optimizer_state, step)` gives
-    the next carry and the value, a 1-D array of components."""
+    the next carry and the value, a 1-D array of components. `prepare(instance)` may add arrays to `context.arrays`,
+    computed once in NumPy from the instance."""
 
     name: str
     start: Callable
     measure: Callable
+    prepare: Callable = _nothing
 
 
 OBSERVABLES: dict[str, Observable] = {}
 _ELSEWHERE = ("sharpness", "lazy")  # modules of this folder that register more
 
 
-def observable(name: str):
+def observable(name: str, prepare: Callable = _nothing):
     """Register a function (context, parameters) -> 1-D array."""
 
     def register(function):
         def measure(context, carry, parameters, optimizer_state, step):
             return carry, function(context, parameters)
 
-        OBSERVABLES[name] = Observable(name, lambda context, parameters: (), measure)
+        OBSERVABLES[name] = Observable(name, lambda context, parameters: (), measure, prepare)
         return function
 
     return register
 
 
-def stateful(name: str, start: Callable, measure: Callable) -> None:
+def stateful(name: str, start: Callable, measure: Callable, prepare: Callable = _nothing) -> None:
     """Register an observable that carries something from record to record."""
-    OBSERVABLES[name] = Observable(name, start, measure)
+    OBSERVABLES[name] = Observable(name, start, measure, prepare)
 
 
 def find(name: str) -> Observable:
@@ -99,24 +105,26 @@ def _end_to_end(context, parameters):
     return context.forward(parameters, jnp.eye(x.shape[1], dtype=x.dtype)).T
 
 
-def _modes(context):
-    """Singular modes of the input-output correlation of the training data."""
-    return singular_modes(np.asarray(context.arrays["x"], float), np.asarray(context.arrays["y"], float))
+def _modes(instance):
+    """Singular modes of the input-output correlation of the training data, and the mean over nearly equal ones."""
+    left, singular, right = singular_modes(instance["x"], instance["y"])
+    means = subspace_means(np.eye(len(singular)), singular, 8)
+    return {"mode_left": left, "mode_target": singular, "mode_right": right, "mode_means": means}
 
 
-@observable("mode_strength")
+@observable("mode_strength", _modes)
 def mode_strength(context, parameters):
     """u_k' W v_k for every singular mode (u_k, s_k, v_k) of Sigma_yx = y'x/P."""
     import jax.numpy as jnp
 
-    left, _, right = _modes(context)
+    left, right = context.arrays["mode_left"], context.arrays["mode_right"]
     return jnp.einsum("ok,od,kd->k", left, _end_to_end(context, parameters), right)
 
 
-@observable("subspace_strength")
+@observable("subspace_strength", _modes)
 def subspace_strength(context, parameters):
     """Mean mode strength of each of the eight leading groups of nearly equal singular values."""
-    return subspace_means(mode_strength(context, parameters), _modes(context)[1], 8)
+    return mode_strength(context, parameters) @ context.arrays["mode_means"]
 
 
 @observable("balancedness")
@@ -129,16 +137,16 @@ def balancedness(context, parameters):
     return jnp.concatenate([(b.T @ b - a @ a.T).reshape(-1) for a, b in zip(layers[:-1], layers[1:], strict=True)])
 
 
-def _start_displacement(context, parameters):
-    return mode_strength(context, parameters)[0] - _modes(context)[1][0]
+def _displacement(context, parameters):
+    return mode_strength(context, parameters)[0] - context.arrays["mode_target"][0]
 
 
 def _growth_factor(context, start, parameters, optimizer_state, step):
     """Per-step factor by which the strongest mode's distance from its target has grown since the start."""
     import jax.numpy as jnp
 
-    now = mode_strength(context, parameters)[0] - _modes(context)[1][0]
-    return start, (jnp.abs(now / start) ** (1 / jnp.maximum(step, 1)))[None]
+    factor = jnp.abs(_displacement(context, parameters) / start) ** (1 / jnp.maximum(step, 1))
+    return start, factor[None]
 
 
-stateful("growth_factor", _start_displacement, _growth_factor)
+stateful("growth_factor", _displacement, _growth_factor, _modes)
