@@ -20,7 +20,9 @@ learning_mechanics.theory.errors.UnknownName: runs.csv: unknown column 'prize'; 
 import difflib
 import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +176,15 @@ def _npz(path: Path, target, inputs) -> tuple[Any, Any, dict]:
         return _array(archive, x_name, path), _array(archive, y_name, path), {"target": str(y_name)}
 
 
+@contextmanager
 def _archive(path: Path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-        raise BadData(f"damaged archive ({error})", where=path.name, remedy="write it again") from None
+    with path.open("rb") as file:  # opened here: NumPy leaves the file of a damaged archive open
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+            raise BadData(f"damaged archive ({error})", where=path.name, remedy="write it again") from None
+        with archive:
+            yield archive
 
 
 def _array(archive, name: str, path: Path) -> np.ndarray:
@@ -192,7 +198,7 @@ def _array(archive, name: str, path: Path) -> np.ndarray:
             where=path.name,
             remedy="convert it to numbers or strings before saving",
         ) from None
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError) as error:
         raise BadData(f"array {name!r} is damaged ({error})", where=path.name, remedy="write it again") from None
 
 
