@@ -135,6 +135,14 @@ def _whiten(data: Dataset) -> Dataset:
     return replace(data, x=left[:, :rank] * np.sqrt(len(data))).noting(rank=rank, condition=condition)
 
 
+def _second_moments(data: Dataset) -> Dataset:
+    """A few rows with the same second moments of (x, y): the squared loss of every linear map is the same on them."""
+    triangle = np.linalg.qr(np.hstack([data.x, data.y]), mode="r") * np.sqrt(len(data.x[0]) + len(data.y[0]))
+    triangle /= np.sqrt(len(data))
+    split = data.x.shape[1]
+    return replace(data, x=triangle[:, :split], y=triangle[:, split:], groups=None).noting(samples=len(data))
+
+
 def _one_hot(data: Dataset) -> Dataset:
     if _coded(data):
         return data
@@ -160,6 +168,7 @@ PREPARATIONS = {
     "unit_scale": _unit_scale,
     "unit_norm": _unit_norm,
     "whiten": _whiten,
+    "second_moments": _second_moments,
     "one_hot": _one_hot,
     "parity": _parity,
 }
