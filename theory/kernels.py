@@ -10,8 +10,8 @@ K(x, x') = |x| |x'| k(theta), and carry the angle, not its cosine: coincident in
 
 >>> kernel = ntk(depth=2)
 >>> kernel(np.eye(2)).round(6)
-array([[2.      , 0.318310],
-       [0.318310, 2.      ]])
+array([[2.     , 0.31831],
+       [0.31831, 2.     ]])
 >>> print(sp.simplify(kernel.symbolic().subs(sp.Symbol("t", real=True), 1)))
 2
 """

@@ -34,7 +34,8 @@ class Optimizer:
     """An optimizer by its usual name and hyperparameters, with optax conventions.
 
     names: "gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam". `learning_rate` counts in `unit`:
-    "1" (absolute), "1/trace" (inverse trace of the input covariance), "1/kernel" (inverse top kernel eigenvalue).
+    "1" (absolute), "1/trace" (inverse trace of the input covariance), "1/kernel" (inverse top eigenvalue of
+    options["kernel"] on x / sqrt(d), over the number of samples).
     """
 
     name: str = "gradient_descent"
@@ -59,7 +60,8 @@ class Setup:
 
     `data`      name of a data set, a `Dataset`, or a `PowerLaw`
     `prepare`   preparations applied to it, in order
-    `sample`    "all", "subset" (n rows drawn by seed; n is an axis), or "halves" (probe and pool, by group if any)
+    `sample`    "all", "subset" (n rows drawn by seed; n is an axis), "train_test" (n rows, and all others as x_test and
+                y_test), or "halves" (probe and pool, by group if any)
     `axes`      named sizes: width, n, dim ...
     `steps`     training steps; or give `time` = learning rate x steps
     `records`   number of recorded steps, `spacing` "linear" or "log"
@@ -151,6 +153,8 @@ class Setup:
         rate = self.optimizer.learning_rate
         if self.optimizer.unit == "1/trace":
             rate = rate / trace
+        elif self.optimizer.unit == "1/kernel":
+            rate = rate / _top_eigenvalue(self, arrays)
         return Instance(self, seed, arrays, facts, rate)
 
 
@@ -198,12 +202,16 @@ class Instance:
 def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str, np.ndarray]:
     if setup.sample == "all":
         return {"x": data.x, "y": data.y}
-    if setup.sample == "subset":
+    if setup.sample in ("subset", "train_test"):
         n = int(setup.axes["n"])
-        if n > len(data):
+        if n > len(data) - (setup.sample == "train_test"):
             raise BadData(f"{len(data)} samples but n = {n} asked for", where=data.name, remedy="lower n")
         rows = rng.choice(len(data), n, replace=False)
-        return {"x": data.x[rows], "y": data.y[rows]}
+        train = {"x": data.x[rows], "y": data.y[rows]}
+        if setup.sample == "subset":
+            return train
+        others = np.delete(np.arange(len(data)), rows)
+        return {**train, "x_test": data.x[others], "y_test": data.y[others]}
     if setup.sample == "halves":
         if data.groups is None:
             probe = np.zeros(len(data), bool)
@@ -212,4 +220,12 @@ def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str,
             names = np.unique(data.groups)
             probe = np.isin(data.groups, rng.permutation(names)[: len(names) // 2])
         return {"x_probe": data.x[probe], "y_probe": data.y[probe], "x_pool": data.x[~probe], "y_pool": data.y[~probe]}
-    raise UnknownName.among(setup.sample, ("all", "subset", "halves"), kind="sample")
+    raise UnknownName.among(setup.sample, ("all", "subset", "train_test", "halves"), kind="sample")
+
+
+def _top_eigenvalue(setup: Setup, arrays: Mapping[str, Any]) -> float:
+    """Largest eigenvalue of K(X, X)/P for inputs x / sqrt(d), as the first layer of a network with fan-in scaling."""
+    if "kernel" not in setup.options:
+        raise BadData("no kernel to scale the learning rate by", where="Setup", remedy='give options["kernel"]')
+    x = arrays["x"]
+    return float(np.linalg.eigvalsh(setup.options["kernel"](x / np.sqrt(x.shape[1])))[-1] / len(x))
