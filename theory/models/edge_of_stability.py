@@ -154,7 +154,7 @@ def _hovers(
         rival_home=rival_home,
         seeds=seeds,
         relative="point",
-        budget=budget or {"oscillation about the edge, declared": 0.03},
+        budget=budget or {"oscillation about the edge, declared": 0.02},
         seconds=6.0 * seeds,
         reference=_COHEN_ADAPTIVE if adaptive else _COHEN,
         expected=expected,
