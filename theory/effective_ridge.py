@@ -3,14 +3,14 @@ r"""Kernel regression on average over training sets: everything follows from one
 Under Gaussian equivalence (eigenfunction values act like independent Gaussian features) the mean log determinant of
 K + ridge I over n samples is the stationary value over kappa of
 
-    F(kappa) = sum log(1 + lambda/kappa) + n log kappa + ridge/kappa - n.
+    F(kappa) = sum multiplicity x log(1 + lambda/kappa) + n log kappa + ridge/kappa - n.
 
 kappa is the effective ridge: modes with lambda >> kappa are learned, those with lambda << kappa are not. Sources in F
 give quadratic forms of the targets, derivatives by the ridge give squared residuals, and leave-one-out turns training
 errors into test errors.
 
 >>> print(effective_ridge().equations[0])
--n + over(lambda/(lambda + kappa)) + ridge/kappa
+-n + over(lambda*multiplicity/(lambda + kappa)) + ridge/kappa
 """
 
 from functools import lru_cache
@@ -30,7 +30,7 @@ SIMON = "Simon, Dickens, Karkada & DeWeese 2023, arXiv:2110.03922"
 HASTIE = "Hastie, Montanari, Rosset & Tibshirani 2022, arXiv:1903.08560"
 
 kappa, ridge, n, noise = positive("kappa ridge n noise")
-lam, power = modes("lambda power")
+lam, power, count = modes("lambda power multiplicity")
 learnability = lam / (lam + kappa)
 
 
@@ -38,15 +38,16 @@ learnability = lam / (lam + kappa)
 def effective_ridge() -> FixedPoint:
     """The effective ridge kappa of kernel regression, with its errors as observables.
 
-    Parameters: mode arrays `lambda` (eigenvalues of the kernel in the data distribution) and `power` (squared target
-    coefficients), `noise` (label variance), `ridge` (of K + ridge I), `n`. Observables, squared errors without the
+    Parameters: mode arrays `lambda` (eigenvalues of the kernel in the data distribution), `multiplicity` and `power`
+    (squared target coefficients, summed over equal eigenvalues), `noise` (label variance), `ridge` (of K + ridge I),
+    `n`. Observables, squared errors without the
     factor 1/2 and including the noise: "test_error", "training_error", "bias" (test error of the mean predictor),
     "variance_factor" (test_error / bias), "learnability" per mode, "degrees_of_freedom", "trace" = tr (K + ridge)^-1.
 
     Reference: Bordelon, Canatar & Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2023 (arXiv:2110.03922).
     """
     trail = Trail()
-    potential = over(sp.log(1 + lam / kappa)) + n * sp.log(kappa) + ridge / kappa - n
+    potential = over(count * sp.log(1 + lam / kappa)) + n * sp.log(kappa) + ridge / kappa - n
     trail = trail.then(
         "potential",
         f"E log det(K + ridge) = stationary value of {potential}",
@@ -71,7 +72,7 @@ def effective_ridge() -> FixedPoint:
     test = training / (ridge * trace / n) ** 2
     bias = merged(-(kappa**2) * form.diff(kappa))
     # on the solution ridge = kappa (n - sum learnability): no ridge is left in the factor, so ridge -> 0 is regular
-    factor = merged(sp.simplify(test / bias).subs(ridge, kappa * (n - over(learnability))))
+    factor = merged(sp.simplify(test / bias).subs(ridge, kappa * (n - over(count * learnability))))
     factor = n / merged(sp.simplify(n / factor))
     check = _same(test, factor * bias)
     trail = trail.then("leave one out: test error", f"({factor})*({bias})", reference=HASTIE, check=check)
@@ -84,7 +85,7 @@ def effective_ridge() -> FixedPoint:
             "bias": bias,
             "variance_factor": factor,
             "learnability": learnability,
-            "degrees_of_freedom": over(learnability),
+            "degrees_of_freedom": over(count * learnability),
             "trace": trace,
         },
         trail=trail,
@@ -106,7 +107,7 @@ def gaussian_equivalence(radius: float = 0.1) -> Closure:
     """Eigenfunction values act like independent Gaussians; the distance is the label-free part of that statement.
 
     It compares 1/kappa with the measured tr (K + ridge I)^-1 of a subset of n samples: relative difference of the two.
-    Needs arrays "subset_gram" (n, n), "lambda" and "ridge"; without a Gram matrix the features are Gaussian: 0.
+    Needs "subset_gram" (n, n), "lambda", "multiplicity" and "ridge". Features drawn as Gaussians have distance 0.
     """
     return Closure(
         "Gaussian equivalence",
@@ -120,10 +121,12 @@ def gaussian_equivalence(radius: float = 0.1) -> Closure:
 def _label_free(arrays: Any) -> float:
     if "subset_gram" not in arrays:
         return 0.0
-    gram, eigenvalues, delta = (np.asarray(arrays[name], float) for name in ("subset_gram", "lambda", "ridge"))
+    gram, eigenvalues, counts, delta = (
+        np.asarray(arrays[name], float) for name in ("subset_gram", "lambda", "multiplicity", "ridge")
+    )
     trace = float((1 / (np.linalg.eigvalsh(gram) + delta)).sum())
     # at the measured kappa = 1/trace the self-consistency must return the number of samples
-    return abs(float((eigenvalues / (eigenvalues + 1 / trace)).sum() + delta * trace) / len(gram) - 1)
+    return abs(float((counts * eigenvalues / (eigenvalues + 1 / trace)).sum() + delta * trace) / len(gram) - 1)
 
 
 def merged(expression: Any) -> Any:
@@ -147,14 +150,15 @@ def merged(expression: Any) -> Any:
 def _same(first: Any, second: Any) -> str:
     """The two agree on the solution of the fixed point: compared numerically at random modes."""
     rng = np.random.default_rng(0)
-    eigenvalues, weights = rng.exponential(size=(2, 5))
+    eigenvalues, weights, counts = rng.exponential(size=(3, 5))
     u = 0.3
-    values = {kappa: u, n: 3.0, noise: 0.2}
-    values[ridge] = u * (values[n] - float((eigenvalues / (eigenvalues + u)).sum()))
+    values = {kappa: u, n: 9.0, noise: 0.2}
+    values[ridge] = u * (values[n] - float((counts * eigenvalues / (eigenvalues + u)).sum()))
 
     def number(expression):
         def summed(summand):
-            return sum(summand.subs({lam: e, power: w}) for e, w in zip(eigenvalues, weights, strict=True))
+            levels = zip(eigenvalues, weights, counts, strict=True)
+            return sum(summand.subs({lam: e, power: w, count: c}) for e, w, c in levels)
 
         return float(expression.replace(over, summed).subs(values))
 

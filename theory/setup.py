@@ -219,7 +219,13 @@ def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str,
         else:
             names = np.unique(data.groups)
             probe = np.isin(data.groups, rng.permutation(names)[: len(names) // 2])
-        return {"x_probe": data.x[probe], "y_probe": data.y[probe], "x_pool": data.x[~probe], "y_pool": data.y[~probe]}
+        halves = {
+            "x_probe": data.x[probe],
+            "y_probe": data.y[probe],
+            "x_pool": data.x[~probe],
+            "y_pool": data.y[~probe],
+        }
+        return halves if data.groups is None else {**halves, "groups_probe": data.groups[probe]}
     raise UnknownName.among(setup.sample, ("all", "subset", "train_test", "halves"), kind="sample")
 
 
