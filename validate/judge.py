@@ -19,7 +19,7 @@ import numpy as np
 from ..theory.claims import Claim, Converges, Scales, Threshold
 from ..theory.errors import BadData
 from .residuals import Comparison, compare, log_slopes, prepare, scale_of, summarised
-from .statistics import critical_value, jackknife, local_slopes
+from .statistics import critical_value, jackknife, local_slopes, log_slope
 from .verdict import Verdict
 
 CLAIMS_IN_A_REPORT = 20
@@ -76,7 +76,7 @@ def judge(claim: Claim, prediction, rival, measurement, *, comparisons: int | No
     if other is not None and claim.stochastic and comparison.seeds > 1:
         numbers["seeds_needed"] = _seeds(other.comparison, law.comparison)
         if outcome == "underpowered":
-            notes.append(f"{numbers['seeds_needed'] or 'no number of'} seeds would tell the law from its rival")
+            notes.extend(_more_seeds(law.comparison, other, numbers["seeds_needed"]))
     worst = comparison.worst
     return Verdict(
         theory=theory,
@@ -162,8 +162,7 @@ def _threshold(claim, prediction, law, measurement, comparisons) -> Finding:
     measured, predicted = (np.abs(summarised(claim, record.values)) for record in (measurement, prediction))
     wrong = (measured > 1) != (predicted > 1)
     if prediction is law:
-        multiples = np.array(claim.values if len(claim.values) > 1 else (claim.below, claim.above))
-        wrong = wrong | ((measured > 1) != (multiples > 1)[:, None, None])
+        wrong = wrong | ((measured > 1) != (np.asarray(claim.values) > 1)[:, None, None])
     numbers = {"growth_factors": measured.mean(0).tolist(), "predicted_growth_factors": predicted.mean(0).tolist()}
     if not wrong.any():
         return Finding(finding.comparison, finding.outcome, finding.notes, numbers)
@@ -173,7 +172,10 @@ def _threshold(claim, prediction, law, measurement, comparisons) -> Finding:
 
 
 def _converges(claim: Converges, prediction, law, measurement, comparisons) -> Finding:
-    """Local slopes of the error towards the limit: the last may miss the order by as much as it still moves."""
+    """Local slopes of the error towards the limit: the last may miss the order by as much as it still moves.
+
+    Where seeds scatter, the slope over the whole axis is judged instead, of the mean error, with its jackknife error.
+    """
     residual = prepare(claim, prediction, law, measurement, flat=False).residual
     error = np.abs(residual).max(axis=(2, 3))
     towards = np.argsort(np.asarray(claim.values, float) * (-1 if claim.order > 0 else 1))
@@ -187,8 +189,11 @@ def _converges(claim: Converges, prediction, law, measurement, comparisons) -> F
         return Finding(Comparison.empty(claim), outcome, (note,), numbers, order=claim.order)
     slopes = local_slopes(axis, curves)
     last, previous = slopes[:, -1], slopes[:, -2] if len(axis) > 2 else slopes[:, -1]
-    miss, drift = last - claim.order, np.abs(last - previous)
-    spread = jackknife(lambda e: local_slopes(axis, e.mean(0))[-1], error) if claim.stochastic else 0.0
+    drift, spread, measured = np.abs(last - previous), 0.0, last
+    if claim.stochastic:
+        measured = log_slope(axis, curves)
+        spread = float(jackknife(lambda e: log_slope(axis, e.mean(0)), error))
+    miss = measured - claim.order
     # slopes that still move by more than a quarter of the order are no evidence for it
     allowed = np.maximum(claim.tolerance, np.minimum(drift, abs(claim.order) / 4))
     comparison = Comparison(
@@ -208,7 +213,7 @@ def _converges(claim: Converges, prediction, law, measurement, comparisons) -> F
     if outcome == "holds" and 2 * comparison.resolution >= abs(claim.order):
         outcome, notes = "underpowered", ("the order is not told from zero",)
     numbers |= {"slopes": slopes.mean(0).tolist()}
-    return Finding(comparison, outcome, notes, numbers, slope=float(last.mean()), order=claim.order)
+    return Finding(comparison, outcome, notes, numbers, slope=float(measured.mean()), order=claim.order)
 
 
 def _scales(claim: Scales, prediction, law, measurement, comparisons) -> Finding:
@@ -275,6 +280,18 @@ def _unit(claim: Claim) -> str:
     return {"point": "of the prediction", "final": "of the final value", "scale": "of the largest value"}.get(
         claim.relative, ""
     )
+
+
+def _more_seeds(law: Comparison, other: Finding, needed: int | None) -> list[str]:
+    """What more seeds would do for a claim left open."""
+    notes = []
+    if other.outcome != "refuted":
+        notes.append(f"{needed or 'no number of'} seeds would tell the law from its rival")
+    room = law.allowed[law.worst] - abs(law.bias[law.worst])
+    if np.isfinite(law.reach).all() and law.outcome == "underpowered" and room > 0:
+        enough = math.ceil(law.seeds * (law.reach[law.worst] / room) ** 2)
+        notes.append(f"the error bars reach beyond the budget: about {enough} seeds would decide")
+    return notes
 
 
 def _seeds(other: Comparison, law: Comparison) -> int | None:

@@ -1,0 +1,113 @@
+"""One look for every figure: prediction a line, measurement dots with error bars, the rival dashed.
+
+Figures are made with matplotlib's object interface, so that nothing global changes; colours are those of Okabe & Ito
+(2008), which stay apart for colour-blind readers, and series also differ by a label at their end.
+"""
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK, GREY, BUDGET = "#222222", "#8a8a8a", "#bdbdbd"
+LINE = {"lw": 1.7, "solid_capstyle": "round"}
+DOTS = {"fmt": "o", "ms": 4.2, "mew": 0.9, "mfc": "white", "elinewidth": 0.9, "capsize": 0, "zorder": 3}
+DASHED = {"lw": 1.2, "ls": (0, (4, 2.2)), "alpha": 0.85}
+
+_SETTINGS = {
+    "font.size": 9.5,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "mathtext.fontset": "dejavusans",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "learning-mechanics",
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-3, 4),
+    "axes.formatter.use_mathtext": True,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within it, figures and their axes are made and saved in this style; outside nothing has changed."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def panels(columns: int, width: float = 8.6, height: float = 3.3, ratios=None) -> tuple[Figure, list]:
+    """A figure with a row of axes; call within `style()`.
+
+    >>> with style():
+    ...     figure, axes = panels(2)
+    >>> len(axes)
+    2
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(1, columns, width_ratios=ratios)
+    return figure, [figure.add_subplot(grid[0, column]) for column in range(columns)]
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG text; the same figure always gives the same bytes."""
+    buffer = io.StringIO()
+    with style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def data_uri(figure: Figure) -> str:
+    """The figure as a data URI for the `src` of an image: nothing to fetch, and no identifiers that could clash."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg(figure).encode()).decode()
+
+
+def end_labels(axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Write (x, y, text, colour) just right of line ends, moved apart vertically where they would overlap."""
+    if not ends:
+        return
+    axes.figure.draw_without_rendering()  # so that the transform from data to pixels is final
+    pixels = np.array([axes.transData.transform((x, y)) for x, y, _, _ in ends])
+    low, high = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
+    gap = 9.5 * axes.figure.dpi / 72
+    order = np.argsort(pixels[:, 1])
+    heights = np.clip(pixels[order, 1], low, high)
+    for _ in range(200):  # relax: each pair that is too close moves apart by half of what is missing
+        missing = np.maximum(gap - np.diff(heights), 0) / 2
+        if not missing.any():
+            break
+        heights[:-1] -= missing
+        heights[1:] += missing
+        heights += max(0.0, low - heights[0]) - max(0.0, heights[-1] - high)
+    for index, height in zip(order, heights, strict=True):
+        x, y, text, colour = ends[index]
+        offset = (height - pixels[index, 1]) * 72 / axes.figure.dpi
+        axes.annotate(
+            text,
+            (x, y),
+            (5, offset),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=colour,
+            annotation_clip=False,
+        )
