@@ -1,0 +1,270 @@
+"""The command line: pure JSON on request, one line and status 2 for every explained failure, nothing overwritten."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from learning_mechanics.bibliography import bibtex
+from learning_mechanics.cli import main, parser
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.short
+
+
+def refused(capsys, *arguments):
+    """The one line a refused command prints."""
+    assert main([str(argument) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("learning-mechanics: "), (out, err)
+    return err
+
+
+def answer(capsys, *arguments, status=0):
+    """What a command prints, parsed: the whole standard output is one JSON value."""
+    assert main([*map(str, arguments), "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("lst", "unknown command 'lst'; did you mean 'list'?"),
+        ("derive", "the following arguments are required: model"),
+        ("derive deep-liner", "unknown model 'deep-liner'; did you mean 'deep-linear'?"),
+        ("derive deep-linear --dept 3", "unknown hyperparameter 'dept'; did you mean 'depth'?"),
+        ("derive deep-linear --depth three", "depth: 'three' is no whole number; the default is 2"),
+        ("derive deep-linear --depth", "--depth has no value"),
+        ("derive deep-linear --format latx", "unknown format 'latx'; did you mean 'latex'?"),
+        ("validate deep-linear balance_drfit", "unknown claim 'balance_drfit'; did you mean 'balance_drift'?"),
+        ("validate deep-linear --seed one", "argument --seed: invalid int value: 'one'"),
+        ("check deep-linear no", "deep-linear: unknown claim 'no'"),
+        ("check deep-linear balance_drift --set learning_rte=1", "did you mean 'learning_rate'?"),
+        ("check deep-linear balance_drift --set learning_rate", "'learning_rate' is no NAME=VALUE"),
+        ("check deep-linear balance_drift --set learning_rate=fast", "'fast' is no number"),
+        ("check deep-linear balance_drift --log nowhere.csv", "nowhere.csv: no such file"),
+        ("cite kernel-regresion", "did you mean 'kernel-regression'?"),
+        ("report --models deep-liner", "did you mean 'deep-linear'?"),
+        ("diagnose digits --jsn", "unknown option of diagnose 'jsn'; did you mean 'json'?"),
+        ("diagnose digits more", "unexpected 'more'"),
+        ("diagnose digts", "no such file"),
+        ("predict digits --kernel ntk-rleu", "relu"),
+        ("predict digits --sizes 50,ten", "'50,ten' is no list of whole numbers"),
+        ("predict digits --sizes 100,50", "does not increase"),
+        ("predict digits --depth 0", "depth 0"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_nearest_name(capsys, arguments, expected):
+    assert expected in refused(capsys, *arguments.split())
+
+
+def test_help_of_every_command(capsys):
+    for command in (*parser()._subparsers._group_actions[0].choices, ""):
+        assert main([*command.split(), "--help"]) == 0
+        assert "usage: learning-mechanics" in capsys.readouterr().out
+
+
+def test_list_names_every_model_and_claim(capsys):
+    from learning_mechanics.theory.model import models
+
+    found = answer(capsys, "list")
+    assert {entry["model"]: {c["claim"] for c in entry["claims"]} for entry in found} == {
+        model.model_name(): {claim.name for claim in model().claims()} for model in models()
+    }
+    assert main(["list"]) == 0
+    assert "deep-linear" in capsys.readouterr().out
+
+
+def test_list_shows_the_last_verdicts(capsys, tmp_path, monkeypatch):
+    from learning_mechanics.validate.verdict import Verdict
+
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "learning-mechanics-report"
+    folder.mkdir()
+    record = Verdict("deep-linear", "balance_drift", outcome="refuted").to_dict()
+    (folder / "report.json").write_text(json.dumps({"runs": [{"verdict": record}]}))
+    (folder / "broken.json").write_text("{")
+    claims = next(entry["claims"] for entry in answer(capsys, "list") if entry["model"] == "deep-linear")
+    assert {claim["claim"]: claim["last_verdict"] for claim in claims}["balance_drift"] == "refuted"
+    assert [claim for claim in claims if claim["last_verdict"]] == [c for c in claims if c["claim"] == "balance_drift"]
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_derive_gives_the_mode_equation(capsys, depth):
+    """a' = L a^(2 - 2/L) (s - a), evaluated at a point."""
+    import sympy as sp
+
+    found = answer(capsys, "derive", "deep-linear", "--depth", depth)
+    a, s = sp.symbols("a s")
+    equation = sp.sympify(found["system"]["equations"][0], locals={"a": a, "s": s})
+    value = float(equation.subs({a: 0.3, s: 1.7}))
+    assert found["hyperparameters"]["depth"] == depth
+    assert value == pytest.approx(depth * 0.3 ** (2 - 2 / depth) * 1.4, rel=1e-12)
+    assert found["system"]["trail"][0]["rule"]
+
+
+def test_derive_speaks_text_and_latex(capsys):
+    assert main(["derive", "deep-linear", "--depth=2"]) == 0
+    text = capsys.readouterr().out
+    assert "Flow" in text and "closed form" in text and "trail" in text
+    assert main(["derive", "deep-linear", "--format", "latex"]) == 0
+    assert r"\dot{a}" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_seconds_and_bytes_and_runs_nothing(capsys, monkeypatch):
+    import learning_mechanics.validate.check as check
+
+    monkeypatch.setattr(check, "run_claim", lambda *a, **k: pytest.fail("the dry run ran a claim"))
+    plan = answer(capsys, "validate", "deep-linear", "balance_drift", "--dry-run")
+    assert [line["claim"] for line in plan] == ["balance_drift"]
+    assert plan[0]["seconds"] > 0 and plan[0]["bytes"] > 8 * 1797 * 60  # the digits alone
+    assert main(["validate", "deep-linear", "--dry-run"]) == 0
+    assert "nothing was run" in capsys.readouterr().out
+
+
+def test_validate_prints_verdicts_and_writes_everything(capsys, tmp_path):
+    output = tmp_path / "drift.json"
+    verdicts = answer(capsys, "validate", "deep-linear", "balance_drift", "--output", output)
+    assert verdicts[0]["outcome"] == "holds" and verdicts[0]["rival_outcome"] == "refuted"
+    written = json.loads(output.read_text())[0]
+    assert written["prediction"]["hash"] == verdicts[0]["forecast_hash"]
+    assert np.shape(written["measurement"]["values"])[:2] == (2, 1)
+    before = output.read_bytes()
+    assert "exists" in refused(capsys, "validate", "deep-linear", "balance_drift", "--output", output)
+    assert output.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def own_data(tmp_path_factory):
+    """A small regression with correlated inputs, as a file."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((120, 6)) @ rng.standard_normal((6, 6))
+    y = x @ rng.standard_normal((6, 2)) + 0.1 * rng.standard_normal((120, 2))
+    path = tmp_path_factory.mktemp("own") / "data.npz"
+    np.savez(path, x=x / x.std(), y=y)
+    return path
+
+
+def gradient_descent(x, y, W1, W2, rate, steps):
+    """NumPy, written out by hand: balance D = W2'W2 - W1W1' of two linear layers at every step."""
+    for _ in range(steps + 1):
+        yield W2.T @ W2 - W1 @ W1.T
+        error = x @ W1.T @ W2.T - y
+        g1, g2 = W2.T @ error.T @ x / len(x), error.T @ x @ W1.T / len(x)
+        W1, W2 = W1 - rate * g1, W2 - rate * g2
+
+
+@pytest.fixture(scope="module")
+def own_run(own_data, tmp_path_factory):
+    """The user's own training, logged, with its initial weights: prepared as the claim prepares its data."""
+    folder = tmp_path_factory.mktemp("run")
+    arrays = np.load(own_data)
+    x, y = arrays["x"] - arrays["x"].mean(0), arrays["y"]
+    rng = np.random.default_rng(1)
+    W1, W2 = 0.3 * rng.standard_normal((12, 6)), 0.3 * rng.standard_normal((2, 12))
+    np.savez(folder / "start.npz", W1=W1, W2=W2)
+    curve = np.array([balance.ravel() for balance in gradient_descent(x, y, W1, W2, 0.05, 200)])
+    header = ",".join(["step", *(f"balancedness[{i}]" for i in range(curve.shape[1]))])
+    np.savetxt(
+        folder / "log.csv",
+        np.column_stack([np.arange(201), curve]),
+        delimiter=",",
+        header=header,
+        comments="",
+        fmt=["%d"] + ["%.17g"] * curve.shape[1],
+    )
+    return folder
+
+
+def check_own(own_data, own_run, log="log.csv"):
+    return (
+        *("check", "deep-linear", "balance_drift", "--data", own_data, "--log", own_run / log),
+        *("--start", own_run / "start.npz", "--set", "learning_rate=0.05", "--set", "width=12"),
+    )
+
+
+def test_a_users_own_log_is_judged(capsys, own_data, own_run):
+    verdict = answer(capsys, *check_own(own_data, own_run))
+    assert verdict["outcome"] == "holds" and verdict["device"] == "the user's log"
+
+
+def test_a_users_log_with_another_rate_is_refuted(capsys, own_data, own_run):
+    arguments = [
+        str(argument).replace("learning_rate=0.05", "learning_rate=0.051") for argument in check_own(own_data, own_run)
+    ]
+    assert answer(capsys, *arguments, status=1)["outcome"] == "refuted"
+
+
+def test_a_log_that_misses_the_steps_says_which_are_needed(capsys, own_data, own_run):
+    rows = (own_run / "log.csv").read_text().splitlines()
+    (own_run / "sparse.csv").write_text("\n".join([rows[0], *rows[2::7]]))
+    line = refused(capsys, *check_own(own_data, own_run, "sparse.csv"))
+    assert "record every step, or at least 0, 10, 20" in line
+
+
+def test_a_claim_is_checked_on_the_users_own_data(capsys, own_data):
+    verdict = answer(capsys, "check", "deep-linear", "balance_drift", "--data", own_data)
+    assert verdict["outcome"] == "holds"
+
+
+def test_a_learning_rate_that_diverges_is_one_line(capsys, own_data):
+    line = refused(capsys, "check", "deep-linear", "balance_drift", "--data", own_data, "--set", "learning_rate=50")
+    assert "learning rate" in line
+
+
+def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
+    import learning_mechanics.commands as commands
+
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    for command in ("report", "validate"):
+        monkeypatch.setitem(commands.COMMANDS, command, interrupted)
+    assert main(["report"]) == 130
+    assert "the same command goes on where it stopped" in capsys.readouterr().err
+    assert main(["validate", "deep-linear"]) == 130
+    assert "name the remaining claims" in capsys.readouterr().err
+
+
+def test_cite_gives_bibtex_of_what_was_used(capsys):
+    assert main(["cite", "deep-linear"]) == 0
+    text = capsys.readouterr().out
+    assert "@article{saxe2013exact," in text and "eprint = {1312.6120}" in text
+    entries = answer(capsys, "cite", "deep-linear")
+    assert len({entry["key"] for entry in entries}) == len(entries)
+
+
+def test_every_reference_of_every_model_is_a_known_work():
+    """Titles are known for all that is cited; a new reference needs a line in bibliography.json."""
+    from learning_mechanics.theory.model import models
+
+    cited = [c.reference for model in models() for c in model().claims()]
+    cited += [law.reference for model in models() for c in model().claims() for law in (c.law, c.rival)]
+    assert [entry["cited"] for entry in bibtex(cited) if "title" not in entry["bibtex"]] == []
+
+
+def test_diagnose_gives_json(capsys, own_data):
+    card = answer(capsys, "diagnose", own_data)
+    assert card["samples"] == 120 and card["rank"] == 6
+    assert {entry["model"] for entry in card["models"]} >= {"deep-linear"}
+    assert main(["diagnose", str(own_data)]) == 0
+    assert "rank         6 of 6" in capsys.readouterr().out
+
+
+def test_duplicates_warn_in_one_line(capsys, tmp_path):
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    x[1] = x[0]
+    np.savez(tmp_path / "d.npz", x=x, y=x[:, 0])
+    assert main(["diagnose", str(tmp_path / "d.npz"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["duplicates"] == 1
+    assert err == "warning: d.npz: 1 rows repeat an earlier input, so halves of the data share samples\n"
+
+
+def test_a_closed_pipe_is_no_traceback():
+    command = f"{sys.executable} -m learning_mechanics list | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert "Traceback" not in done.stderr
