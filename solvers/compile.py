@@ -22,7 +22,7 @@ from typing import Any
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
-from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.printing.numpy import JaxPrinter, NumPyPrinter
 
 from ..theory.errors import CannotCompile
 from ..theory.symbols import over
@@ -45,43 +45,66 @@ def compile(expressions: Sequence[Any], arguments: Sequence[Any], backend: str =
 
 @lru_cache(maxsize=512)
 def _compile(expressions, arguments, backend):
+    sizes = _sizes(arguments)
     for expression in expressions:
-        _refuse(expression, arguments, backend)
+        _refuse(expression, (*arguments, *sizes), backend)
     # `over` insists on mode symbols and lambdify renames symbols such as lambda, so both are made neutral first
-    plain = {a: sp.Symbol(f"argument_{i}", real=True) for i, a in enumerate(arguments) if isinstance(a, sp.Symbol)}
+    scalars = [a for a in (*arguments, *sizes) if isinstance(a, sp.Symbol)]
+    plain = {symbol: sp.Symbol(f"argument_{i}", real=True) for i, symbol in enumerate(scalars)}
     functions = _functions(backend)
-    neutral = [_neutral(e, functions, backend).xreplace(plain) for e in expressions]
+    neutral = [e.replace(over, sp.Function("over")).xreplace(plain) for e in expressions]
     # cse reorders products, which matrices do not allow
     scalar = not any(e.has(sp.MatrixSymbol) or getattr(e, "is_Matrix", False) for e in expressions)
     function = sp.lambdify(
-        [plain.get(a, a) for a in arguments], neutral, modules=[functions, backend], cse=scalar, docstring_limit=0
+        [plain.get(a, a).xreplace(plain) for a in (*arguments, *sizes)],
+        neutral,
+        modules=[functions, backend],
+        printer=_printer(functions, backend),
+        cse=scalar,
+        docstring_limit=0,
     )
-    return lambda *values: tuple(function(*values))
+    function.__globals__.update(functions)  # with the elementwise functions met while printing
+    places = tuple(sizes.values())
+    return lambda *values: tuple(function(*values, *(values[which].shape[axis] for which, axis in places)))
 
 
-def _neutral(expression, functions, backend):
-    """The expression with what the printers do not know (over, Trace, elementwise) as plain functions."""
-    expression = expression.replace(over, sp.Function("over")).replace(sp.Trace, sp.Function("trace"))
+def _sizes(arguments):
+    """Symbolic dimensions of matrix arguments, each with the (argument, axis) its value is read from."""
+    found = {}
+    for which, argument in enumerate(arguments):
+        for axis, size in enumerate(getattr(argument, "shape", ())):
+            if isinstance(size, sp.Symbol) and size not in arguments:
+                found.setdefault(size, (which, axis))
+    return found
 
-    def elementwise(function, matrix):
-        name = f"elementwise_{len(functions)}"
-        functions[name] = sp.lambdify([_z], function(_z), modules=[_functions(backend), backend])
-        return sp.Function(name)(matrix)
 
-    return expression.replace(ElementwiseApplyFunction, elementwise)
+def _printer(functions, backend):
+    """The backend's printer, taught traces and elementwise functions of matrices."""
+
+    class Printer(JaxPrinter if backend == "jax" else NumPyPrinter):
+        def _print_Trace(self, trace):
+            return f"trace({self._print(trace.arg)})"
+
+        def _print_ElementwiseApplyFunction(self, applied):
+            name = f"elementwise_{len(functions)}"
+            body = applied.function(_z)
+            functions[name] = sp.lambdify([_z], body, modules=[_functions(backend), backend])
+            return f"{name}({self._print(applied.expr)})"
+
+    known = {name: name for name in functions}
+    return Printer({"fully_qualified_modules": False, "inline": True, "user_functions": known})
 
 
 _z = sp.Symbol("z", real=True)
 
 
 def _refuse(expression, arguments, backend):
-    inside = set().union(*(a.free_symbols for a in arguments)) if arguments else set()
     for part in sp.preorder_traversal(expression):
         name = type(part).__name__
         function = isinstance(part, (sp.Function, sp.Integral, sp.Sum, sp.Derivative))
         if isinstance(part, AppliedUndef) or (function and name not in _KNOWN):
             raise CannotCompile(f"{name} has no {backend} counterpart", remedy="evaluate it with mpmath or rewrite it")
-    for symbol in sorted(expression.free_symbols - set(arguments) - inside, key=str):
+    for symbol in sorted(expression.free_symbols - set(arguments), key=str):
         raise CannotCompile(
             f"symbol {symbol} is not among the arguments",
             where=str(expression)[:60],

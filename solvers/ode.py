@@ -64,7 +64,10 @@ def _integrate(rates, start, constants, times, tolerance, solver):
         y0=tuple(map(jnp.asarray, start)),
         args=tuple(map(jnp.asarray, constants)),
         saveat=diffrax.SaveAt(ts=jnp.asarray(times)),
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance * 1e-3),
+        # steps end on the recorded times: interpolation between steps is of lower order than the steps
+        stepsize_controller=diffrax.ClipStepSizeController(
+            diffrax.PIDController(rtol=tolerance, atol=tolerance * 1e-3), step_ts=jnp.asarray(times)
+        ),
         max_steps=100_000,
         throw=False,
     )

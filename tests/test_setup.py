@@ -1,0 +1,105 @@
+"""Settings, draws and data: reproducible, movable along axes, and clear about what is wrong."""
+
+import numpy as np
+import pytest
+
+from learning_mechanics.theory.dataset import Dataset, PowerLaw
+from learning_mechanics.theory.errors import BadData, UnknownName
+from learning_mechanics.theory.network import Network, Node, chain
+from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
+from learning_mechanics.theory.singular_modes import singular_modes
+
+RNG = np.random.default_rng(0)
+DATA = Dataset(RNG.standard_normal((40, 6)) @ np.diag([3, 2, 1, 1, 0.1, 0]), RNG.standard_normal((40, 3)))
+SETUP = Setup(network=chain("input", "width", "output"), axes={"width": 8}, steps=10, records=3)
+
+
+@pytest.mark.instant
+def test_same_seed_same_arrays():
+    first, second, other = (SETUP.draw(seed, DATA) for seed in (0, 0, 1))
+    assert first.fingerprint == second.fingerprint != other.fingerprint
+    assert SETUP.at(learning_rate=0.2).draw(0, DATA).fingerprint != first.fingerprint
+
+
+@pytest.mark.instant
+def test_whitening_on_the_numerical_range():
+    white = DATA.prepare("drop_constant", "centre", "whiten")
+    assert white.facts["rank"] == 5
+    assert np.abs(white.covariances()[0] - np.eye(5)).max() < 1e-12
+
+
+@pytest.mark.instant
+def test_second_moments_are_kept():
+    few = DATA.prepare("second_moments")
+    assert len(few) == 9
+    for a, b in zip(few.covariances(), DATA.covariances(), strict=True):
+        assert np.abs(a - b).max() < 1e-13
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_aligned_balanced_start(depth):
+    setup = Setup(
+        network=chain("input", *[8] * (depth - 1), "output"), initialisation=Initialisation("aligned_balanced", 0.01)
+    )
+    instance = setup.draw(0, DATA)
+    layers = [instance[f"W{layer}"] for layer in range(1, depth + 1)]
+    for below, above in zip(layers[:-1], layers[1:], strict=True):
+        assert np.abs(above.T @ above - below @ below.T).max() < 1e-13
+    left, singular, right = singular_modes(instance["x"], instance["y"])
+    product = np.linalg.multi_dot(layers[::-1])
+    assert np.abs(product - 0.01 * left @ right).max() < 1e-13
+
+
+@pytest.mark.instant
+def test_antisymmetric_start_is_zero_and_needs_an_even_width():
+    network = chain("input", "width", "output", activation="relu", multiplier="1/sqrt(fan_in)")
+    setup = Setup(network=network, axes={"width": 8}, initialisation=Initialisation("antisymmetric"))
+    instance = setup.draw(0, DATA)
+    assert np.abs(np.maximum(DATA.x @ instance["W1"].T, 0) @ instance["W2"].T).max() < 1e-12
+    with pytest.raises(BadData, match="width 7 is odd"):
+        setup.at(width=7).draw(0, DATA)
+
+
+@pytest.mark.instant
+def test_halves_keep_groups_apart():
+    grouped = Dataset(DATA.x, np.arange(40.0), groups=np.repeat(np.arange(8), 5))
+    drawn = Setup(sample="halves").draw(3, grouped)
+    probe, pool = (set((drawn[name][:, 0] // 5).astype(int)) for name in ("y_probe", "y_pool"))
+    assert not probe & pool and probe | pool == set(range(8))
+
+
+@pytest.mark.instant
+def test_recorded_steps():
+    assert SETUP.recorded_steps().tolist() == [0, 5, 10]
+    log = Setup(steps=1000, records=8, spacing="log").recorded_steps()
+    assert log[0] == 0 and log[-1] == 1000 and (np.diff(log) > 0).all()
+    assert Setup(time=5.0, optimizer=Optimizer(learning_rate=0.1)).total_steps() == 50
+
+
+@pytest.mark.instant
+def test_power_law_is_normalised():
+    eigenvalues, target = PowerLaw(dim=50, capacity=1.5, target_exponent=2.0).spectrum()
+    assert np.isclose(eigenvalues.sum(), 1) and np.isclose((eigenvalues * target**2).sum(), 1)
+    assert np.allclose(np.diff(np.log(eigenvalues)) / np.diff(np.log(np.arange(1, 51))), -1.5)
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: Dataset(np.zeros((3, 2)), np.zeros(4)), "one row per sample"),
+        (lambda: Dataset(np.array([[0.0, np.nan]]), np.zeros(1)), "nan at row 0, column 1"),
+        (lambda: DATA.prepare("whitten"), "did you mean 'whiten'"),
+        (lambda: Setup(procedure="full-batch"), "did you mean 'full_batch'"),
+        (lambda: Setup(sample="subset", axes={"n": 41}).draw(0, DATA), "40 samples but n = 41"),
+        (lambda: Setup(network=chain(6, 3), initialisation=Initialisation("norml")).draw(0, DATA), "mean 'normal'"),
+        (lambda: Network((Node("h", "dense", ("x",)),)), "unknown node 'x'"),
+        (lambda: chain(2, 3, 1, activation="rellu"), "did you mean 'relu'"),
+        (lambda: Setup().draw(0), "is a name, not arrays"),
+        (lambda: Dataset(np.zeros((2, 2)), np.zeros(2)).prepare("unit_norm"), "zero norm"),
+    ],
+)
+def test_errors_say_what_was_found(build, message):
+    with pytest.raises((BadData, UnknownName), match=message):
+        build()
