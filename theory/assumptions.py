@@ -35,7 +35,6 @@ import sympy as sp
 from .derive import statement, tidy
 from .diagonal import diagonalise
 from .errors import AssumptionViolated, UnknownName
-from .noncommutative import symmetric
 from .reduce import restrict
 from .symbols import TIME, ModeSymbol
 
@@ -142,7 +141,9 @@ class Limit:
     def _expand(self, expression):
         # every equation as a Taylor series in the small parameter h, so that limit and remainder agree by construction
         h = sp.Dummy("h", positive=True)
-        inside = sp.powsimp(sp.simplify(expression.subs(self.variable, 1 / h if self.point == sp.oo else self.point + h)))
+        inside = sp.powsimp(
+            sp.simplify(expression.subs(self.variable, 1 / h if self.point == sp.oo else self.point + h))
+        )
         leading = sp.limit(inside, h, 0, "+")
         if not leading.is_finite and leading.is_finite is not None or leading.has(sp.oo, sp.zoo, sp.nan):
             raise AssumptionViolated(
@@ -341,7 +342,11 @@ def _misalignment(weights, correlation) -> float:
     for weight in weights[1:]:
         end_to_end = weight @ end_to_end
     last, first = left.T @ weights[-1], weights[0] @ right.T
-    grams = [(last @ last.T)[:rank, :rank], (first.T @ first)[:rank, :rank], (left.T @ end_to_end @ right.T)[:rank, :rank]]
+    grams = [
+        (last @ last.T)[:rank, :rank],
+        (first.T @ first)[:rank, :rank],
+        (left.T @ end_to_end @ right.T)[:rank, :rank],
+    ]
     parts = [np.linalg.norm(g - np.diag(np.diag(g))) / max(np.linalg.norm(g), 1e-300) for g in grams]
     for a, b in zip(weights, weights[1:], strict=False):
         below, above = a @ a.T, b.T @ b

@@ -3,7 +3,9 @@
 Among all polynomials of bounded degree (scalars), or all short words (matrices), those with zero rate of change form
 the null space of a matrix. For any linear network the search returns balancedness,
 
-    W_{l+1}' W_{l+1} - W_l W_l',     and under gradient descent it drifts by exactly  eta^2 (g_{l+1}' g_{l+1} - g_l g_l').
+    W_{l+1}' W_{l+1} - W_l W_l',
+
+and one step of gradient descent changes it by exactly eta^2 (g_{l+1}' g_{l+1} - g_l g_l').
 
 >>> from .derive import network_flow
 >>> from .network import chain

@@ -96,7 +96,7 @@ def network_flow(network: Network, loss: str = "squared") -> Flow:
     Sigma_yx = sp.MatrixSymbol("Sigma_yx", rows, columns)
     F = end_to_end.matrix()
     population = sp.Trace(F * Sigma_xx * F.T) / 2 - sp.Trace(F * Sigma_yx.T) + positive("target_power") / 2
-    error = Words({((sp.MatAdd(Sigma_yx, -F * Sigma_xx), False),): sp.S.One}, (rows, columns))
+    error = Words({((sp.MatAdd(Sigma_yx, words(F * Sigma_xx).scaled(-1).matrix()), False),): sp.S.One}, (rows, columns))
 
     weights = network.weights()
     velocities = tuple(_pull(end_to_end, error, weight) for weight in weights)
@@ -239,8 +239,8 @@ def _pull(end_to_end: Words, error: Words, weight) -> Words:
 
 def _negative(gradient, copies):
     if isinstance(gradient, sp.MatrixExpr):
-        return words(gradient).scaled(-sp.S.One / copies).matrix()
-    return tidy(-gradient / copies)
+        return words(gradient).expanded().scaled(-sp.S.One / copies).matrix()
+    return tidy(sp.powsimp(-gradient / copies))
 
 
 def _step(unknown, learning_rate, velocity):

@@ -152,7 +152,9 @@ def _tangency(system, matrices, ends, equations, mode) -> float:
         left, right = bases[ends.find((matrix, 0))], bases[ends.find((matrix, 1))]
         values[matrix] = left * strengths[mode[matrix]] @ right.T
         if np.linalg.matrix_rank(values[matrix]) < rank:  # a narrow layer carries fewer modes: no strength there
-            strengths[mode[matrix]] = np.where((np.abs(left).sum(0) > 0) & (np.abs(right).sum(0) > 0), strengths[mode[matrix]], 0)
+            strengths[mode[matrix]] = np.where(
+                (np.abs(left).sum(0) > 0) & (np.abs(right).sum(0) > 0), strengths[mode[matrix]], 0
+            )
     worst = 0.0
     for unknown, equation in zip(system.unknowns, system.equations, strict=True):
         full = evaluate(equation, values)

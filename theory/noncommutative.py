@@ -125,7 +125,7 @@ class Words:
         every = list(self.terms)
         if len(every) == 1:
             return _product(every[0], self.terms[every[0]], self.shape)
-        shortest = min(map(len, every))
+        shortest = min(map(len, every)) - 1  # no word is used up, so no identity of symbolic size appears
         left = _common(every, shortest)
         right = _common([word[::-1] for word in every], shortest - left)
         if not left and not right:

@@ -97,7 +97,9 @@ def directional(expression: Any, values: Mapping[Any, Any], direction: Mapping[A
     return np.imag(evaluate(expression, moved)) / _STEP
 
 
-def gradient_residual(loss: Any, unknowns: Sequence[Any], gradients: Sequence[Any], seeds: Sequence[int] = (0, 1)) -> float:
+def gradient_residual(
+    loss: Any, unknowns: Sequence[Any], gradients: Sequence[Any], seeds: Sequence[int] = (0, 1)
+) -> float:
     """Largest relative difference between stated gradients and the numerical directional derivative of a loss."""
     worst = 0.0
     for seed in seeds:

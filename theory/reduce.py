@@ -140,7 +140,7 @@ variable for what is left over
 
 
 def change_variables(system, new: Mapping[Any, Any], reference: str = ""):
-    """One new variable for each old one, new = invertible expression of the old; names stand for symbols of the same kind.
+    """One new variable for each old one, new = invertible expression of it; a name makes a symbol of the same kind.
 
     >>> from .symbols import positive
     >>> u, s, L = positive("u s L")
@@ -166,7 +166,9 @@ def change_variables(system, new: Mapping[Any, Any], reference: str = ""):
         unknowns.append(symbol)
         equations.append(_powers(moved.subs(inverse)))
     label = "; ".join(f"{symbol} = {expression}" for symbol, expression in forward.values())
-    made = _finish(system, tuple(unknowns), tuple(equations), "invertible", inverse, "", reference, f"change to {label}")
+    made = _finish(
+        system, tuple(unknowns), tuple(equations), "invertible", inverse, "", reference, f"change to {label}"
+    )
     return replace(made, observables={name: _powers(e) for name, e in made.observables.items()})
 
 
@@ -184,7 +186,9 @@ def _rates(shape, field, fresh, kept) -> dict:
     jacobian = sp.Matrix([[e.diff(x) for x in fresh] for e in shape])
     known = [f - sum(e.diff(x) * rate for x, rate in kept.items()) for e, f in zip(shape, field, strict=True)]
     rows = _independent(jacobian, fresh)
-    solved = jacobian.extract(rows, list(range(len(fresh)))).LUsolve(sp.Matrix([known[r] for r in rows])) if rows else []
+    solved = (
+        jacobian.extract(rows, list(range(len(fresh)))).LUsolve(sp.Matrix([known[r] for r in rows])) if rows else []
+    )
     return {x: sp.powsimp(sp.simplify(value)) for x, value in zip(fresh, solved, strict=True)}
 
 

@@ -39,7 +39,7 @@ def restrict_matrices(system, ansatz, assumption) -> tuple[tuple, tuple, str]:
 
 
 def project_matrices(system, onto) -> tuple[tuple, tuple, dict, dict, str]:
-    """Unknowns, equations, observables and definitions of the closed system, with a numerical check at a random point."""
+    """Unknowns, equations, observables, definitions and check (at a random point) of the closed system."""
     definitions = {_symbol(key, expression): expression for key, expression in onto.items()}
     cover = _Cover(definitions, set(system.unknowns))
     field = {u: words(e) for u, e in zip(system.unknowns, system.equations, strict=True)}
@@ -162,7 +162,7 @@ def _projection_residual(system, definitions, equations) -> float:
     new = {symbol: evaluate(expression, values) for symbol, expression in definitions.items()}
     field = {u: evaluate(e, values) for u, e in zip(system.unknowns, system.equations, strict=True)}
     worst = 0.0
-    for (_symbol_, expression), equation in zip(definitions.items(), equations, strict=True):
+    for expression, equation in zip(definitions.values(), equations, strict=True):
         closed = evaluate(equation, {**values, **new})
         if isinstance(system, Flow):
             moved = {k: v + 1e-30j * field[k] if k in field else v for k, v in values.items()}

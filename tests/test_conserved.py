@@ -1,0 +1,147 @@
+"""Conserved quantities: found where they exist, refused where they do not, and their drift in actual training steps."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from test_derive import SKIP, deep, instance, jax_gradient, numbers
+
+import learning_mechanics as lm
+from learning_mechanics.theory.conserved import conserved, discrete_drift, rate_of_change, verify
+from learning_mechanics.theory.derive import discretised, network_flow, network_map
+from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
+from learning_mechanics.theory.network import Network, Node
+from learning_mechanics.theory.system import FixedPoint, Flow, Map
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("depth", (1, 2, 3, 4, 7))
+def test_balancedness_is_found_at_every_depth(depth):
+    flow = network_flow(deep(depth))
+    found = lm.conserved(flow)
+    W = flow.unknowns
+    expected = tuple(W[k + 1].T * W[k + 1] - W[k] * W[k].T for k in range(depth - 1))
+    assert found == expected
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("depth", (2, 3, 4))
+def test_drift_equals_an_actual_training_step(depth):
+    network, eta = deep(depth), 0.05
+    weights, x, y, moments = instance(network, seed=depth)
+    _, gradient = jax_gradient(network, weights, x, y)
+    after = {name: w - eta * gradient[name] for name, w in weights.items()}
+    flow = network_flow(network)
+    for invariant in conserved(flow):
+        before, now = numbers(invariant, weights), numbers(invariant, after)
+        scale = np.abs(now).max()
+        for system in (flow, network_map(network)):
+            drift = numbers(discrete_drift(system, invariant), {**weights, **moments, "eta": eta})
+            assert np.abs(drift - (now - before)).max() <= 1e-12 * scale
+        assert np.abs(now - before).max() > 1e-6 * scale  # the drift is there to be seen
+
+
+@pytest.mark.instant
+def test_depth_one_conserves_nothing():
+    assert conserved(network_flow(deep(1))) == ()
+
+
+@pytest.mark.instant
+def test_skip_and_tied_networks():
+    flow = network_flow(SKIP)
+    W1, W2, _ = flow.unknowns
+    assert conserved(flow) == (W2.T * W2 - W1 * W1.T,)
+    tied = Network(
+        (
+            Node("x", "input", width="d"),
+            Node("h", "dense", ("x",), weight="W", width="d"),
+            Node("g", "dense", ("h",), weight="W", width="d"),
+            Node("y", "dense", ("g",), weight="V", width="o"),
+        )
+    )
+    flow = network_flow(tied)
+    W, V = flow.unknowns
+    # homogeneity: W enters twice, so |V|^2 - |W|^2 / 2 is conserved, and no matrix is
+    assert conserved(flow) == (2 * sp.Trace(V.T * V) - sp.Trace(W.T * W),)
+    rng = np.random.default_rng(0)
+    arrays = {"W": rng.standard_normal((4, 4)), "V": rng.standard_normal((3, 4)), "eta": 0.1}
+    arrays |= {"Sigma_xx": np.cov(rng.standard_normal((4, 9))), "Sigma_yx": rng.standard_normal((3, 4))}
+    after = {str(u): arrays[str(u)] + 0.1 * numbers(e, arrays) for u, e in zip((W, V), flow.equations, strict=True)}
+    drift = numbers(discrete_drift(flow, conserved(flow)[0]), arrays)
+    change = [2 * (m["V"] ** 2).sum() - (m["W"] ** 2).sum() for m in (arrays, after)]
+    assert drift == pytest.approx(change[1] - change[0], rel=1e-11)
+
+
+@pytest.mark.instant
+def test_scalar_generators_are_minimal():
+    a, b, c, s = lm.scalars("a b c s")
+    assert lm.conserved(lm.gradient_flow((s - a * b) ** 2 / 2, on=(a, b))) == (a**2 - b**2,)
+    flow = lm.gradient_flow((s - a * b) ** 2 / 2, on=(a, b))
+    assert conserved(flow, degree=4) == (a**2 - b**2,)  # its square is not listed again
+    assert conserved(lm.gradient_flow((s - a * b * c) ** 2 / 2, on=(a, b, c))) == (a**2 - b**2, a**2 - c**2)
+    assert conserved(lm.gradient_flow((s - a - 2 * b) ** 2 / 2, on=(a, b))) == (2 * a - b,)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("seed", range(3))
+def test_a_planted_polynomial_invariant_is_found(seed):
+    """u' = B grad H with B antisymmetric conserves H, whatever the random cubic H."""
+    rng = np.random.default_rng(seed)
+    u = lm.scalars("x y z")
+    monomials = [m for m in sp.itermonomials(u, 3) if m != 1]
+    H = sum(int(c) * m for c, m in zip(rng.integers(-3, 4, len(monomials)), monomials, strict=True))
+    upper = np.triu(rng.integers(1, 4, (3, 3)), 1)
+    B = sp.Matrix(upper - upper.T)
+    flow = Flow(u, tuple(B * sp.Matrix([H.diff(v) for v in u])))
+    found = conserved(flow, degree=3)
+    # B of odd size has a null vector n, so n.u is conserved as well
+    assert any(sp.Poly(f, *u).total_degree() == 1 for f in found)
+    for invariant in found:
+        assert sp.expand(sum(invariant.diff(v) * f for v, f in zip(u, flow.equations, strict=True))) == 0
+    linear = [f for f in found if sp.Poly(f, *u).total_degree() == 1]
+    cubic = [f for f in found if sp.Poly(f, *u).total_degree() == 3]
+    assert len(linear) == 1 and len(cubic) == 1
+    # H itself lies in the algebra generated: H minus a multiple of the cubic is a polynomial in the linear one
+    reduced = sp.groebner([linear[0], cubic[0]], *u, order="grevlex").reduce(sp.expand(H))[1]
+    assert reduced == 0
+
+
+@pytest.mark.instant
+def test_parameters_stay_symbols():
+    x, y, k = *lm.scalars("x y"), lm.positive("k")
+    assert conserved(Flow((x, y), (y, -(k**2) * x))) == (k**2 * x**2 + y**2,)
+
+
+@pytest.mark.instant
+def test_map_invariants():
+    x, y = lm.scalars("x y")
+    assert conserved(Map((x, y), (y, x))) == (x + y, x * y)
+    a, b, s = lm.scalars("a b s")
+    flow = lm.gradient_flow((s - a * b) ** 2 / 2, on=(a, b))
+    assert conserved(discretised(flow)) == ()  # gradient descent breaks it ...
+    eta = sp.Symbol("eta", positive=True)  # ... by exactly this much
+    assert sp.expand(discrete_drift(flow, a**2 - b**2) - eta**2 * (s - a * b) ** 2 * (b**2 - a**2)) == 0
+
+
+@pytest.mark.instant
+def test_wrong_invariants_are_rejected():
+    flow = network_flow(deep(2))
+    W1, W2 = flow.unknowns
+    with pytest.raises(AssumptionViolated, match="not conserved"):
+        verify(flow, W2.T * W2 + W1 * W1.T)
+    with pytest.raises(AssumptionViolated, match="first order"):
+        discrete_drift(flow, W2.T * W2 - 2 * W1 * W1.T)
+    with pytest.raises(AssumptionViolated, match="first order"):
+        discrete_drift(flow, sp.Trace(W2.T * W2) - 2 * sp.Trace(W1 * W1.T))
+    with pytest.raises(AssumptionViolated, match="first order"):
+        a, b, s = lm.scalars("a b s")
+        discrete_drift(lm.gradient_flow((s - a * b) ** 2, on=(a, b)), a**2 - 2 * b**2)
+    assert rate_of_change(flow, sp.Trace(W2.T * W2) - sp.Trace(W1 * W1.T)) == 0
+
+
+@pytest.mark.instant
+def test_declines():
+    u, s = lm.positive("u s")
+    with pytest.raises(NoClosedForm, match="fixed point"):
+        conserved(FixedPoint((u,), (u - s,)))
+    with pytest.raises(NoClosedForm, match="not polynomial"):
+        conserved(Flow((u,), (u ** sp.Rational(4, 3) * (s - u),)))
