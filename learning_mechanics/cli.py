@@ -100,11 +100,11 @@ def parser() -> Parser:
     _data_options(predict)
     predict.add_argument("--kernel", default="ntk-relu", help="ntk-relu, nngp-relu, ... (default: ntk-relu)")
     predict.add_argument("--depth", type=int, default=2, help="weight layers of the network behind it (default: 2)")
-    predict.add_argument("--ridge", type=float, default=1e-8, help="relative to the mean kernel diagonal")
+    predict.add_argument("--ridge", type=float, default=0.0, help="ridge in K + ridge I (default: 0)")
     predict.add_argument("--sizes", type=_sizes, help="sample sizes, say 50,100,200 (default: the usable window)")
     predict.add_argument("--plot", type=Path, help="draw the forecast into this file")
     predict.add_argument("--output", type=Path, help="write the forecast as JSON into this file")
-    _run_options(predict)
+    _run_options(predict, device=False)
 
     validate = command("validate", "train, measure and judge the claims of a model")
     validate.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
@@ -148,8 +148,9 @@ def _reading_options(command: Parser) -> None:
     task.add_argument("--labels", dest="regression", action="store_false", help="integer targets are labels")
 
 
-def _run_options(command: Parser) -> None:
-    command.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: what JAX finds")
+def _run_options(command: Parser, device: bool = True) -> None:
+    if device:
+        command.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: what JAX finds")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--force", action="store_true", help="overwrite files that exist")
 

@@ -67,8 +67,8 @@ def derive(arguments: Namespace) -> int:
     print(f"{model.title()}\n\n{system}")
     if conserved:
         print("\nconserved\n" + "\n".join(f"  {quantity}" for quantity in conserved))
-    print(f"\nclosed form\n  {solution}" if solved else f"\nno closed form: {solution}")
-    print(f"\ntrail\n{system.trail}")
+    print("\n" + str(solution).split("\ntrail")[0] if solved else f"\nno closed form: {solution}")
+    print(f"\ntrail\n{solution.trail if solved else system.trail}")
     return 0
 
 
@@ -172,6 +172,10 @@ def _parsed(text: str, default: Any, name: str) -> Any:
         return text.lower() == "true"
     if isinstance(default, str):
         return text
+    if type(default).__name__ == "Kernel":
+        from .theory.kernels import parse
+
+        return parse(text, depth=default.depth)
     if isinstance(default, tuple):
         kind = default[0] if default else 1.0
         return tuple(_parsed(part, kind, name) for part in text.split(","))

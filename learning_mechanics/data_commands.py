@@ -2,9 +2,11 @@
 
 import warnings
 from argparse import Namespace
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
 
 from .console import as_json, keep, show, warn, write
+from .theory.errors import BadData
 
 
 def read(arguments: Namespace):
@@ -35,8 +37,56 @@ def diagnose(arguments: Namespace) -> int:
 
 
 def predict(arguments: Namespace) -> int:
-    """Learning curve and exponent of a kernel on the user's data."""
-    raise NotImplementedError
+    """Learning curve and exponent of a kernel on the user's data, with what they rest on; nothing is trained."""
+    from .solvers.exponents import forecast
+    from .theory.kernels import parse
+    from .validate.user_data import require_consistent
+
+    for path in (arguments.plot, arguments.output):
+        keep(path, arguments.force)
+    kernel = parse(arguments.kernel, depth=arguments.depth)
+    data = read(arguments)
+    require_consistent(data, arguments.ridge)
+    if arguments.sizes and max(arguments.sizes) > len(data):
+        raise BadData(
+            f"{len(data)} samples but size {max(arguments.sizes)} asked for", where=data.name, remedy="lower --sizes"
+        )
+    found = forecast(
+        kernel, data.x, data.y, arguments.sizes, ridge=arguments.ridge, groups=data.groups, seed=arguments.seed
+    )
+    for assumption in found.assumptions:
+        if not assumption["holds"]:
+            meaning = assumption.get("meaning", "")
+            warn(f"{assumption['name']} is {assumption['distance']:.3g}, beyond {assumption['radius']:g} ({meaning})")
+    content = {"data": data.name, "targets": data.facts.get("targets", "as given"), "kernel": str(kernel)}
+    content |= found.to_dict()
+    if arguments.plot:
+        _draw(found, f"{data.name}, {kernel}", arguments.plot)
+    if arguments.output:
+        write(arguments.output, content)
+    if arguments.json:
+        return as_json(content)
+    print(f"{data.name}: {len(data)} samples, {data.x.shape[1]} inputs; targets {content['targets']}")
+    print(f"{kernel}\n{found}\n\n{found.curve}")
+    return 0
 
 
-__all__ = ["Any", "diagnose", "keep", "predict", "read", "write"]
+def _draw(found, title: str, path: Path) -> None:
+    """Both forecast learning curves and the slope between them."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from .validate.plot import plot
+
+    curves = SimpleNamespace(
+        sizes=found.curve.sizes,
+        errors=[found.curve.test, found.partner.test],
+        slope=found.slope,
+        slope_error=found.error,
+    )
+    figure = plot(curves)
+    figure.suptitle(title, fontsize="medium")
+    try:
+        figure.savefig(path, bbox_inches="tight")
+    except (ValueError, OSError) as error:
+        raise BadData(str(error).splitlines()[0], where=str(path), remedy="use .png, .svg or .pdf") from None
