@@ -1,7 +1,7 @@
 """Maps iterated: u <- F(u), recorded at given steps; linear maps of modes are raised to any power at once.
 
-For a linear map u <- A u + b whose matrix is similar to a symmetric one by a diagonal scaling (diagonal plus rank one is
-the common case), one eigendecomposition of 1 - A gives every step:
+For a linear map u <- A u + b whose matrix is similar to a symmetric one by a diagonal scaling (as diagonal plus rank
+one is), one eigendecomposition of 1 - A gives every step:
 
     u_k = V [(1 - nu)^k (V^-1 u_0) + (1 - (1 - nu)^k) / nu (V^-1 b)].
 """
@@ -78,7 +78,7 @@ def is_linear(map_: Map) -> bool:
     scaled = {unknown: scale * unknown for unknown in map_.unknowns}
     for equation in map_.equations:
         # sums over modes are linear, so a scale factor comes out of them
-        expanded = sp.expand(sp.sympify(equation).subs(scaled, simultaneous=True).doit())
+        expanded = sp.expand(sp.sympify(equation).xreplace(scaled))
         if not expanded.is_polynomial(scale) or sp.degree(expanded, scale) > 1:
             return False
     return True
@@ -185,7 +185,7 @@ def _power(function, start, constants, steps):
 
 
 def _symmetrising(matrix: np.ndarray) -> np.ndarray | None:
-    """Positive d with matrix_ij d_j / d_i symmetric, or None: for coupled i, j, (d_j / d_i)^2 = matrix_ji / matrix_ij."""
+    """Positive d with matrix_ij d_j / d_i symmetric, or None: (d_j / d_i)^2 = matrix_ji / matrix_ij."""
     size, scale = len(matrix), np.zeros(len(matrix))
     off = matrix - np.diag(np.diag(matrix))
     for root in range(size):

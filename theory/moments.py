@@ -63,7 +63,7 @@ def gaussian_second_moments() -> Map:
     >>> gaussian_second_moments().unknowns
     (c,)
     """
-    eta, batch, lam, c = LEARNING_RATE, BATCH, EIGENVALUE, MOMENT
+    eta, batch = LEARNING_RATE, BATCH
     # The update of one mode is quadratic in the errors of at most two others: three modes show every kind of term.
     errors, spectrum = sp.symbols("e_j e_k e_l", real=True), positive("lambda_j lambda_k lambda_l")
     targets, weights = sp.symbols("v_j v_k v_l", real=True), sp.symbols("w_j w_k w_l", real=True)
@@ -89,22 +89,27 @@ def gaussian_second_moments() -> Map:
         .then("sample loss", "l = 1/2 (x.w - x.w* - z)^2,  x_j ~ N(0, lambda_j), z ~ N(0, sigma2)")
         .then("update", "w_j <- w_j - eta mean over B fresh samples of dl/dw_j,  e = w - w*")
         .then(
-            "mean of the square", "E e_j^2 - 2 eta E e_j g_j + eta^2 (E g_j g_j / B + (1 - 1/B) E g_j g_j')",
+            "mean of the square",
+            "E e_j^2 - 2 eta E e_j g_j + eta^2 (E g_j g_j / B + (1 - 1/B) E g_j g_j')",
             assumption="fresh independent samples",
         )
         .then(
-            "Isserlis' theorem", update,
-            assumption="Gaussian features", reference="Isserlis 1918",
+            "Isserlis' theorem",
+            update,
+            assumption="Gaussian features",
+            reference="Isserlis 1918",
             check="no product e_k e_l of different modes is left: residual 0",
         )
     )
     equation = _lift(update, errors, spectrum)
     trail = trail.then(
-        "any number of modes", sp.Eq(sp.Symbol("c+"), equation, evaluate=False),
-        check="all other modes enter alike: residual 0", reference="Paquette et al. 2024, arXiv:2405.15074",
+        "any number of modes",
+        sp.Eq(sp.Symbol("c+"), equation, evaluate=False),
+        check="all other modes enter alike: residual 0",
+        reference="Paquette et al. 2024, arXiv:2405.15074",
     )
     excess = _lift(risk - NOISE / 2, errors, spectrum, single=False)
-    return Map((c,), (equation,), observables={"excess_risk": excess}, trail=trail)
+    return Map((MOMENT,), (equation,), observables={"excess_risk": excess}, trail=trail)
 
 
 def _lift(polynomial, errors, spectrum, single: bool = True) -> Any:
@@ -136,3 +141,31 @@ def _lift(polynomial, errors, spectrum, single: bool = True) -> Any:
     own = sp.expand((squares[0] - squares[-1].subs(spectrum[-1], spectrum[0])).subs(outer))
     noise = sp.expand(constant.subs(outer))
     return sp.collect(own, LEARNING_RATE) * c + sp.factor_terms(sp.expand(total + noise))
+
+
+def noise_gain(map_: Map) -> Any:
+    """The gain of a second-moment recursion: it is stable iff this is below 1 and no mode grows by itself.
+
+    For c <- A c + r sum(s c) + b a unit eigenvalue needs sum(s r / (1 - A)) = 1; the stationary sum is
+    sum(s b / (1 - A)) / (1 - gain). Reference: Paquette, Paquette, Xiao, Pennington 2024, arXiv:2405.15074.
+
+    >>> noise_gain(gaussian_second_moments())
+    -eta*over(lambda/(lambda*B*eta + lambda*eta - 2*B))
+    """
+    own, shared, weight, _ = _parts(map_)
+    return over(sp.cancel(weight * shared / (1 - own)))
+
+
+def stationary_excess_risk(map_: Map) -> Any:
+    """The excess risk that label noise sustains: 1/2 sum(s b / (1 - A)) / (1 - gain), zero without label noise."""
+    own, _, weight, source = _parts(map_)
+    return over(sp.cancel(weight * source / (1 - own))) / (2 * (1 - noise_gain(map_)))
+
+
+def _parts(map_: Map) -> tuple[Any, Any, Any, Any]:
+    """A, r, s, b of c <- A c + r sum(s c) + b."""
+    (c,), (equation,) = map_.unknowns, map_.equations
+    expanded = sp.expand(equation)
+    (total,) = expanded.atoms(over)
+    shared, rest = expanded.coeff(total), expanded.subs(total, 0)
+    return rest.coeff(c, 1), shared, total.args[0] / c, rest.coeff(c, 0)
