@@ -173,7 +173,7 @@ def _distances(law: Law, system: System, instances: Sequence[Instance]):
         found = []
         for instance in instances:
             try:
-                arrays = {**instance.arrays, **law.bind(instance)}
+                arrays = {**instance.arrays, **instance.moments(), **law.bind(instance)}
                 found.append(float(assumption.distance(arrays)))
             except LearningMechanicsError as error:
                 raise type(error)(error.found, where=f"{law.name}, {assumption.name}", remedy=error.remedy) from error

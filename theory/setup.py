@@ -183,6 +183,10 @@ class Instance:
     def dataset(self) -> Dataset:
         return Dataset(self["x"], self["y"])
 
+    def moments(self) -> dict[str, np.ndarray]:
+        """Sigma_xx and Sigma_yx of the training data, if there are any."""
+        return dict(zip(("Sigma_xx", "Sigma_yx"), self.dataset.covariances(), strict=True)) if "x" in self else {}
+
     @property
     def steps(self) -> np.ndarray:
         """Recorded steps."""

@@ -83,7 +83,8 @@ def assumptions_are_documented(theory: Theory):
         for law in (claim.law, claim.rival):
             for assumption in law.assumptions:
                 assert assumption.statement and assumption.reference, assumption
-                arrays = {**instances[0][0].arrays, **law.bind(instances[0][0])}
+                drawn = instances[0][0]
+                arrays = {**drawn.arrays, **drawn.moments(), **law.bind(drawn)}
                 assert np.isfinite(assumption.distance(arrays)) and assumption.radius > 0
 
 
