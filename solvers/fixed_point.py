@@ -35,7 +35,7 @@ def solve_log(
 
     def sample(x):
         u = np.exp(x)
-        with np.errstate(over="ignore", divide="ignore", under="ignore"):
+        with np.errstate(all="ignore"):  # infinities keep their sign; a slope that is not finite means bisection
             value, slope = residual(u)
             return np.broadcast_to(value, shape), np.broadcast_to(slope, shape) * u
 
@@ -77,9 +77,9 @@ def _bracket(value, centre):
     width = 1.0
     low, high = centre - width, centre + width
     at_low, at_high = value(low), value(high)
-    while (np.sign(at_low) == np.sign(at_high)).any():
+    while (open_ := ~(np.sign(at_low) * np.sign(at_high) <= 0)).any():
         if width >= 2 * REACH:
-            worst = np.flatnonzero(np.ravel(np.sign(at_low) == np.sign(at_high)))[0]
+            worst = np.flatnonzero(np.ravel(open_))[0]
             raise DidNotConverge(
                 f"the residual keeps its sign: {np.ravel(at_low)[worst]:.3g} at 1e-299, "
                 f"{np.ravel(at_high)[worst]:.3g} at 1e299 (entry {worst})",
@@ -87,7 +87,6 @@ def _bracket(value, centre):
                 remedy="there is no positive root; at zero ridge sample sizes must stay below the number of modes",
             )
         width *= 2
-        open_ = np.sign(at_low) == np.sign(at_high)
         low = np.where(open_, np.maximum(centre - width, -REACH), low)
         high = np.where(open_, np.minimum(centre + width, REACH), high)
         at_low, at_high = value(low), value(high)

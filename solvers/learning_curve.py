@@ -8,7 +8,7 @@ in mean squared error without the factor 1/2, noise included; train = (ridge / (
 log kappa: a 28-point table of log n(kappa) serves every sample size, a cubic starts and Newton finishes. Any number of
 modes is first replaced by 15 levels per factor e in lambda, which carry the same sums to rounding.
 
-References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon, Dickens, Karkada, DeWeese 2021 (arXiv:2110.03922).
+References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922).
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,13 @@
 """The spectrum of a kernel on the user's data, and the target's power in it, cross-fitted.
 
 Eigenvectors of a Gram matrix are poor estimates of eigenfunctions, but nothing needs them one by one. Kernel regression
-of m rows at ridge delta reveals the effective ridge and its degrees of freedom, G = (K + delta)^-1:
+of m rows at ridge delta reveals, with G = (K + delta)^-1 and the held-out error E, the effective ridge, its degrees of
+freedom and the target's power still unlearned:
 
-    kappa = 1 / tr G,    n(kappa) = tr K G,    D(kappa) = E_held_out (tr G)^2 / (m tr G^2) = sum v (kappa/(lam+kappa))^2,
+    kappa = 1 / tr G,    n(kappa) = tr K G,    sum v (kappa / (lam + kappa))^2 = E (tr G)^2 / (m tr G^2),
 
-so that more ridge on all rows plays fewer rows without ridge. One eigendecomposition gives the whole path; a spectrum of
-levels is then fitted so that it has exactly these degrees of freedom and this unlearned power.
+so that more ridge on all rows plays fewer rows without ridge. One eigendecomposition gives the whole path; a spectrum
+of levels is then fitted that has these degrees of freedom and this unlearned power.
 
 References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922); Patil, Du 2023
 (arXiv:2305.18496) for the equivalence of subsampling and ridge; El Karoui 2008 (arXiv:math/0609418) for the fit.
@@ -54,7 +55,8 @@ class PowerLawTail:
     The power falls as k^-target_exponent. `levels()` turns the infinite tail into a short quadrature: nodes with
     multiplicities, exact to about 1e-6 of the tail's own sum for start >= 10.
 
-    >>> lam, count, power = PowerLawTail(start=100, eigenvalue=1e-3, capacity=2.0, power=0.3, target_exponent=1.5).levels()
+    >>> tail = PowerLawTail(start=100, eigenvalue=1e-3, capacity=2.0, power=0.3, target_exponent=1.5)
+    >>> lam, count, power = tail.levels()
     >>> float((lam * count).sum()).__round__(6), float(power.sum()).__round__(12)
     (0.099502, 0.3)
     """
@@ -207,19 +209,21 @@ def finite_population(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarra
     )
 
 
-def in_sample(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarray, seed: int = 0) -> Spectrum:
-    """The spectrum from all rows, unlearned power by generalised cross-validation: no row is held out.
+def in_sample(
+    kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarray, seed: int = 0, groups: np.ndarray | None = None
+) -> Spectrum:
+    """The spectrum from all rows: each row (or group of rows) is judged by the fit to all others, in closed form.
 
-    Errs towards steep curves where rows are not independent; the partner of `cross_fit` in a forecast.
-    Reference: Wei, Hu, Steinhardt 2022 (arXiv:2203.06176) for the power-law behaviour of the estimator.
+    With G = (K + delta)^-1 the held-out residuals of group g are (G_gg)^-1 (G y)_g: no fit is repeated. Errs towards
+    steep curves where rows have near copies; the partner of `cross_fit` in a forecast.
     """
     y = _columns(x, y)
-    x, y, _, left_out = _at_most(kernel, x, y, None, seed)
+    x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
     gram = _gram(kernel, x)
     sizes = _sizes(len(gram), gram)
-    kappa, unlearned = _path(gram, y, sizes)
+    kappa, unlearned = _path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
     path = RidgePath(sizes, kappa, unlearned, float((y**2).sum(1).mean()))
-    return _spectrum(path, "in sample", len(gram), [path], {"rows_left_out": left_out})
+    return _spectrum(path, "in sample", len(gram), [path], {"rows_left_out": left_out, "grouped": groups is not None})
 
 
 def cross_fit(
@@ -267,24 +271,34 @@ def cross_fit(
     return _spectrum(mean, "cross-fitted", len(gram), paths, facts)
 
 
-def _path(gram, y, sizes, cross=None, held_out=None):
-    """Effective ridge and unlearned power at given degrees of freedom; cross-validated if nothing is held out."""
+def _path(gram, y, sizes, cross=None, held_out=None, groups=None):
+    """Effective ridge and unlearned power at given degrees of freedom, judged on held-out rows or on left-out groups."""
     rows = len(gram)
     values, vectors = np.linalg.eigh(gram)
     values = np.maximum(values, rows * np.finfo(float).eps * values[-1])
     coefficients = vectors.T @ y
     features = None if cross is None else cross @ vectors
+    members = [] if groups is None else [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    single = len(members) == rows
     kappa, unlearned = np.empty(len(sizes)), np.empty(len(sizes))
     for i, delta in enumerate(_ridges(values, sizes)):
         g = 1 / (values + delta)
         kappa[i] = 1 / g.sum()
         inflation = rows * (g**2).sum() * kappa[i] ** 2  # test error / unlearned power
-        if features is None:
-            error = ((g[:, None] * coefficients) ** 2).sum() * rows * kappa[i] ** 2
+        fitted = g[:, None] * coefficients
+        if features is not None:
+            error = ((held_out - features @ fitted) ** 2).sum(1).mean()
+        elif single:
+            error = ((vectors @ fitted / (vectors**2 @ g)[:, None]) ** 2).sum(1).mean()
         else:
-            error = ((held_out - features @ (g[:, None] * coefficients)) ** 2).sum(1).mean()
+            error = sum(_left_out(vectors[m], g, fitted) for m in members) / rows
         unlearned[i] = error / inflation
     return kappa, unlearned
+
+
+def _left_out(vectors, g, fitted):
+    """Squared residuals of one group under the fit to all others."""
+    return (np.linalg.solve((vectors * g) @ vectors.T, vectors @ fitted) ** 2).sum()
 
 
 def _ridges(values, sizes):
