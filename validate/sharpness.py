@@ -18,6 +18,7 @@ from ..theory.errors import BadData, DidNotConverge
 from .measure import stateful
 from .optimizers import preconditioner
 
+_MOST_STEPS = 2000  # of a single eigenvalue
 _COLD_STEPS = 30  # first measurement of a run
 _WARM_STEPS = 5  # every later one
 _FRESH = 1e-3  # share of a random direction in a warm start, so that a new top eigenvector is found
@@ -40,7 +41,7 @@ def sharpness(
     `parameters` is any pytree; all is computed in float64. The eigenvector has the parameters' structure and unit norm
     (that of P^-1/2 H P^-1/2 when preconditioned). From `steps` Lanczos steps, doubled until the error estimate
     min(r, r^2/gap), r the residual and gap the distance to the next Ritz value, is below `tolerance` (relative).
-    Errors: `BadData` when the loss is not finite; `DidNotConverge` beyond 2000 steps.
+    Errors: `BadData` when the loss is not finite; `DidNotConverge` after 2000 steps.
     Reference: Lanczos 1950; Parlett 1980, The Symmetric Eigenvalue Problem, section 11.7.
 
     >>> import jax.numpy as jnp
@@ -67,13 +68,13 @@ def sharpness(
         top, vector, error = jax.jit(lambda v, m=steps: largest(product, v, m))(start)
         if error <= tolerance * abs(top) or steps == flat.size:
             return top, restore(vector), float(error)
-        if steps >= 2000:
+        if steps >= _MOST_STEPS:
             raise DidNotConverge(
                 f"error {float(error):.1e} of {float(top):.6g} after {steps} steps",
                 where="sharpness",
                 remedy="raise the tolerance",
             )
-        steps = min(2 * steps, flat.size, 2000)
+        steps = min(2 * steps, flat.size, _MOST_STEPS)
 
 
 def largest(product: Callable, start: Any, steps: int) -> tuple[Any, Any, Any]:
