@@ -9,13 +9,13 @@ must stay below 1e-25, or the answer is thrown away and the next matcher is aske
 >>> a, s = sp.symbols("a s", positive=True)
 >>> curve = closed_form(Flow((a,), (2 * a * (s - a),)))
 >>> print(curve.expression)
-s/(1 + (s/a_0 - 1)*exp(-2*s*t))
+s/((-1 + s/a_0)*exp(-2*s*t) + 1)
 >>> curve.evaluate([0.0, 1e6], a=1e-6, s=np.array([1.0, 2.0])).round(6).tolist()
 [[1e-06, 1e-06], [1.0, 2.0]]
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -24,12 +24,13 @@ import sympy as sp
 
 from . import matchers
 from .derivation_cache import cached, fingerprint, read_expression
+from .dsolve import by_dsolve
 from .errors import NoClosedForm
 from .evaluate_closed_form import evaluate, evaluate_mpmath
 from .matchers import Match, initial_symbol
-from .dsolve import by_dsolve
 from .quadrature import quadrature
 from .substitute_back import TOLERANCE, residual
+from .symbols import TIME
 from .system import FixedPoint, Flow, Map, System
 from .trail import Trail
 
@@ -120,8 +121,10 @@ class ClosedForm:
             ("final value", "none" if self.final is None else str(self.final)),
             ("residual", f"{self.residual:.0e} at 20 random points, 40 digits"),
         ]
-        card = "\n".join(f"{name:<12} {text}" for name, text in rows)
-        return card + "\n" + "\n".join("  " + line for line in str(self.trail).splitlines())
+        *before, last = self.trail.steps
+        rows += [("trail" if number == 0 else "", str(step)) for number, step in enumerate(before)]
+        rows.append(("" if before else "trail", replace(last, result="the closed form above")))
+        return "\n".join(f"{name:<12} {text}" for name, text in rows)
 
 
 def closed_form(system: System) -> ClosedForm:
@@ -143,6 +146,12 @@ def closed_form(system: System) -> ClosedForm:
     unknown = system.unknowns[0]
     if not isinstance(unknown, sp.Symbol):
         raise NoClosedForm(f"{unknown} is a matrix", where="closed form", remedy=f"reduce it to modes, or {remedy}")
+    if any(symbol.name == initial_symbol(unknown).name for symbol in system.equations[0].free_symbols):
+        raise NoClosedForm(
+            f"a parameter has the name {initial_symbol(unknown)}, kept for the initial value",
+            where="closed form",
+            remedy="rename the parameter",
+        )
     key = f"closed form {type(system).__name__}: {sp.srepr(unknown)}: {sp.srepr(sp.sympify(system.equations[0]))}"
     found, residue = cached(key, lambda: _solve(system), _encode, _decode, _code())
     trail = system.trail.then(
@@ -169,12 +178,14 @@ def closed_form(system: System) -> ClosedForm:
 
 def _solve(system: System) -> tuple[Match, float]:
     """The first match that survives substitution, with its residual."""
-    (unknown,), (equation,) = system.unknowns, system.equations
+    unknown, equation = system.unknowns[0], sp.sympify(system.equations[0])
     failed = []
-    for matcher in MATCHERS[type(system)]:
-        found = matcher(sp.sympify(equation), unknown)
+    for matcher in (by_dsolve,) if equation.has(TIME) else MATCHERS[type(system)]:
+        found = matcher(equation, unknown)
         if found is None:
             continue
+        conditions = tuple(condition for condition in found.domain if condition != sp.true)
+        found = replace(found, domain=conditions)
         residue = residual(found, system)
         if residue < TOLERANCE:
             return found, residue

@@ -51,7 +51,7 @@ def cached(
     """The value of `key` from its file, or from `build()`, which is then written: `decode(encode(value))` equals value.
 
     `encode` gives JSON-able plain data; `code` is the fingerprint of the code behind `build` (see `fingerprint`).
-    Whatever goes wrong with the file only costs a rebuild; an exception from `build` passes through, nothing is written.
+    Whatever goes wrong with the file only costs a rebuild; an exception from `build` passes through.
 
     >>> cached("doctest: six", lambda: 6, encode=str, decode=int)
     6

@@ -11,7 +11,7 @@ import sympy as sp
 
 from .derivation_cache import read_expression
 from .matchers import Match, initial_symbol
-from .symbols import TIME, ModeSymbol, over
+from .symbols import TIME, over
 
 SECONDS = 30.0
 
@@ -20,7 +20,7 @@ import sys
 from sympy import *
 t, u0 = Symbol("t", nonnegative=True), Symbol("u_0_initial", real=True)
 u = Function("u")
-f = eval(sys.stdin.read())
+f = eval(sys.stdin.read()).subs(Symbol("unknown"), u(t))
 solved = dsolve(Eq(u(t).diff(t), f), u(t), ics={u(0): u0})
 for one in solved if isinstance(solved, list) else [solved]:
     if one.lhs == u(t) and not one.rhs.has(u, Integral):
@@ -37,7 +37,11 @@ def by_dsolve(equation: Any, u: Any) -> Match | None:
     text = sp.srepr(equation.xreplace({**stand_ins, u: sp.Symbol("unknown")}))
     try:
         run = subprocess.run(
-            [sys.executable, "-c", _PROGRAM.replace("eval(", "(lambda text: eval(text).subs(Symbol('unknown'), u(t)))(")],
+            [
+                sys.executable,
+                "-c",
+                _PROGRAM.replace("eval(", "(lambda text: eval(text).subs(Symbol('unknown'), u(t)))("),
+            ],
             input=text,
             capture_output=True,
             text=True,

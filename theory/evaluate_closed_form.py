@@ -1,6 +1,6 @@
 """Numbers from closed forms, vectorised over times and modes, in forms that neither overflow nor cancel.
 
-    values (C,), times (T,)  ->  (T, C);   a growing exponential never appears where the solution stays finite.
+values (C,), times (T,)  ->  (T, C);   a growing exponential never appears where the solution stays finite.
 """
 
 from functools import lru_cache
@@ -24,14 +24,17 @@ def evaluate(form: Any, times: Any, values: dict[str, Any]) -> np.ndarray:
     if isinstance(form.system, FixedPoint):
         return np.asarray(_number(form.expression, bound), dtype=float)
     if times is None:
-        raise OutsideDomain("no times given", where="closed form", remedy="pass times, in units of learning rate x steps")
+        raise OutsideDomain(
+            "no times given", where="closed form", remedy="pass times, in units of learning rate x steps"
+        )
     times = np.asarray(times, dtype=float)
     if not (np.isfinite(times).all() and (times >= 0).all()):
-        raise OutsideDomain("times must be finite and not negative", where="closed form", remedy="measure from the start")
+        raise OutsideDomain(
+            "times must be finite and not negative", where="closed form", remedy="measure from the start"
+        )
     initial = bound.pop(form.initial)
     parts = {name: _number(part, bound) for name, part in form.parts.items() if name not in _FUNCTIONS}
-    arrays = [np.asarray(value) for part in parts.values() for value in (part if isinstance(part, tuple) else (part,))]
-    shape = np.broadcast_shapes(initial.shape, *(np.shape(value) for value in bound.values()), *(a.shape for a in arrays))
+    shape = np.broadcast_shapes(initial.shape, *(np.shape(part) for part in _leaves(tuple(parts.values()))))
     components = int(np.prod(shape, dtype=int))
     clock = times.reshape(-1, 1)
 
@@ -43,7 +46,9 @@ def evaluate(form: Any, times: Any, values: dict[str, Any]) -> np.ndarray:
         if form.method == "partial fractions":
             result = _partial_fractions(form, clock[:, 0], start, parts, bound, flat)
         elif form.method in _METHODS:
-            plain = {name: float(form.parts[name]) if name in ("p", "q") else flat(part) for name, part in parts.items()}
+            plain = {
+                name: float(form.parts[name]) if name in ("p", "q") else flat(part) for name, part in parts.items()
+            }
             result = _METHODS[form.method](clock, start, **plain)
         else:
             running = STEP if isinstance(form.system, Map) else TIME
@@ -77,7 +82,11 @@ def evaluate_mpmath(form: Any, time: Any, values: dict[str, Any], digits: int):
             raise NoClosedForm("no known end point", where="closed form", remedy="use evaluate() in float64")
         law = sp.lambdify(form.unknown, form.time_law.xreplace(point), "mpmath")
         start, final = (mpmath.mpf(sp.N(end.xreplace(point), digits + 20)) for end in (form.initial, form.final))
-        target, low, high = mpmath.mpf(sp.N(sp.nsimplify(time, rational=True), digits + 20)), mpmath.mpf(0), mpmath.mpf(1)
+        target, low, high = (
+            mpmath.mpf(sp.N(sp.nsimplify(time, rational=True), digits + 20)),
+            mpmath.mpf(0),
+            mpmath.mpf(1),
+        )
 
         def at(z):  # the distance still to go is (final - start) e^-z
             return final - (final - start) * mpmath.exp(-z)
@@ -218,6 +227,10 @@ def _number(expression: Any, bound: dict[Any, Any]) -> Any:
         return tuple(_number(part, bound) for part in expression)
     symbols = tuple(sorted(expression.free_symbols, key=str))
     return _compiled(expression, symbols)(*(bound[symbol] for symbol in symbols))
+
+
+def _leaves(nested: Any) -> list:
+    return [leaf for part in nested for leaf in _leaves(part)] if isinstance(nested, tuple) else [nested]
 
 
 @lru_cache(maxsize=512)

@@ -106,7 +106,9 @@ def single_power(equation: Any, u: Any) -> Match | None:
     u0, q = initial_symbol(u), 1 - p
     grown = u0**q + q * A * TIME
     law = (u**q - u0**q) / (q * A)
-    return Match("power law", "explicit", grown ** (1 / q), law, None, (sp.Gt(u0, 0), sp.Gt(grown, 0)), {"p": p, "A": A})
+    return Match(
+        "power law", "explicit", grown ** (1 / q), law, None, (sp.Gt(u0, 0), sp.Gt(grown, 0)), {"p": p, "A": A}
+    )
 
 
 def power_mode(equation: Any, u: Any) -> Match | None:
@@ -120,6 +122,9 @@ def power_mode(equation: Any, u: Any) -> Match | None:
     (p, A), (m, minus_B) = found.items()
     q, B, u0 = m - p, -minus_B, initial_symbol(u)
     S, P = sp.factor_terms(sp.cancel(A / B)), 1 + (p - 1) / q
+    anywhere = P == 1 and q == 1  # the logistic law holds for either sign of everything
+    if S.is_negative and not anywhere:
+        return None
     a, a0 = u**q, u0**q
     rate = sp.powdenest(q * B * S**P)
     parts = {"p": p, "q": q, "A": A, "B": B}
@@ -131,7 +136,8 @@ def power_mode(equation: Any, u: Any) -> Match | None:
         return Match("linear in a power", "explicit", expression, law, final, domain, parts)
     if P == 1:
         expression = (S / (1 + (S / a0 - 1) * sp.exp(-rate * TIME))) ** (1 / q)
-        return Match("logistic", "explicit", expression, odds / rate, final, domain, parts, SAXE)
+        limits = () if anywhere else domain
+        return Match("logistic", "explicit", expression, odds / rate, final, limits, parts, SAXE)
     if P.is_integer and P >= 2:
         law = odds - sum(((S / a) ** j - (S / a0) ** j) / j for j in range(1, int(P)))
         if P == 2:
@@ -193,7 +199,7 @@ def affine_recursion(equation: Any, u: Any) -> Match | None:
 
 
 def polynomial_root(equation: Any, u: Any) -> Match | None:
-    """0 = equation, rational in the unknown: its one positive root, from factors that are linear, quadratic or A u^n - B."""
+    """0 = equation, rational in the unknown: its one positive root; factors are linear, quadratic or A u^n - B."""
     if equation.has(sp.Function):
         return None
     try:

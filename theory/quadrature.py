@@ -27,8 +27,8 @@ def quadrature(equation: Any, u: Any) -> Match | None:
     found = terms(equation, u)
     if not found:
         return None
-    n = sp.ilcm(*(exponent.q for exponent in found))
-    v, v0, r = sp.Dummy("v"), sp.Dummy("v0"), sp.Symbol("r")
+    n = sp.ilcm(1, *(exponent.q for exponent in found))
+    v, r = sp.Dummy("v"), sp.Symbol("r")
     plain = {symbol: sp.Dummy(symbol.name) for c in found.values() for symbol in c.free_symbols}
     if any(coefficient.has(sp.Function) for coefficient in found.values()):
         return None
