@@ -8,7 +8,7 @@ from typing import Any
 
 from .console import as_json, bar, keep, show, write
 from .data_commands import diagnose, predict, read
-from .theory.errors import BadData, NoClosedForm, UnknownName
+from .theory.errors import BadData, LearningMechanicsError, NoClosedForm, UnknownName
 
 
 def list_models(arguments: Namespace) -> int:
@@ -138,11 +138,23 @@ def cite(arguments: Namespace) -> int:
 
 def report(arguments: Namespace) -> int:
     """The main job; an interrupted one resumes. Status 1 if a claim does not turn out as it announces."""
-    from .validate.report import report as run
-
     for name in arguments.models or ():
         _class(name)
-    return run(arguments)
+    from .validate.report import report as run
+
+    made = run(
+        arguments.output,
+        arguments.models,
+        device=arguments.device,
+        seed=arguments.seed,
+        progress=not arguments.json,
+        force=arguments.force,
+    )
+    if arguments.json:
+        as_json(made.to_dict())
+    else:
+        print(made)
+    return made.status
 
 
 def _class(name: str):
@@ -187,11 +199,16 @@ def _parsed(text: str, default: Any, name: str) -> Any:
 
 
 def _conserved(system) -> tuple:
-    """Quantities a flow conserves; the other kinds of system have none to look for."""
+    """Quantities a flow of several unknowns conserves; where the search does not apply there is nothing to show."""
     from .theory.conserved import conserved
     from .theory.system import Flow
 
-    return tuple(conserved(system)) if isinstance(system, Flow) else ()
+    if not isinstance(system, Flow) or len(system.unknowns) < 2:
+        return ()
+    try:
+        return tuple(conserved(system))
+    except LearningMechanicsError:
+        return ()
 
 
 def _dry_run(model, claims, arguments: Namespace) -> int:
@@ -294,29 +311,15 @@ def _started(instance, path: Path):
 
 
 def _last_verdicts(folder: Path) -> dict[tuple[str, str], str]:
-    """Outcomes found in the JSON files of the last report, by model and claim."""
+    """Outcomes in the ledger of the last report, by model and claim; what cannot be read is as if not there."""
     found = {}
-    for path in sorted(folder.glob("**/*.json")):
+    for path in sorted(folder.glob("verdicts/*.json")):
         try:
-            content = json.loads(path.read_text())
-        except (OSError, ValueError):
+            verdict = json.loads(path.read_text())["verdict"]
+            found[verdict["theory"], verdict["claim"]] = verdict["outcome"]
+        except (OSError, ValueError, KeyError, TypeError):
             continue
-        for record in _verdicts(content):
-            found[record["theory"], record["claim"]] = record["outcome"]
     return found
-
-
-def _verdicts(content: Any):
-    """Every mapping inside that is a verdict."""
-    if isinstance(content, dict):
-        if {"theory", "claim", "outcome"} <= content.keys():
-            yield content
-        else:
-            for value in content.values():
-                yield from _verdicts(value)
-    elif isinstance(content, list) and content and isinstance(content[0], dict):
-        for value in content:
-            yield from _verdicts(value)
 
 
 COMMANDS = {

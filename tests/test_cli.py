@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,10 @@ def test_list_shows_the_last_verdicts(capsys, tmp_path, monkeypatch):
     from learning_mechanics.validate.verdict import Verdict
 
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "learning-mechanics-report"
-    folder.mkdir()
+    folder = tmp_path / "learning-mechanics-report" / "verdicts"
+    folder.mkdir(parents=True)
     record = Verdict("deep-linear", "balance_drift", outcome="refuted").to_dict()
-    (folder / "report.json").write_text(json.dumps({"runs": [{"verdict": record}]}))
+    (folder / "drift.json").write_text(json.dumps({"verdict": record}))
     (folder / "broken.json").write_text("{")
     claims = next(entry["claims"] for entry in answer(capsys, "list") if entry["model"] == "deep-linear")
     assert {claim["claim"]: claim["last_verdict"] for claim in claims}["balance_drift"] == "refuted"
@@ -121,7 +122,7 @@ def test_a_dry_run_says_seconds_and_bytes_and_runs_nothing(capsys, monkeypatch):
     plan = answer(capsys, "validate", "deep-linear", "balance_drift", "--dry-run")
     assert [line["claim"] for line in plan] == ["balance_drift"]
     assert plan[0]["seconds"] > 0 and plan[0]["bytes"] > 8 * 1797 * 60  # the digits alone
-    assert main(["validate", "deep-linear", "--dry-run"]) == 0
+    assert main(["validate", "deep-linear", "balance_drift", "--dry-run"]) == 0
     assert "nothing was run" in capsys.readouterr().out
 
 
@@ -206,7 +207,7 @@ def test_a_log_that_misses_the_steps_says_which_are_needed(capsys, own_data, own
 
 
 def test_a_claim_is_checked_on_the_users_own_data(capsys, own_data):
-    verdict = answer(capsys, "check", "deep-linear", "balance_drift", "--data", own_data)
+    verdict = answer(capsys, "check", "deep-linear", "balance_drift", "--data", own_data, "--set", "learning_rate=0.05")
     assert verdict["outcome"] == "holds"
 
 
@@ -227,6 +228,34 @@ def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
     assert "the same command goes on where it stopped" in capsys.readouterr().err
     assert main(["validate", "deep-linear"]) == 130
     assert "name the remaining claims" in capsys.readouterr().err
+
+
+def test_a_report_is_written_once_and_resumes(capsys, tmp_path, monkeypatch):
+    """Interrupted after the first claim, the same command keeps its verdict and judges the rest."""
+    import learning_mechanics.theory.models.deep_linear as module
+    import learning_mechanics.validate.report as report
+
+    drift = module.DeepLinear().claim("balance_drift")
+    chosen = [drift, replace(drift, name="balance_drift_again")]
+    monkeypatch.setattr(module.DeepLinear, "claims", lambda self: tuple(chosen))
+    judge_one = report.run_claim
+
+    def run_claim(theory, claim, **options):
+        if claim is chosen[1]:
+            raise KeyboardInterrupt
+        return judge_one(theory, claim, **options)
+
+    arguments = ["report", "--models", "deep-linear", "--output", tmp_path / "out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "run_claim", run_claim)
+        assert main([*map(str, arguments), "--json"]) == 130
+    assert len(list((tmp_path / "out" / "verdicts").glob("*.json"))) == 1
+    capsys.readouterr()
+    made = answer(capsys, *arguments)
+    assert [verdict["outcome"] for verdict in made["verdicts"]] == ["holds", "holds"]
+    page = Path(made["html"]).read_bytes()
+    assert "exists" in refused(capsys, *arguments)
+    assert Path(made["html"]).read_bytes() == page
 
 
 def test_cite_gives_bibtex_of_what_was_used(capsys):
