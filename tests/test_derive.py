@@ -1,5 +1,6 @@
 """Equations of motion against `jax.grad` of the loss itself, on networks and losses that are on no list."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -62,9 +63,16 @@ def numbers(expression, arrays):
     """Evaluate through SymPy's own NumPy printer, not the package's evaluator."""
     traces = {trace: float(np.trace(numbers(trace.arg, arrays))) for trace in expression.atoms(sp.Trace)}
     expression = expression.xreplace(traces)
+    names, function = compiled(expression)
+    return function(*(arrays[name] for name in names))
+
+
+@functools.cache
+def compiled(expression):
     symbols = sorted(expression.atoms(sp.MatrixSymbol) | {s for s in expression.free_symbols if s.is_Symbol}, key=str)
-    symbols = [s for s in symbols if str(s) in arrays]
-    return sp.lambdify(symbols, expression, "numpy")(*(arrays[str(s)] for s in symbols))
+    sizes = {size for m in expression.atoms(sp.MatrixSymbol) for size in m.shape}
+    symbols = [s for s in symbols if s not in sizes]
+    return [str(s) for s in symbols], sp.lambdify(symbols, expression, "numpy")
 
 
 def jax_gradient(network, weights, x, y):

@@ -39,6 +39,8 @@ from .reduce import restrict
 from .symbols import TIME, ModeSymbol
 
 Arrays = Mapping[str, Any]
+_SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
+_ARORA = "Arora, Cohen & Hazan 2018, arXiv:1802.06509"
 
 
 @dataclass(frozen=True)
@@ -216,8 +218,8 @@ def Balanced(*unknowns: Any, into: Any = "u", radius: float = 1e-6) -> Invariant
     def reduce(system):
         old = [_symbol(system, unknown) for unknown in unknowns] or list(system.unknowns)
         kind = ModeSymbol if any(isinstance(symbol, ModeSymbol) for symbol in old) else sp.Symbol
-        new = kind(into, positive=True) if isinstance(into, str) else into
-        return restrict(system, dict.fromkeys(old, new), assumption="balanced", reference=record.reference)
+        new = kind(into, positive=True) if isinstance(into, str) else kind(into.name, **into._assumptions_orig)
+        return restrict(system, dict.fromkeys(old, new), assumption="balanced", reference=f"{_SAXE}; {_ARORA}")
 
     def measure(values):
         weights = _weights(values)
@@ -226,15 +228,14 @@ def Balanced(*unknowns: Any, into: Any = "u", radius: float = 1e-6) -> Invariant
         named = [np.asarray(values[str(unknown)], float) for unknown in unknowns]
         return float(np.max(np.ptp(np.stack(named), axis=0)) / max(np.max(np.abs(named)), 1e-300))
 
-    record = Invariant(
+    return Invariant(
         "balanced",
         "all layers carry equal strength",
         reduce,
-        reference="Saxe, McClelland & Ganguli 2013, arXiv:1312.6120; Arora, Cohen & Hazan 2018, arXiv:1802.06509",
+        reference=f"{_SAXE}; {_ARORA}",
         radius=radius,
         measure=measure,
     )
-    return record
 
 
 def Whitened(radius: float = 1e-6) -> Invariant:
@@ -252,21 +253,20 @@ def Whitened(radius: float = 1e-6) -> Invariant:
         if not found:
             raise UnknownName.among("Sigma_xx", [m.name for m in matrices], kind="covariance", where="whitened")
         images = {m: sp.Identity(m.shape[0]) for m in found}
-        return restrict(system, images, assumption="whitened", reference=record.reference)
+        return restrict(system, images, assumption="whitened", reference=_SAXE)
 
     def measure(values):
         eigenvalues = np.linalg.eigvalsh(np.asarray(values["Sigma_xx"], float))
         return float(np.abs(eigenvalues[eigenvalues > 1e-10 * eigenvalues[-1]] - 1).max())
 
-    record = Invariant(
+    return Invariant(
         "whitened",
         "the input covariance is the identity on its range",
         reduce,
-        reference="Saxe, McClelland & Ganguli 2013, arXiv:1312.6120",
+        reference=_SAXE,
         radius=radius,
         measure=measure,
     )
-    return record
 
 
 def Aligned(radius: float = 1e-6, **names: str) -> Invariant:
@@ -279,15 +279,14 @@ def Aligned(radius: float = 1e-6, **names: str) -> Invariant:
     Distance: the largest off-diagonal part, relative, of W_1' W_1, W_L W_L' and W_L ... W_1 in the singular bases of
     Sigma_yx, and of the commutators of W_l W_l' with W_{l+1}' W_{l+1}.
     """
-    record = Invariant(
+    return Invariant(
         "aligned",
         "weights are diagonal in the singular bases of the input-output correlation",
-        lambda system: diagonalise(system, names, reference=record.reference),
-        reference="Saxe, McClelland & Ganguli 2013, arXiv:1312.6120",
+        lambda system: diagonalise(system, names, reference=_SAXE),
+        reference=_SAXE,
         radius=radius,
         measure=lambda values: _misalignment(_weights(values), np.asarray(values["Sigma_yx"], float)),
     )
-    return record
 
 
 def LargeDepth(depth: Any, radius: float = 0.1) -> Limit:
@@ -303,7 +302,7 @@ def LargeDepth(depth: Any, radius: float = 0.1) -> Limit:
         "depth goes to infinity at fixed depth x time",
         variable=depth,
         clock=depth,
-        reference="Saxe, McClelland & Ganguli 2013, arXiv:1312.6120",
+        reference=_SAXE,
         radius=radius,
     )
 
@@ -330,9 +329,9 @@ def _weights(values) -> list[np.ndarray]:
 
 
 def _imbalance(weights) -> float:
-    scale = max(np.linalg.norm(w, 2) ** 2 for w in weights)
-    gaps = [np.linalg.norm(b.T @ b - a @ a.T, 2) for a, b in zip(weights, weights[1:], strict=False)]
-    return float(max(gaps, default=0.0) / scale)
+    scale = max(float(np.linalg.norm(w, 2)) ** 2 for w in weights)
+    gaps = [float(np.linalg.norm(b.T @ b - a @ a.T, 2)) for a, b in zip(weights, weights[1:], strict=False)]
+    return max(gaps, default=0.0) / scale
 
 
 def _misalignment(weights, correlation) -> float:
@@ -347,9 +346,13 @@ def _misalignment(weights, correlation) -> float:
         (first.T @ first)[:rank, :rank],
         (left.T @ end_to_end @ right.T)[:rank, :rank],
     ]
-    parts = [np.linalg.norm(g - np.diag(np.diag(g))) / max(np.linalg.norm(g), 1e-300) for g in grams]
+    parts = [_relative(g - np.diag(np.diag(g)), np.linalg.norm(g)) for g in grams]
     for a, b in zip(weights, weights[1:], strict=False):
         below, above = a @ a.T, b.T @ b
-        bracket = below @ above - above @ below
-        parts.append(np.linalg.norm(bracket) / max(np.linalg.norm(below) * np.linalg.norm(above), 1e-300))
-    return float(max(parts))
+        scale = np.linalg.norm(below) * np.linalg.norm(above)
+        parts.append(_relative(below @ above - above @ below, scale))
+    return max(parts)
+
+
+def _relative(part, scale) -> float:
+    return float(np.linalg.norm(part)) / max(float(scale), 1e-300)

@@ -98,7 +98,8 @@ def _mode(matrix, unknown: bool, names) -> ModeSymbol:
     if matrix.name in names:
         name = names[matrix.name]
     elif unknown:
-        name = "u" + matrix.name[1:] if matrix.name[:1] == "W" else "u_" + matrix.name
+        layer = matrix.name[1:] if matrix.name[:1] == "W" else ""
+        name = f"u{layer}" if layer.isdigit() else f"u_{matrix.name}"
     else:
         name = {"Sigma_yx": "s", "Sigma_xx": "lambda"}.get(matrix.name, matrix.name.lower() + "_mode")
     return modes(name, positive=None, real=True) if unknown else modes(name)

@@ -121,20 +121,20 @@ variable for what is left over
             )
         return tidy(rest)
 
-    equations = []
+    closed: list[Any] = []
     for symbol, expression in onto.items():
         if isinstance(system, Flow):
             moved = sum(sp.diff(expression, u) * f for u, f in field.items())
         else:
             moved = sp.sympify(expression).subs(field, simultaneous=True)
-        equations.append(close(system._left(symbol), moved))
+        closed.append(close(system._left(symbol), moved))
     observables = {}
     for name, expression in system.observables.items():
         try:
             observables[name] = close(name, expression)
         except NoClosedForm:
             continue  # an observable that needs the old variables is dropped; the old system still has it
-    made = type(system)(new, tuple(equations), observables, system.eliminated, system.trail)
+    made = type(system)(new, tuple(closed), observables, system.eliminated, system.trail)
     gone = "; ".join(f"{symbol} = {expression}" for symbol, expression in onto.items())
     return _note(made, f"project onto {gone}", assumption, reference, "closed: Groebner remainder 0")
 
