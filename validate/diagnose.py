@@ -16,6 +16,7 @@ import numpy as np
 
 from ..theory.dataset import Dataset, PowerLaw
 from ..theory.errors import LearningMechanicsError
+from ..theory.spectrum import FIRST_RANK, LAST_SHARE
 from .user_data import conflicts, duplicates
 from .verdict import plain
 
@@ -36,7 +37,7 @@ class Diagnosis:
     `norm_moment`    E|x|^4 over its value for Gaussian data of this covariance (1: Gaussian); what one-pass SGD feels
     `resolved_modes` covariance modes whose variance on one half of the data is within a factor 2 on the other
     `decades`        log10 of the number of resolved modes
-    `kernel_decades` log10 of the window [10, n / 10] on which a kernel spectrum from half the data is usable
+    `kernel_decades` log10 of the window of ranks [10, samples / 5] on which a kernel's spectrum is resolved
     `noise_floor`    fraction of target variance that no smooth function explains: extrapolated to zero distance, and
                      at the nearest neighbour (the truth lies between where neighbours are close)
     `zipf`           frequency exponent of one-hot inputs, or None
@@ -114,7 +115,7 @@ def diagnose(data: Dataset, *, models: bool = True) -> Diagnosis:
         norm_moment=_norm_moment(x, eigenvalues),
         resolved_modes=resolved,
         decades=float(np.log10(max(resolved, 1))),
-        kernel_decades=float(max(0.0, np.log10(max(len(data) / 2, 1) / 100))),
+        kernel_decades=float(np.log10(max(len(data) / (FIRST_RANK * LAST_SHARE), 1.0))),
         noise_floor=_noise_floor(data),
         duplicates=duplicates(data),
         conflicts=len(conflicts(data)),
