@@ -4,6 +4,8 @@ Stochastic tests compare the mean of R runs with the exact law at |z| < 4.5 at e
 the false-alarm rate of one test is below 1e-4 (12 points); the seeds were fixed before the first run.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,21 @@ def test_mean_risk_on_rows_and_the_gaussian_closure(batch):
     runs = one_pass(instance, 1000)
     assert np.abs(z_scores(runs, solve(ROWS, instance))).max() < 4.5
     assert np.abs(z_scores(runs, solve(CLOSURE, instance))).max() > 6
+
+
+@pytest.mark.short
+def test_the_judge_refutes_planted_errors_of_twice_the_resolution():
+    from learning_mechanics.validate.check import run_claim
+    from learning_mechanics.validate.judge import judge
+
+    claim = SgdLeastSquares(dim=20, batch=8).claim("risk_gaussian")
+    claim = replace(claim, setup=claim.setup.at(steps=300, records=12), options={"window": (30, np.inf)})
+    found = run_claim(SgdLeastSquares(), claim)
+    assert found.verdict.outcome == "underpowered"  # eight samples a step leave too little noise to refute its absence
+    assert "the law fits" in found.verdict.notes[0] and found.verdict.resolution <= 0.1
+    for factor in (1 + 2 * found.verdict.resolution, 1 - 2 * found.verdict.resolution):
+        planted = replace(found.measurement, values=found.measurement.values * factor)
+        assert judge(claim, found.prediction, found.rival, planted).outcome == "refuted"
 
 
 @pytest.mark.short

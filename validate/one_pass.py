@@ -59,22 +59,22 @@ def one_pass(
             where="one_pass",
             remedy="use a linear network without biases",
         )
-    seeds = np.asarray(range(seeds) if isinstance(seeds, int) else list(seeds))
     import jax
 
+    chosen = np.asarray(range(seeds) if isinstance(seeds, int) else list(seeds))
     with double_precision(), jax.default_device(device):
-        values = _run(instance, seeds, progress)
+        values = _run(instance, forward(network), chosen, progress)
     diverged = ~np.isfinite(values).all(axis=(1, 2))
     if diverged.any():
         raise BadData(
-            f"{diverged.sum()} of {len(seeds)} runs diverged, first seed {seeds[np.argmax(diverged)]}",
+            f"{diverged.sum()} of {len(chosen)} runs diverged, first seed {chosen[np.argmax(diverged)]}",
             where="one_pass",
             remedy=f"lower the learning rate {instance.learning_rate:g}",
         )
     return values
 
 
-def _run(instance: Instance, seeds: np.ndarray, progress) -> np.ndarray:
+def _run(instance: Instance, run: Callable, seeds: np.ndarray, progress) -> np.ndarray:
     import jax
     import jax.numpy as jnp
 
@@ -82,7 +82,6 @@ def _run(instance: Instance, seeds: np.ndarray, progress) -> np.ndarray:
     dtype = np.dtype(setup.options.get("dtype", "float64"))
     batch = int(setup.options.get("batch", 1))
     source = _rows(instance, dtype) if "x" in instance else _gaussian(instance, dtype)
-    run = forward(setup.network)
     optimizer = build(setup.optimizer, instance.learning_rate)
     best, covariance = jnp.asarray(source.best, dtype), jnp.asarray(source.covariance, dtype)
     weights = {name: jnp.asarray(array, dtype) for name, array in instance.weights.items()}
