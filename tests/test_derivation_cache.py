@@ -40,7 +40,9 @@ def test_builds_once(home):
     assert [path.suffix for path in home.iterdir()] == [".json"]
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "not text", "other value", "other version", "other key", "list"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "truncated", "not text", "other value", "other version", "other key", "list"]
+)
 def test_unusable_entries_are_rebuilt(home, damage):
     counter = Counter()
     counter.get()

@@ -123,7 +123,7 @@ class ClosedForm:
         ]
         *before, last = self.trail.steps
         rows += [("trail" if number == 0 else "", str(step)) for number, step in enumerate(before)]
-        rows.append(("" if before else "trail", replace(last, result="the closed form above")))
+        rows.append(("" if before else "trail", str(replace(last, result="the closed form above"))))
         return "\n".join(f"{name:<12} {text}" for name, text in rows)
 
 

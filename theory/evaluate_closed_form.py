@@ -3,6 +3,7 @@
 values (C,), times (T,)  ->  (T, C);   a growing exponential never appears where the solution stays finite.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import exprel, lambertw, wrightomega
 
-from .errors import NoClosedForm, OutsideDomain, UnknownName
+from .errors import NoClosedForm, OutsideDomain
 from .implicit import invert_power_time
 from .quadrature import travel
 from .symbols import STEP, TIME
@@ -69,21 +70,20 @@ def evaluate_mpmath(form: Any, time: Any, values: dict[str, Any], digits: int):
     names = _names(form)
     point = {}
     for name, value in values.items():
-        if name not in names:
-            raise UnknownName.among(name, names, kind="symbol", where="closed form")
-        point[names[name]] = sp.Rational(str(value)) if isinstance(value, str) else sp.nsimplify(value, rational=True)
+        if name in names:
+            point[names[name]] = sp.Rational(str(value))
     with mpmath.workdps(digits + 20):
         if form.kind != "implicit":
             running = STEP if isinstance(form.system, Map) else TIME
             if time is not None:
-                point[running] = sp.nsimplify(time, rational=True)
+                point[running] = sp.Rational(str(time))
             return mpmath.mpf(sp.N(form.expression.xreplace(point), digits + 10))
         if form.final is None:
             raise NoClosedForm("no known end point", where="closed form", remedy="use evaluate() in float64")
         law = sp.lambdify(form.unknown, form.time_law.xreplace(point), "mpmath")
         start, final = (mpmath.mpf(sp.N(end.xreplace(point), digits + 20)) for end in (form.initial, form.final))
         target, low, high = (
-            mpmath.mpf(sp.N(sp.nsimplify(time, rational=True), digits + 20)),
+            mpmath.mpf(sp.N(sp.Rational(str(time)), digits + 20)),
             mpmath.mpf(0),
             mpmath.mpf(1),
         )
@@ -104,7 +104,9 @@ def evaluate_mpmath(form: Any, time: Any, values: dict[str, Any], digits: int):
 
 
 def _linear(t, start, A, B):
-    return start * np.exp(B * t) + A * t * exprel(B * t)
+    growing = start + (A + B * start) * t * exprel(np.maximum(B * t, 0))
+    at_rest = A + B * start == 0
+    return np.where(at_rest, start, np.where(B * t > 0, growing, start * np.exp(B * t) + A * t * exprel(B * t)))
 
 
 def _riccati(t, start, A, B, C):
@@ -127,7 +129,8 @@ def _single_power(t, start, p, A):
 def _logistic(t, start, p, q, A, B):
     bracket = np.exp(-q * A * t) + B * start**q * q * t * exprel(-q * A * t)
     gone = np.inf if q > 0 else 0.0
-    return start * np.where(bracket > 0, np.abs(bracket) ** (-1 / q), gone)
+    moving = start * np.where(bracket > 0, np.abs(bracket) ** (-1 / q), gone)
+    return np.where((start == 0) & (q > 0), 0.0, moving)
 
 
 def _linear_in_power(t, start, p, q, A, B):
@@ -181,10 +184,11 @@ def _two_layer(t, start, alpha, beta, A, B):
 
 def _recursion(k, start, A, B):
     final = np.where(B == 1, 0.0, A / np.where(B == 1, 1.0, 1 - B))
-    return np.where(B == 1, start + A * k, final + (start - final) * np.power(B, k))
+    moving = np.where(B == 1, start + A * k, final + (start - final) * np.power(B, k))
+    return np.where(A + (B - 1) * start == 0, start, moving)
 
 
-_METHODS = {
+_METHODS: dict[str, Callable[..., Any]] = {
     "linear": _linear,
     "Riccati": _riccati,
     "power law": _single_power,

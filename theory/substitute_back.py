@@ -27,8 +27,9 @@ def residual(match: Match, system: System, points: int = POINTS) -> float:
     True
     """
     (unknown,), (equation,) = system.unknowns, system.equations
-    initial, checks = initial_symbol(unknown), []
-    running = match.expression if match.kind != "implicit" else None
+    initial = initial_symbol(unknown)
+    checks: list[tuple[Any, Any]] = []
+    running: Any = match.expression if match.kind != "implicit" else None
     if isinstance(system, FixedPoint):
         largest = sum(map(abs, sp.Add.make_args(equation)))
         checks.append((equation.xreplace({unknown: running}), largest.xreplace({unknown: running})))
@@ -37,7 +38,7 @@ def residual(match: Match, system: System, points: int = POINTS) -> float:
             right = equation.xreplace({unknown: running})
             checks += [(running.diff(TIME) - right, right), (running.xreplace({TIME: sp.S.Zero}) - initial, initial)]
         if match.time_law is not None:
-            slope = match.time_law.diff(unknown)
+            slope = _derivative(match.time_law, unknown)
             checks += [(slope * equation - 1, sp.S.One), (match.time_law.xreplace({unknown: initial}), sp.S.One)]
         if running is not None and match.time_law is not None:
             checks.append((match.time_law.xreplace({unknown: running}) - TIME, TIME))
@@ -62,6 +63,18 @@ def residual(match: Match, system: System, points: int = POINTS) -> float:
         if not np.isfinite(worst):
             return float("inf")
     return worst
+
+
+def _derivative(expression: Any, unknown: Any) -> Any:
+    """d/du, with sums over roots differentiated term by term (SymPy would expand each into one rational function)."""
+    sums = {part: sp.Dummy() for part in expression.atoms(sp.RootSum)}
+    plain = expression.xreplace(sums)
+    total = plain.diff(unknown)
+    for part, stand_in in sums.items():
+        (place,), polynomial = part.fun.variables, part.poly.as_expr()
+        summand = sp.Lambda(place, part.fun.expr.diff(unknown))
+        total += plain.diff(stand_in) * sp.RootSum(polynomial, summand, part.poly.gen, auto=False)
+    return total.xreplace({stand_in: part for part, stand_in in sums.items()})
 
 
 def _number_of(expression: Any, symbols: list) -> Any:
