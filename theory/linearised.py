@@ -5,13 +5,15 @@ r"""Wide networks train like their linearisation: gradient descent on f = J thet
 exactly, at every step. R are residuals on P training inputs, S on test inputs, and J J' is the tangent kernel: that of
 the network at its own initial weights (`tangent_kernel`), or of the infinitely wide one (`theory.kernels`).
 
-How fast does a real network approach it? Outputs at step k differ from the own linearisation by the units whose
-activation pattern flips: in NTK parameterisation preactivations move by O(m^-1/2), so that a fraction m^-1/2 of m ReLU
-units meets its kink, each changes the output by m^-1/2 x m^-1/2 with the random sign of its output weight, and
+How fast does a real network of width m approach it? From a start that is exactly zero, built of pairs of units with
+opposite output weights, every change of the own kernel that is odd in the output weight cancels, and for a smooth
+activation what remains is of second order in weight changes of size m^-1/2:
 
-    |f - f_lin| ~ (m x m^-1/2)^(1/2) x m^-1 = m^-3/4        (smooth activations: m^-1),
+    |f - f_lin| ~ 1/m,    while the own kernel differs from the infinite one by m^-1/2.
 
-while the own kernel differs from the infinite one by m^-1/2.
+ReLU lies between the two. A fraction m^-1/2 of the units meets its kink: their random signs give m^-3/4; but a unit
+just active at x feels the gradient of x itself and one just inactive does not, and this leaves m^-1/2, diluted by the
+number of samples, as the last term.
 
 >>> print(linearised_descent().equations[0])
 (-eta)*K*R + R
@@ -69,6 +71,14 @@ def linearised_descent() -> Map:
         observables={"test_error": sp.Trace(S.T * S) / tests, "training_error": sp.Trace(R.T * R) / samples},
         trail=trail,
     )
+
+
+@lru_cache(maxsize=1)
+def training_residuals() -> Map:
+    """`linearised_descent` without test inputs: they do not act back on the residuals R."""
+    whole = linearised_descent()
+    observables = {"training_error": whole.observables["training_error"]}
+    return Map(whole.unknowns[:1], whole.equations[:1], observables=observables, trail=whole.trail)
 
 
 @lru_cache(maxsize=1)

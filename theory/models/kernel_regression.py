@@ -17,7 +17,7 @@ from ..claims import Claim, Converges, Equals, Law, Scales
 from ..dataset import PowerLaw
 from ..effective_ridge import SIMON, effective_ridge, gaussian_equivalence
 from ..kernels import Kernel, ntk
-from ..linearised import LEE, converged, linearised_descent, tangent_kernel
+from ..linearised import LEE, converged, linearised_descent, tangent_kernel, training_residuals
 from ..model import Theory, parameter
 from ..network import chain
 from ..setup import Initialisation, Instance, Optimizer, Setup
@@ -26,7 +26,6 @@ from ..system import FixedPoint
 
 RIDGELESS = 1e-8
 SUBSET = 200  # samples on which the Gaussian equivalence of a pool is measured
-WIDE = chain("input", "width", "output", activation="relu", multiplier="1/sqrt(fan_in)")
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class KernelRegression(Theory):
             name="lazy_training",
             statement="Test error of a wide network is that of kernel gradient descent at the same step",
             observable="test_error",
-            setup=_wide_training(records=11),
+            setup=_wide_training("relu", ("unit_norm",), width=4096, steps=500, records=11),
             law=Law("kernel gradient descent", linearised_descent, _infinite_width, "test_error", reference=LEE),
             rival=Law("kernel regression at infinite time", converged, _infinite_time, "test_error", reference=LEE),
             rival_home="training far beyond 1/(learning rate x smallest eigenvalue)",
@@ -147,23 +146,23 @@ class KernelRegression(Theory):
         )
 
     def _linearisation(self) -> Claim:
-        setup = _wide_training(records=6).at(n=50, steps=200)
+        standardised = ("drop_constant", "centre", "unit_scale")
         return Converges(
             name="linearisation",
-            statement="Outputs approach the linearisation at the network's own initial weights as width^(-3/4)",
+            statement="Outputs approach the linearisation at the network's own initial weights as 1/width",
             observable="outputs",
-            setup=setup,
-            law=Law("own tangent kernel", linearised_descent, _own_kernel, _outputs(), reference=LEE),
-            rival=Law("infinite-width kernel", linearised_descent, _infinite_width, _outputs(), reference=LEE),
+            setup=_wide_training("erf", standardised, sample="subset", steps=50, records=2),
+            law=Law("own tangent kernel", training_residuals, _own_kernel, _outputs(), reference=LEE),
+            rival=Law("infinite-width kernel", training_residuals, _infinite_kernel, _outputs(), reference=LEE),
             rival_home="the same limit, but only as width^(-1/2): the kernel at initialisation fluctuates",
             axis="width",
             values=(128, 512, 2048),
-            seeds=4,
+            seeds=16,
             stochastic=True,
             relative="none",
-            seconds=20,
+            seconds=15,
             reference=LEE,
-            order=-0.75,
+            order=-1.0,
             tolerance=0.1,
         )
 
@@ -213,46 +212,45 @@ def _of_features(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _wide_training(records: int) -> Setup:
-    """Two layers in NTK parameterisation, exactly zero at the start; weights of variance 2, as in `kernels`."""
+def _wide_training(activation: str, prepare: tuple[str, ...], **moves: Any) -> Setup:
+    """Two layers in NTK parameterisation, exactly zero at the start; standard normal weights, so variance 1."""
     return Setup(
-        network=WIDE,
+        network=chain("input", "width", "output", activation=activation, multiplier="1/sqrt(fan_in)"),
         data="digits",
-        prepare=("unit_norm", "parity"),
+        prepare=(*prepare, "parity"),
         sample="train_test",
-        axes={"width": 2048, "n": 100},
+        axes={"width": 2048, "n": 50},
         optimizer=Optimizer(learning_rate=1.0, unit="1/kernel"),
-        initialisation=Initialisation("antisymmetric", scale=float(np.sqrt(2))),
-        steps=500,
-        records=records,
-        options={"kernel": ntk(depth=2)},
-    )
-
-
-def _infinite_width(instance: Instance) -> dict[str, Any]:
-    fan_in = np.sqrt(instance["x"].shape[1])
-    train, test = instance["x"] / fan_in, instance["x_test"] / fan_in
-    kernel = instance.setup.options["kernel"]
-    return _residuals(instance, kernel(train), kernel(test, train))
+        initialisation=Initialisation("antisymmetric"),
+        options={"kernel": ntk(depth=2, activation=activation, weight_variance=1.0)},
+    ).at(**moves)
 
 
 def _own_kernel(instance: Instance) -> dict[str, Any]:
-    network, weights = instance.setup.network, instance.weights
-    train, test = instance["x"], instance["x_test"]
-    return _residuals(instance, tangent_kernel(network, weights, train), tangent_kernel(network, weights, test, train))
+    return _residuals(instance, tangent_kernel(instance.setup.network, instance.weights, instance["x"]))
 
 
-def _residuals(instance: Instance, gram: np.ndarray, cross: np.ndarray) -> dict[str, Any]:
-    samples = len(gram)
+def _infinite_kernel(instance: Instance) -> dict[str, Any]:
+    return _residuals(instance, instance.setup.options["kernel"](_scaled(instance["x"])))
+
+
+def _infinite_width(instance: Instance) -> dict[str, Any]:
+    cross = instance.setup.options["kernel"](_scaled(instance["x_test"]), _scaled(instance["x"]))
     return {
-        "K": gram / samples,
-        "K_test": cross / samples,
-        "R": instance["y"],
+        **_infinite_kernel(instance),
+        "K_test": cross / cross.shape[1],
         "S": instance["y_test"],
-        "y": instance["y"],
-        "samples": samples,
         "tests": len(cross),
     }
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+    """Inputs over sqrt(fan-in), the factor of the first layer."""
+    return x / np.sqrt(x.shape[1])
+
+
+def _residuals(instance: Instance, gram: np.ndarray) -> dict[str, Any]:
+    return {"K": gram / len(gram), "R": instance["y"], "y": instance["y"], "samples": len(gram)}
 
 
 def _infinite_time(instance: Instance) -> dict[str, Any]:
@@ -265,5 +263,5 @@ def _outputs() -> Any:
     """Outputs on the training inputs, y - R."""
     import sympy as sp
 
-    R = linearised_descent().unknowns[0]
+    R = training_residuals().unknowns[0]
     return sp.MatrixSymbol("y", *R.shape) - R
