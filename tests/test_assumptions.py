@@ -16,11 +16,11 @@ from learning_mechanics.theory.assumptions import (
     Whitened,
 )
 from learning_mechanics.theory.derive import network_flow, network_map
-from learning_mechanics.theory.errors import AssumptionViolated, UnknownName
+from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm, UnknownName
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.reduce import change_variables
 from learning_mechanics.theory.symbols import ModeSymbol
-from learning_mechanics.theory.system import Flow
+from learning_mechanics.theory.system import Flow, Map
 
 
 def aligned_instance(depth, rng, strengths, rank=2, covariance=None):
@@ -195,6 +195,8 @@ def test_a_limit_that_does_not_exist_says_so():
     x, h = lm.positive("x h")
     with pytest.raises(AssumptionViolated, match="no finite limit"):
         Flow((x,), (x / h,)).assume(Limit("small", "h -> 0", variable=h, point=0))
+    with pytest.raises(NoClosedForm, match="rescaled"):
+        Map((x,), (x + 1 / h,)).assume(Limit("deep", "h -> oo", variable=h, clock=h))
     kept = Flow((x,), (x / (1 + h),)).assume(Limit("small", "h -> 0", variable=h, point=0))
     assert kept.equations == (x,)
 
@@ -216,3 +218,20 @@ def test_chain_with_one_width_everywhere():
     reduced = network_flow(chain(3, 3, 3, 3)).assume(Whitened(), Aligned(), Balanced())
     (u,) = reduced.unknowns
     assert reduced.observables["end_to_end"] == u**3
+
+
+@pytest.mark.instant
+def test_a_planted_error_in_the_mode_equations_is_caught(monkeypatch):
+    from learning_mechanics.theory import diagonal
+
+    honest = diagonal._scalar
+    monkeypatch.setattr(diagonal, "_scalar", lambda *a: honest(*a) * sp.Rational(10**6 + 1, 10**6))
+    with pytest.raises(AssumptionViolated, match="leave alignment at the relative rate"):
+        network_flow(deep(2)).assume(Whitened(), Aligned())
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("widths", [(3, 1, 2), (64, 32, 10), (1, 1)])
+def test_narrow_and_concrete_widths_reduce_too(widths):
+    reduced = network_flow(chain(*widths)).assume(Whitened(), Aligned(), Balanced())
+    assert reduced.observables["end_to_end"] == reduced.unknowns[0] ** (len(widths) - 1)

@@ -148,3 +148,20 @@ def test_fixed_points_are_declined():
     for verb in (restrict, project, change_variables):
         with pytest.raises(NoClosedForm, match="not a fixed point"):
             verb(FixedPoint((u,), (u - s,)), {u: s})
+
+
+@pytest.mark.instant
+def test_a_planted_error_in_a_projection_is_caught(monkeypatch):
+    from learning_mechanics.theory import words_closure
+
+    honest = words_closure._Cover.rewrite
+    monkeypatch.setattr(words_closure._Cover, "rewrite", lambda *a: sp.Rational(10**6 + 1, 10**6) * honest(*a))
+    with pytest.raises(AssumptionViolated, match="closed equations miss the full ones"):
+        gram(network_map(deep(2)))
+
+
+@pytest.mark.instant
+def test_parameters_may_be_fixed():
+    a, b, s = lm.scalars("a b s")
+    flow = restrict(lm.gradient_flow((s - a * b) ** 2 / 2, on=(a, b)), {s: 1})
+    assert flow.parameters == () and sp.expand(flow.equations[0] - b * (1 - a * b)) == 0

@@ -34,9 +34,10 @@ import sympy as sp
 
 from .derive import statement, tidy
 from .diagonal import diagonalise
-from .errors import AssumptionViolated, UnknownName
+from .errors import AssumptionViolated, NoClosedForm, UnknownName
 from .reduce import restrict
 from .symbols import TIME, ModeSymbol
+from .system import Flow
 
 Arrays = Mapping[str, Any]
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
@@ -109,7 +110,9 @@ class Limit:
         return hash((self.kind, self.name, self.statement))
 
     def apply(self, system):
-        """The limiting system; the remainder is written into the trail."""
+        """The limiting system; the remainder is written into the trail. Only a flow has a clock to rescale."""
+        if self.clock != 1 and not isinstance(system, Flow):
+            raise NoClosedForm(f"time cannot be rescaled by {self.clock} in a map", where=self.name)
         leading = tuple(tidy(self._expand(equation)[0]) for equation in self._scaled(system))
         observables = {name: self._limit(expression) for name, expression in system.observables.items()}
         made = replace(system, equations=leading, observables=observables)
@@ -147,7 +150,7 @@ class Limit:
             sp.simplify(expression.subs(self.variable, 1 / h if self.point == sp.oo else self.point + h))
         )
         leading = sp.limit(inside, h, 0, "+")
-        if not leading.is_finite and leading.is_finite is not None or leading.has(sp.oo, sp.zoo, sp.nan):
+        if leading.is_finite is False or leading.has(sp.oo, sp.zoo, sp.nan):
             raise AssumptionViolated(
                 f"{expression} has no finite limit as {self.variable} -> {self.point}",
                 where=self.name,

@@ -140,10 +140,9 @@ def linear_map(network: Network) -> Words:
                 remedy="drop it, or train the network numerically",
             )
     applied = words(network.symbolic()).expanded()
-    rows = applied.shape[0]
-    columns = network.symbolic().atoms(sp.MatrixSymbol) - set(network.weights())
-    (X,) = columns
-    return Words({word[:-1]: value for word, value in applied.terms.items()}, (rows, X.shape[0]))
+    # every word ends with the inputs X (input, samples), which are dropped to leave the map itself
+    (inputs,) = {word[-1][0] for word in applied.terms}
+    return Words({word[:-1]: value for word, value in applied.terms.items()}, (applied.shape[0], inputs.shape[0]))
 
 
 def tidy(expression: Any) -> Any:

@@ -61,6 +61,7 @@ class Words:
 
     @property
     def is_zero(self) -> bool:
+        """No word is left."""
         return not self.terms
 
     def __add__(self, other: "Words") -> "Words":
@@ -74,9 +75,11 @@ class Words:
         return _collect(pairs, (self.shape[0], other.shape[1]))
 
     def scaled(self, factor) -> "Words":
+        """Every coefficient multiplied by a scalar."""
         return _collect([(word, factor * value) for word, value in self.terms.items()], self.shape)
 
     def transposed(self) -> "Words":
+        """The transpose, word by word."""
         flipped = [(transpose_word(word), value) for word, value in self.terms.items()]
         return _collect(flipped, (self.shape[1], self.shape[0]))
 
@@ -173,6 +176,7 @@ def occurrences(word: Word, matrix) -> Iterator[tuple[Word, bool, Word]]:
 
 
 def transpose_word(word: Word) -> Word:
+    """The letters in reverse order, each transposed."""
     return tuple((m, False if _is_symmetric(m) else not transposed) for m, transposed in reversed(word))
 
 
@@ -196,6 +200,7 @@ def trace_terms(expression) -> tuple[Any, list[tuple[Any, Words]]]:
 
 
 def letter_shape(letter: Letter) -> tuple[Any, Any]:
+    """Rows and columns of a letter as it stands in a word."""
     rows, columns = letter[0].shape
     return (columns, rows) if letter[1] else (rows, columns)
 
