@@ -61,7 +61,7 @@ def diagonalise(system, names=None, reference: str = ""):
 class _Ends:
     """Classes of matrix ends (matrix, 0 for rows or 1 for columns) that share one basis."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.parent: dict = {}
 
     def find(self, end):

@@ -63,7 +63,7 @@ def project_matrices(system, onto) -> tuple[tuple, tuple, dict, dict, str]:
 class _Cover:
     """Reads words of the old matrices as words of the new ones."""
 
-    def __init__(self, definitions, old):
+    def __init__(self, definitions, old) -> None:
         self.old = old
         self.pieces: list[tuple] = []
         for symbol, expression in definitions.items():
