@@ -3,10 +3,11 @@
 Two estimates of the spectrum, one cross-fitted and one from all rows left out in turn, are fed through the learning
 curve; the forecast is the mean of their slopes over the window of sample sizes:
 
-    test(n) ~ n^-value,    error = sqrt((gap/2)^2 + 0.04^2)    (about 90 %).
+    test(n) ~ n^-value,    error = sqrt((gap/2)^2 + 0.04^2 + (1.645 sqrt(2) scatter)^2)    (about 90 %).
 
-0.04 is the draw-to-draw spread of measured slopes on real data; the rule was fixed before the cells it is tested on.
-Slopes are claimed; levels are shown with the gap between the two estimates and are not.
+`gap` is the difference of the two slopes, 0.04 an allowance for features that are not Gaussian, and `scatter` the
+jackknife error of the slope over independent rows or groups; sqrt(2) because what is forecast is another draw like this
+one. The rule was fixed on other splits than the cells it is tested on. Slopes are claimed, levels are not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,8 @@ from ..theory.errors import BadData, Underpowered
 from ..theory.spectrum import LOCAL_DECADES, Estimate, Spectrum, cross_fit, in_sample
 from .learning_curve import LearningCurve, learning_curve
 
-SPREAD = 0.04  # draw-to-draw spread of a measured slope
+SPREAD = 0.04  # of measured slopes around the theory on real data, beyond the draw of rows
+NINETY_PERCENT = 1.645
 NAIVE_RUNS = 3
 
 
@@ -142,13 +144,14 @@ def forecast(
     every = in_sample(kernel, x, y, seed=seed, groups=groups)
     if sizes is None:
         first = min(50.0, len(x) / 20)
-        sizes = np.unique(np.round(np.geomspace(first, min(len(x) / 2, cross.resolved), 8)))
-    sizes = np.sort(np.asarray(sizes, float))
-    if len(sizes) < 2 or sizes[0] <= 0 or sizes[-1] < 1.5 * sizes[0]:
-        raise BadData(f"sizes {sizes}", where="exponent", remedy="give at least two sizes, a factor 1.5 apart")
-    curve, partner = (learning_curve(spectrum, sizes=sizes, ridge=ridge) for spectrum in (cross, every))
+        sizes = tuple(np.unique(np.round(np.geomspace(first, min(len(x) / 2, cross.resolved), 8))))
+    window = np.sort(np.asarray(sizes, float))
+    if len(window) < 2 or window[0] <= 0 or window[-1] < 1.5 * window[0]:
+        raise BadData(f"sizes {window}", where="exponent", remedy="give at least two sizes, a factor 1.5 apart")
+    curve, partner = (learning_curve(spectrum, sizes=window, ridge=ridge) for spectrum in (cross, every))
     value = -(curve.slope + partner.slope) / 2
-    error = float(np.hypot((curve.slope - partner.slope) / 2, SPREAD))
+    scatter = _scatter(every, window)
+    error = float(np.linalg.norm([(curve.slope - partner.slope) / 2, SPREAD, NINETY_PERCENT * np.sqrt(2) * scatter]))
     try:
         asymptotic, refused = cross.data_exponent(), ""
     except Underpowered as reason:
@@ -156,7 +159,7 @@ def forecast(
     return Exponent(
         value=value,
         error=error,
-        window=(float(sizes[0]), float(sizes[-1])),
+        window=(float(window[0]), float(window[-1])),
         cross_fitted=-curve.slope,
         in_sample=-partner.slope,
         capacity=cross.capacity,
@@ -166,8 +169,15 @@ def forecast(
         curve=curve,
         partner=partner,
         spectrum=cross,
-        assumptions=tuple(_assumptions(cross, curve, partner, sizes)),
-        facts={"rows": len(x), "ridge": ridge, "seed": seed, "grouped": groups is not None, **cross.facts},
+        assumptions=tuple(_assumptions(cross, curve, partner, window)),
+        facts={
+            "scatter": scatter,
+            "rows": len(x),
+            "ridge": ridge,
+            "seed": seed,
+            "grouped": groups is not None,
+            **cross.facts,
+        },
     )
 
 
@@ -186,6 +196,12 @@ def exponents(bound: Any, sizes: Sequence[float] | None = None, **options: Any) 
         )
     ridge = options.pop("ridge", getattr(theory, "ridge", 0.0))
     return forecast(kernel, data.x, data.y, sizes, ridge=ridge, groups=data.groups, **options)
+
+
+def _scatter(spectrum, sizes):
+    """Jackknife error of the slope over the window, or over what of it the path resolves (at least a factor 3)."""
+    last = min(sizes[-1], spectrum.resolved)
+    return spectrum.path.slope_scatter((min(sizes[0], last / 3), last))
 
 
 def _assumptions(cross, curve, partner, sizes):

@@ -7,6 +7,7 @@ The one idea: the unknown of a `FixedPoint` is positive, so the root is sought i
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,12 @@ def root(system: FixedPoint, values: Mapping[str, Any], start: Any = 1.0) -> dic
         block = slice(first, first + step)
         part = [array[block] if array.ndim == 2 and len(array) == rows > 1 else array for array in bound]
         shape = (min(step, rows - first), 1)
-        found.append(solve_log(lambda u, part=part: function(u, *part), shape, start[block]))
+        found.append(solve_log(partial(_given, function, part), shape, start[block]))
     return {str(unknown): np.concatenate(found)}
+
+
+def _given(function, bound, unknown):
+    return function(unknown, *bound)
 
 
 def _bind(system, values, numbers=np):

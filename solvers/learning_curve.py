@@ -11,7 +11,6 @@ modes is first replaced by 15 levels per factor e in lambda, which carry the sam
 References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +78,7 @@ class LearningCurve:
 def learning_curve(
     eigenvalues: Any,
     power: Any = None,
-    sizes: Sequence[float] | np.ndarray = (),
+    sizes: Any = (),
     ridge: float = 0.0,
     noise: float = 0.0,
     multiplicities: Any = None,
@@ -88,6 +87,7 @@ def learning_curve(
     """The learning curve of a spectrum; see the module for the equations.
 
     `eigenvalues`     (modes,) of the kernel operator, or a `Spectrum`, which brings everything but the sizes
+    `sizes`           (T,) sample sizes
     `power`           (modes,) target power v_k; of a level, summed over its modes
     `multiplicities`  (modes,) modes per level, 1 if not given
     `tail`            further modes as a power law

@@ -28,6 +28,7 @@ ASYMPTOTIC_DECADES = 1.3
 LOCAL_DECADES = 1.0
 LEAST_EXPLAINED = 0.1  # share of the held-out power that some ridge must explain
 MOST_ROWS = 2000
+EXACT = 256  # modes of a tail that are kept one by one before it becomes an integral
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PowerLawTail:
     """Modes k > `start` continuing as eigenvalue (k/start)^-capacity, with total target power `power`.
 
     The power falls as k^-target_exponent. `levels()` turns the infinite tail into a short quadrature: nodes with
-    multiplicities, exact to about 1e-6 of the tail's own sum for start >= 10.
+    multiplicities, exact to about 1e-5 of the tail's own sums.
 
     >>> tail = PowerLawTail(start=100, eigenvalue=1e-3, capacity=2.0, power=0.3, target_exponent=1.5)
     >>> lam, count, power = tail.levels()
@@ -77,26 +78,42 @@ class PowerLawTail:
 
     def levels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Eigenvalues, multiplicities and power (levels,) of the quadrature."""
-        first = np.log(self.start + 0.5)  # sum over k > start is the integral from start + 1/2, to second order
+        near = np.arange(self.start + 1.0, self.start + EXACT + 1)
+        first = np.log(self.start + EXACT + 0.5)  # a sum over k > K is the integral from K + 1/2, to second order
         decades = min(16 / min(self.capacity - 1, self.target_exponent - 1), 120.0)
         edges = np.linspace(first, first + decades * np.log(10), int(4 * decades) + 2)
         nodes, weights = np.polynomial.legendre.leggauss(6)
         half = np.diff(edges)[:, None] / 2
-        log_k = (edges[:-1, None] + half * (nodes + 1)).ravel()
-        count = (half * weights).ravel() * np.exp(log_k)
-        power = count * np.exp(-self.target_exponent * (log_k - first))
+        far = (edges[:-1, None] + half * (nodes + 1)).ravel()
+        log_k = np.concatenate([np.log(near), far])
+        count = np.concatenate([np.ones(EXACT), (half * weights).ravel() * np.exp(far)])
+        power = count * np.exp(-self.target_exponent * (log_k - log_k[0]))
         eigenvalues = self.eigenvalue * np.exp(-self.capacity * (log_k - np.log(self.start)))
         return eigenvalues, count, self.power * power / power.sum()
 
 
 @dataclass(frozen=True, eq=False)
 class RidgePath:
-    """Effective ridge `kappa` (P,) and unlearned target power `unlearned` (P,) at `sizes` (P,) degrees of freedom."""
+    """Effective ridge `kappa` (P,) and unlearned target power `unlearned` (P,) at `sizes` (P,) degrees of freedom.
+
+    `total` is the target's power; `shares` (groups, P) are the parts independent groups of rows have in the error.
+    """
 
     sizes: np.ndarray
     kappa: np.ndarray
     unlearned: np.ndarray
     total: float
+    shares: np.ndarray | None = None
+
+    def slope_scatter(self, window: tuple[float, float]) -> float:
+        """Standard error of a log-log slope over `window` from the draw of groups (jackknife)."""
+        inside = (self.sizes >= window[0]) & (self.sizes <= window[1])
+        if self.shares is None or inside.sum() < 2:
+            raise BadData(f"no left-out errors in {window}", where="ridge path", remedy="widen the window")
+        x = np.log(self.sizes[inside])
+        weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+        influence = len(self.shares) * self.shares[:, inside] @ weights  # d slope per unit weight of a group
+        return float(influence.std(ddof=1) / np.sqrt(len(influence)))
 
     @property
     def explained(self) -> float:
@@ -221,8 +238,8 @@ def in_sample(
     x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
     gram = _gram(kernel, x)
     sizes = _sizes(len(gram), gram)
-    kappa, unlearned = _path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
-    path = RidgePath(sizes, kappa, unlearned, float((y**2).sum(1).mean()))
+    kappa, unlearned, shares = _path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
+    path = RidgePath(sizes, kappa, unlearned, float((y**2).sum(1).mean()), shares)
     return _spectrum(path, "in sample", len(gram), [path], {"rows_left_out": left_out, "grouped": groups is not None})
 
 
@@ -253,7 +270,7 @@ def cross_fit(
     paths = []
     for fit in parts:
         block = gram[np.ix_(fit, fit)]
-        kappa, unlearned = _path(block, y[fit], sizes, gram[np.ix_(~fit, fit)], y[~fit])
+        kappa, unlearned, _ = _path(block, y[fit], sizes, gram[np.ix_(~fit, fit)], y[~fit])
         paths.append(RidgePath(sizes, kappa, unlearned, float((y[~fit] ** 2).sum(1).mean())))
     mean = RidgePath(
         sizes,
@@ -272,7 +289,7 @@ def cross_fit(
 
 
 def _path(gram, y, sizes, cross=None, held_out=None, groups=None):
-    """Effective ridge and unlearned power at given degrees of freedom, judged on held-out rows or on left-out groups."""
+    """Effective ridge and unlearned power at given degrees of freedom, and each left-out group's share of the error."""
     rows = len(gram)
     values, vectors = np.linalg.eigh(gram)
     values = np.maximum(values, rows * np.finfo(float).eps * values[-1])
@@ -281,6 +298,7 @@ def _path(gram, y, sizes, cross=None, held_out=None, groups=None):
     members = [] if groups is None else [np.flatnonzero(groups == name) for name in np.unique(groups)]
     single = len(members) == rows
     kappa, unlearned = np.empty(len(sizes)), np.empty(len(sizes))
+    shares = np.empty((len(members), len(sizes)))
     for i, delta in enumerate(_ridges(values, sizes)):
         g = 1 / (values + delta)
         kappa[i] = 1 / g.sum()
@@ -288,12 +306,15 @@ def _path(gram, y, sizes, cross=None, held_out=None, groups=None):
         fitted = g[:, None] * coefficients
         if features is not None:
             error = ((held_out - features @ fitted) ** 2).sum(1).mean()
-        elif single:
-            error = ((vectors @ fitted / (vectors**2 @ g)[:, None]) ** 2).sum(1).mean()
         else:
-            error = sum(_left_out(vectors[m], g, fitted) for m in members) / rows
+            if single:
+                shares[:, i] = ((vectors @ fitted / (vectors**2 @ g)[:, None]) ** 2).sum(1)
+            else:
+                shares[:, i] = [_left_out(vectors[m], g, fitted) for m in members]
+            error = shares[:, i].sum() / rows
+            shares[:, i] /= error * rows
         unlearned[i] = error / inflation
-    return kappa, unlearned
+    return kappa, unlearned, shares
 
 
 def _left_out(vectors, g, fitted):
