@@ -95,7 +95,8 @@ def _fixed_point(system: FixedPoint, values: Mapping[str, Any]):
 
 def _read(law, system, unknowns, values, points) -> np.ndarray:
     """Readout as (T, C): matrices are flattened, per-mode arrays keep their modes as components."""
-    expression = system.observables.get(law.readout, law.readout) if isinstance(law.readout, str) else law.readout
+    named = {**{str(unknown): unknown for unknown in system.unknowns}, **system.observables}
+    expression = named.get(law.readout, law.readout) if isinstance(law.readout, str) else law.readout
     expression = sp.sympify(expression).subs(dict(system.eliminated))
     arguments = sorted(
         (s for s in expression.free_symbols if str(s) in unknowns or str(s) in values), key=lambda s: str(s)
