@@ -56,7 +56,8 @@ def _read(cited: str) -> dict[str, str] | None:
     identifier, year = ARXIV.search(cited), YEAR.search(ARXIV.sub("", cited))
     if not (identifier or year):
         return None
-    authors = re.split(r"\s*(?:,|&|\band\b)\s*", cited[: year.start() if year else identifier.start()].strip(" ,("))
+    end = min(found.start() for found in (identifier, year) if found)
+    authors = re.split(r"\s*(?:,|&|\band\b)\s*", cited[:end].strip(" ,("))
     names = [name.strip() for name in authors if name.strip()]
     others = [re.sub(r"\s*et al\.?$", "", name) for name in names]
     if any("et al" in name for name in names):

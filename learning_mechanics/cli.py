@@ -38,8 +38,8 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value) -> None:
         if action.choices is not None and value not in action.choices:
-            kind = (action.option_strings or [action.metavar or action.dest])[0].lstrip("-")
-            raise UnknownName.among(str(value), map(str, action.choices), kind=str(kind))
+            kind = action.option_strings[0].lstrip("-") if action.option_strings else action.dest
+            raise UnknownName.among(str(value), map(str, action.choices), kind=kind)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

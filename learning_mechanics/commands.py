@@ -16,7 +16,7 @@ def list_models(arguments: Namespace) -> int:
     from .theory.model import models
 
     last = _last_verdicts(Path("learning-mechanics-report"))
-    found = []
+    found: list[dict[str, Any]] = []
     for model in models():
         claims = [
             {"claim": c.name, "statement": c.statement, "last_verdict": last.get((model.model_name(), c.name))}

@@ -25,9 +25,9 @@
 # learning rate $\eta / (1 - \beta)$.
 
 # %%
+# %matplotlib inline
 from dataclasses import dataclass, replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import learning_mechanics as lm
@@ -116,7 +116,6 @@ print(run.verdict)
 
 # %%
 lm.plot(run)
-plt.show()
 
 # %% [markdown]
 # **Can this check fail?** A step that is longer by one part in a million is refuted.
