@@ -1,16 +1,13 @@
 """The spectrum of a kernel on the user's data, and the target's power in it, cross-fitted.
 
-Eigenvectors of a Gram matrix are poor estimates of eigenfunctions, but nothing needs them one by one. Kernel regression
-of m rows at ridge delta reveals, with G = (K + delta)^-1 and the held-out error E, the effective ridge, its degrees of
-freedom and the target's power still unlearned:
+Eigenvectors of a Gram matrix are poor estimates of eigenfunctions, but nothing needs them one by one. The ridge path
+(`theory.ridge_path`) gives degrees of freedom and unlearned power of the target as functions of the effective ridge;
+a spectrum of levels is fitted that has them:
 
-    kappa = 1 / tr G,    n(kappa) = tr K G,    sum v (kappa / (lam + kappa))^2 = E (tr G)^2 / (m tr G^2),
+    n(kappa) = sum m_k lambda_k / (lambda_k + kappa),    D(kappa) = sum v_k (kappa / (lambda_k + kappa))^2.
 
-so that more ridge on all rows plays fewer rows without ridge. One eigendecomposition gives the whole path; a spectrum
-of levels is then fitted that has these degrees of freedom and this unlearned power.
-
-References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922); Patil, Du 2023
-(arXiv:2305.18496) for the equivalence of subsampling and ridge; El Karoui 2008 (arXiv:math/0609418) for the fit.
+References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922); El Karoui 2008
+(arXiv:math/0609418) for spectra fitted through such integrals.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +18,7 @@ import numpy as np
 
 from .errors import BadData, Underpowered
 from .nonnegative import nonnegative_least_squares
+from .ridge_path import RidgePath, path_sizes, trace_path
 
 FIRST_RANK = 10  # ranks below are not asymptotic
 LAST_SHARE = 5  # ranks above samples / LAST_SHARE are not resolved
@@ -90,35 +88,6 @@ class PowerLawTail:
         power = count * np.exp(-self.target_exponent * (log_k - log_k[0]))
         eigenvalues = self.eigenvalue * np.exp(-self.capacity * (log_k - np.log(self.start)))
         return eigenvalues, count, self.power * power / power.sum()
-
-
-@dataclass(frozen=True, eq=False)
-class RidgePath:
-    """Effective ridge `kappa` (P,) and unlearned target power `unlearned` (P,) at `sizes` (P,) degrees of freedom.
-
-    `total` is the target's power; `shares` (groups, P) are the parts independent groups of rows have in the error.
-    """
-
-    sizes: np.ndarray
-    kappa: np.ndarray
-    unlearned: np.ndarray
-    total: float
-    shares: np.ndarray | None = None
-
-    def slope_scatter(self, window: tuple[float, float]) -> float:
-        """Standard error of a log-log slope over `window` from the draw of groups (jackknife)."""
-        inside = (self.sizes >= window[0]) & (self.sizes <= window[1])
-        if self.shares is None or inside.sum() < 2:
-            raise BadData(f"no left-out errors in {window}", where="ridge path", remedy="widen the window")
-        x = np.log(self.sizes[inside])
-        weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-        influence = len(self.shares) * self.shares[:, inside] @ weights  # d slope per unit weight of a group
-        return float(influence.std(ddof=1) / np.sqrt(len(influence)))
-
-    @property
-    def explained(self) -> float:
-        """Largest share of the target's power that some ridge explains on the rows it is judged on."""
-        return 1 - float(self.unlearned.min()) / self.total if self.total > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,12 +202,16 @@ def in_sample(
 
     With G = (K + delta)^-1 the held-out residuals of group g are (G_gg)^-1 (G y)_g: no fit is repeated. Errs towards
     steep curves where rows have near copies; the partner of `cross_fit` in a forecast.
+
+    >>> x = np.random.default_rng(0).standard_normal((60, 20))
+    >>> in_sample(x @ x.T, x, x[:, 0]).explained > 0.9
+    True
     """
     y = _columns(x, y)
     x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
     gram = _gram(kernel, x)
-    sizes = _sizes(len(gram), gram)
-    kappa, unlearned, shares = _path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
+    sizes = path_sizes(len(gram), gram)
+    kappa, unlearned, shares = trace_path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
     path = RidgePath(sizes, kappa, unlearned, float((y**2).sum(1).mean()), shares)
     return _spectrum(path, "in sample", len(gram), [path], {"rows_left_out": left_out, "grouped": groups is not None})
 
@@ -256,6 +229,10 @@ def cross_fit(
 
     Averages over `splits` random partitions; `groups` (P,) are never divided between the two parts. Errors:
     `BadData` for a constant target or too few rows, `Underpowered` if no ridge explains the held-out target.
+
+    >>> x = np.random.default_rng(0).standard_normal((60, 20))
+    >>> cross_fit(x @ x.T, x, x[:, 0]).facts["splits"]
+    5
     """
     y = _columns(x, y)
     x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
@@ -266,11 +243,11 @@ def cross_fit(
     fewest = min(int(fit.sum()) for fit in parts)
     fitted = [np.flatnonzero(fit) for fit in parts]
     rank_block = gram[np.ix_(fitted[0], fitted[0])]
-    sizes = _sizes(fewest, rank_block)
+    sizes = path_sizes(fewest, rank_block)
     paths = []
     for fit in parts:
         block = gram[np.ix_(fit, fit)]
-        kappa, unlearned, _ = _path(block, y[fit], sizes, gram[np.ix_(~fit, fit)], y[~fit])
+        kappa, unlearned, _ = trace_path(block, y[fit], sizes, gram[np.ix_(~fit, fit)], y[~fit])
         paths.append(RidgePath(sizes, kappa, unlearned, float((y[~fit] ** 2).sum(1).mean())))
     mean = RidgePath(
         sizes,
@@ -286,61 +263,6 @@ def cross_fit(
         )
     facts = {"splits": splits, "fraction": fraction, "rows_left_out": left_out, "grouped": groups is not None}
     return _spectrum(mean, "cross-fitted", len(gram), paths, facts)
-
-
-def _path(gram, y, sizes, cross=None, held_out=None, groups=None):
-    """Effective ridge and unlearned power at given degrees of freedom, and each left-out group's share of the error."""
-    rows = len(gram)
-    values, vectors = np.linalg.eigh(gram)
-    values = np.maximum(values, rows * np.finfo(float).eps * values[-1])
-    coefficients = vectors.T @ y
-    features = None if cross is None else cross @ vectors
-    members = [] if groups is None else [np.flatnonzero(groups == name) for name in np.unique(groups)]
-    single = len(members) == rows
-    kappa, unlearned = np.empty(len(sizes)), np.empty(len(sizes))
-    shares = np.empty((len(members), len(sizes)))
-    for i, delta in enumerate(_ridges(values, sizes)):
-        g = 1 / (values + delta)
-        kappa[i] = 1 / g.sum()
-        inflation = rows * (g**2).sum() * kappa[i] ** 2  # test error / unlearned power
-        fitted = g[:, None] * coefficients
-        if features is not None:
-            error = ((held_out - features @ fitted) ** 2).sum(1).mean()
-        else:
-            if single:
-                shares[:, i] = ((vectors @ fitted / (vectors**2 @ g)[:, None]) ** 2).sum(1)
-            else:
-                shares[:, i] = [_left_out(vectors[m], g, fitted) for m in members]
-            error = shares[:, i].sum() / rows
-            shares[:, i] /= error * rows
-        unlearned[i] = error / inflation
-    return kappa, unlearned, shares
-
-
-def _left_out(vectors, g, fitted):
-    """Squared residuals of one group under the fit to all others."""
-    return (np.linalg.solve((vectors * g) @ vectors.T, vectors @ fitted) ** 2).sum()
-
-
-def _ridges(values, sizes):
-    """Ridges leaving given degrees of freedom sum s/(s + delta), by bisection in log delta."""
-    low = np.full(len(sizes), np.log(values[-1]) - 80.0)
-    high = np.full(len(sizes), np.log(values.sum()) + 5.0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        freedom = np.array([(values / (values + np.exp(m))).sum() for m in middle])
-        low, high = np.where(freedom > sizes, middle, low), np.where(freedom > sizes, high, middle)
-    return np.exp((low + high) / 2)
-
-
-def _sizes(rows, gram):
-    """Degrees of freedom of a path: 1 to 95 % of the rank, 12 a decade."""
-    values = np.linalg.eigvalsh(gram)
-    rank = int((values > 1e3 * rows * np.finfo(float).eps * values[-1]).sum())
-    if rank < 2:
-        raise BadData(f"the kernel matrix has rank {rank}", where="spectrum", remedy="check the inputs and the kernel")
-    last = 0.95 * min(rank, rows)
-    return np.geomspace(1.0, last, max(6, int(12 * np.log10(last))))
 
 
 def _spectrum(path, method, samples, paths, facts):
