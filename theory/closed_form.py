@@ -153,7 +153,9 @@ def closed_form(system: System) -> ClosedForm:
             remedy="rename the parameter",
         )
     key = f"closed form {type(system).__name__}: {sp.srepr(unknown)}: {sp.srepr(sp.sympify(system.equations[0]))}"
-    found, residue = cached(key, lambda: _solve(system), _encode, _decode, _code())
+    found, residue, reason = cached(key, lambda: _solve(system), _encode, _decode, _code())
+    if found is None:
+        raise NoClosedForm(f"{unknown}: {reason}", where="closed form", remedy=remedy)
     trail = system.trail.then(
         f"solve ({found.method})",
         found.expression,
@@ -176,8 +178,8 @@ def closed_form(system: System) -> ClosedForm:
     )
 
 
-def _solve(system: System) -> tuple[Match, float]:
-    """The first match that survives substitution, with its residual."""
+def _solve(system: System) -> tuple[Match | None, float, str]:
+    """The first match that survives substitution, with its residual; else None and the reason."""
     unknown, equation = system.unknowns[0], sp.sympify(system.equations[0])
     failed = []
     for matcher in (by_dsolve,) if equation.has(TIME) else MATCHERS[type(system)]:
@@ -188,21 +190,19 @@ def _solve(system: System) -> tuple[Match, float]:
         found = replace(found, domain=conditions)
         residue = residual(found, system)
         if residue < TOLERANCE:
-            return found, residue
+            return found, residue, ""
         failed.append(f"{found.method} left a residual of {residue:.0e}")
-    raise NoClosedForm(
-        f"{unknown}: " + ("; ".join(failed) or "every matcher declined"),
-        where="closed form",
-        remedy="integrate it with lm.solve",
-    )
+    return None, float("inf"), "; ".join(failed) or "every matcher declined"
 
 
 def _code() -> str:
     return fingerprint("closed_form", "matchers", "quadrature", "dsolve", "substitute_back")
 
 
-def _encode(solved: tuple[Match, float]) -> dict:
-    match, residue = solved
+def _encode(solved: tuple[Match | None, float, str]) -> dict:
+    match, residue, reason = solved
+    if match is None:  # kept as well: the last matcher may have taken half a minute to decline
+        return {"reason": reason}
     return {
         "method": match.method,
         "kind": match.kind,
@@ -216,7 +216,9 @@ def _encode(solved: tuple[Match, float]) -> dict:
     }
 
 
-def _decode(plain: dict) -> tuple[Match, float]:
+def _decode(plain: dict) -> tuple[Match | None, float, str]:
+    if "reason" in plain:
+        return None, float("inf"), plain["reason"]
     optional = {name: plain[name] and read_expression(plain[name]) for name in ("time_law", "final")}
     match = Match(
         method=plain["method"],
@@ -227,4 +229,4 @@ def _decode(plain: dict) -> tuple[Match, float]:
         reference=plain["reference"],
         **optional,
     )
-    return match, float(plain["residual"])
+    return match, float(plain["residual"]), ""

@@ -11,7 +11,7 @@ import sympy as sp
 
 from .derivation_cache import read_expression
 from .matchers import Match, initial_symbol
-from .symbols import TIME, over
+from .symbols import LEARNING_RATE, TIME, over
 
 SECONDS = 30.0
 
@@ -30,7 +30,7 @@ for one in solved if isinstance(solved, list) else [solved]:
 
 def by_dsolve(equation: Any, u: Any) -> Match | None:
     """An explicit solution from `sympy.dsolve`, for example u' = e^(-u) or u' = -2 t u; None after 30 seconds."""
-    if equation.has(over) or not sys.executable:
+    if equation.has(over, LEARNING_RATE) or not sys.executable:
         return None
     parameters = sorted(equation.free_symbols - {u, TIME}, key=str)
     stand_ins = {symbol: sp.Symbol(f"parameter_{k}", real=True) for k, symbol in enumerate(parameters)}

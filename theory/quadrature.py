@@ -15,6 +15,7 @@ from sympy.integrals.rationaltools import ratint_ratpart
 from .errors import OutsideDomain
 from .implicit import invert
 from .matchers import Match, initial_symbol, terms
+from .symbols import LEARNING_RATE
 
 
 def quadrature(equation: Any, u: Any) -> Match | None:
@@ -25,8 +26,8 @@ def quadrature(equation: Any, u: Any) -> Match | None:
     partial fractions
     """
     found = terms(equation, u)
-    if not found:
-        return None
+    if not found or equation.has(LEARNING_RATE):
+        return None  # a truncated series in the learning rate has spurious far roots, whose logarithms cancel badly
     n = sp.ilcm(1, *(exponent.q for exponent in found))
     v, r = sp.Dummy("v"), sp.Symbol("r")
     plain = {symbol: sp.Dummy(symbol.name) for c in found.values() for symbol in c.free_symbols}
