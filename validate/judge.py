@@ -286,7 +286,11 @@ def _more_seeds(law: Comparison, other: Finding, needed: int | None) -> list[str
     """What more seeds would do for a claim left open."""
     notes = []
     if other.outcome != "refuted":
-        notes.append(f"{needed or 'no number of'} seeds would tell the law from its rival")
+        notes.append(
+            f"{needed} seeds would tell the law from its rival"
+            if needed
+            else "law and rival differ by less than the budget: no number of seeds tells them apart"
+        )
     room = law.allowed[law.worst] - abs(law.bias[law.worst])
     if np.isfinite(law.reach).all() and law.outcome == "underpowered" and room > 0:
         enough = math.ceil(law.seeds * (law.reach[law.worst] / room) ** 2)

@@ -125,8 +125,8 @@ def _reading() -> str:
         '<p class="soft">How to read this. Every prediction was computed from the setting and the state at the start, '
         "written to disk and hashed before the first training step; training differentiates the network itself and "
         "never sees a derived equation. A claim <em>holds</em> if its error, plus its uncertainty, stays within a "
-        "budget declared beforehand <em>and</em> its rival, the best theory without the claimed ingredient, is refuted by "
-        "the same data. <em>Resolution</em> is what could have been seen: an error of twice that size, planted in the "
+        "budget declared beforehand <em>and</em> its rival, the best theory without the claimed ingredient, is refuted "
+        "by the same data. <em>Resolution</em> is what could be seen: an error of twice that size, planted in the "
         "measurement, is refuted in at least 95&nbsp;% of repeats. The whole report raises a false alarm in at most "
         "1&nbsp;% of runs. In figures the prediction is a line, the measurement dots with error bars, the rival "
         "dashed; nothing is fitted.</p>"

@@ -1,0 +1,167 @@
+"""Figures show what they say: lines, dots, dashes, readable labels, for every kind of claim."""
+
+from functools import cache
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from learning_mechanics.theory.claims import Converges, Equals, Scales, Threshold
+from learning_mechanics.theory.errors import BadData
+from learning_mechanics.validate.plot import MOST_SERIES, figure, forecast_figure, plot
+from learning_mechanics.validate.style import style, svg
+
+pytestmark = pytest.mark.short
+RNG = np.random.default_rng(0)
+LINEAR, LOG = SimpleNamespace(spacing="linear"), SimpleNamespace(spacing="log")
+
+
+def claim(kind=Equals, **fields):
+    rival = SimpleNamespace(name="rival law")
+    defaults = {"name": "c", "statement": "s", "observable": "risk", "setup": LINEAR, "law": None, "rival": rival}
+    return kind(**{**defaults, **({"budget": {"b": 0.01}} if kind is not Converges else {}), **fields})
+
+
+def record(values, abscissa, name="step", law="a law"):
+    values = np.asarray(values, float)
+    fields = {"values": values, "abscissa": np.broadcast_to(abscissa, values.shape[1:3]), "abscissa_name": name}
+    fields |= {"law": law, "uncertainty": None, "observable": "mode_strength", "theory": "t"}
+    return SimpleNamespace(**fields, slope=None, slope_error=None)
+
+
+def sigmoids():
+    steps, s = np.arange(0, 81), np.linspace(1, 0.3, 9)
+    curves = (s / (1 + 1e3 * np.exp(-0.3 * s * steps[:, None])))[None, None]
+    claimed = claim(observable="mode_strength", relative="scale")
+    seeds = np.concatenate([curves, 1.01 * curves, 0.99 * curves])
+    return claimed, record(seeds, steps), record(0.5 * curves, steps), record(seeds + 1e-4, steps)
+
+
+def risk():
+    steps = np.concatenate([[0], np.unique(np.geomspace(1, 3000, 40).astype(int))])
+    law = ((1.0 + steps) ** -0.8)[None, None, :, None]
+    runs = law * (1 + 0.05 * RNG.standard_normal((50, 1, len(steps), 1)))
+    return (
+        claim(setup=LOG, stochastic=True, relative="point"),
+        record(law, steps),
+        record(law**1.2, steps),
+        record(runs, steps),
+    )
+
+
+def exponent():
+    sizes = np.array([10, 20, 40, 80, 160, 320])
+    law = (sizes**-1.2)[None, None, :, None]
+    runs = law * (1 + 0.05 * RNG.standard_normal((12, 1, 6, 1)))
+    claimed = claim(Scales, stochastic=True, window=(20.0, 320.0))
+    return claimed, record(law, sizes, "n"), record(law**0.7, sizes, "n"), record(runs, sizes, "n")
+
+
+def order():
+    rates, steps = (0.2, 0.1, 0.05, 0.025), np.arange(30)
+    law = np.broadcast_to(np.tanh(0.1 * steps)[:, None], (1, 4, 30, 1))
+    measured = law * (1 + 0.3 * np.array(rates).reshape(1, 4, 1, 1))
+    claimed = claim(Converges, axis="learning_rate", values=rates)
+    return claimed, record(law, steps), record(0.7 * law, steps), record(measured, steps)
+
+
+def threshold():
+    growth = np.array([0.98, 1.02]).reshape(1, 2, 1, 1)
+    claimed = claim(Threshold, axis="learning_rate", values=(0.99, 1.01), relative="point")
+    return claimed, record(growth, [9]), record(growth - 0.03, [9]), record(growth + 1e-4, [9])
+
+
+def edge():
+    steps = np.arange(0, 4000, 50)
+    rise = np.minimum(10, 3 + 0.01 * steps)[None, None, :, None]
+    claimed = claim(observable="sharpness", relative="point", options={"summary": "last_third_mean"})
+    flat = np.full_like(rise, 10.0)
+    return claimed, record(flat, steps), record(1.9 * flat, steps), record(rise, steps)
+
+
+CASES = [sigmoids, risk, exponent, order, threshold, edge]
+
+
+@cache
+def drawn(case):
+    """Inputs and figure of a case; drawing costs a few tenths of a second, so once is enough."""
+    inputs = case()
+    return inputs, figure(*inputs)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lines_dots_and_dashes(case):
+    (_, prediction, _, measurement), made = drawn(case)
+    left, right = made.axes
+    series = 1 if case is threshold else min(MOST_SERIES, max(prediction.values.shape[1], prediction.values.shape[3]))
+    dots = [line for line in left.lines if line.get_marker() == "o"]
+    assert len(dots) == sum(line.is_dashed() for line in left.lines) == series
+    # the line is the law and the dots are the measurement, point by point
+    law, measured = (
+        r.values[:, :, -1, 0] if case is threshold else r.values[:, 0, :, 0] for r in (prediction, measurement)
+    )
+    lines = [np.asarray(line.get_ydata(), float) for line in left.lines if line not in dots and not line.is_dashed()]
+    assert any(len(y) > 1 and np.isin(y, law[0]).all() for y in lines)
+    mean = measured[0] if len(prediction.values) > 1 else measured.mean(0)
+    assert len(dots[0].get_ydata()) <= 26 and np.isin(dots[0].get_ydata(), mean).all()
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in (left, right))
+
+
+def test_scales_follow_the_claim():
+    scales = {case: [a.get_xscale() + "-" + a.get_yscale() for a in drawn(case)[1].axes] for case in CASES}
+    assert scales[sigmoids] == ["linear-linear", "linear-log"]
+    assert scales[risk] == ["log-log", "log-log"]
+    assert scales[exponent] == ["log-log", "log-linear"]
+    assert scales[order][1] == "log-log"
+    assert scales[edge][0] == "linear-linear"
+
+
+def test_error_bars_only_where_seeds_scatter():
+    def bars(made):
+        return sum(len(c.lines[2]) for c in made.axes[0].containers)
+
+    assert bars(drawn(risk)[1]) == 1
+    assert bars(drawn(sigmoids)[1]) == 0
+
+
+def test_a_rival_that_explodes_does_not_squash_the_rest():
+    claimed, prediction, rival, measurement = sigmoids()
+    rival.values = rival.values * 1e6
+    low, high = figure(claimed, prediction, rival, measurement).axes[0].get_ylim()
+    assert high < 5
+    rival.values[..., -1, :] = np.nan
+    figure(claimed, prediction, rival, measurement)
+
+
+def test_labels_do_not_overlap():
+    _, made = drawn(sigmoids)
+    made.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in made.axes[0].texts]
+    boxes.sort(key=lambda box: box.y0)
+    assert len(boxes) == MOST_SERIES
+    assert all(above.y0 >= below.y0 + 5 for below, above in zip(boxes, boxes[1:], strict=False))
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    assert (first := svg(figure(*threshold()))) == svg(figure(*threshold()))
+    assert "<svg" in first
+
+
+def test_nothing_global_changes():
+    before = dict(matplotlib.rcParams)
+    figure(*edge())
+    assert dict(matplotlib.rcParams) == before
+    with style():
+        assert matplotlib.rcParams["axes.spines.top"] is False
+
+
+def test_plot_draws_what_it_knows_and_refuses_the_rest():
+    claimed, prediction, rival, measurement = exponent()
+    run = SimpleNamespace(claim=claimed, prediction=prediction, rival=rival, measurement=measurement)
+    assert isinstance(plot(run), Figure) and isinstance(plot(prediction), Figure)
+    prediction.uncertainty = 0.1 * prediction.values
+    assert len(forecast_figure(prediction).axes[0].collections) == 1
+    with pytest.raises(BadData, match="a int has no figure"):
+        plot(3)

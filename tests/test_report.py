@@ -1,0 +1,219 @@
+"""The report: all inside one page, all numbers in one JSON, nothing lost by an interruption, nothing overwritten."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from learning_mechanics.solvers.prediction import Prediction
+from learning_mechanics.theory.claims import Equals, Law
+from learning_mechanics.theory.errors import BadData, UnknownName, WouldOverwrite
+from learning_mechanics.theory.model import Theory, parameter
+from learning_mechanics.theory.setup import Setup
+from learning_mechanics.theory.symbols import positive
+from learning_mechanics.theory.system import Flow
+from learning_mechanics.validate import report as module
+from learning_mechanics.validate.check import Run
+from learning_mechanics.validate.equations import formula, latex
+from learning_mechanics.validate.experiment import Measurement
+from learning_mechanics.validate.judge import judge
+from learning_mechanics.validate.plot import figure
+from learning_mechanics.validate.report import report
+from learning_mechanics.validate.style import panels, style
+
+pytestmark = pytest.mark.short
+a, s = positive("a s")
+
+
+def decay():
+    flow = Flow((a,), (-s * a,), observables={"loss": a**2 / 2})
+    return replace(flow, trail=flow.trail.then("gradient <flow>", -s * a, reference="A & B 2020, arXiv:1234.5678"))
+
+
+@dataclass(frozen=True)
+class Decaying(Theory):
+    """A variable that <decays>."""
+
+    rate: float = parameter(1.0, "how fast")
+
+    def derive(self):
+        return decay()
+
+    def claims(self):
+        def claim(name, **fields):
+            return Equals(
+                name, f"{name} falls & stays", "loss", Setup(steps=10), Law("law", decay, dict, "loss"),
+                Law("no decay", decay, dict, "loss"), relative="scale", budget={"solver": 1e-6}, **fields,
+            )  # fmt: skip
+
+        return claim("first"), claim("second"), claim("third", expected="refuted")
+
+
+class Stage:
+    """Stands in for predict and train: exact data, except that the third claim's is 10 % off."""
+
+    def __init__(self, monkeypatch):
+        self.calls: list[str] = []
+        self.fail: dict[str, BaseException] = {}
+        self.off = {"third": 1.1}
+        self.drawn = 0
+        monkeypatch.setattr(module, "run_claim", self.run)
+        monkeypatch.setattr(module, "figure", self.draw)
+
+    def draw(self, *run):
+        """Figures are tested elsewhere and cost half a second each; the first is real."""
+        self.drawn += 1
+        if self.drawn == 1:
+            return figure(*run)
+        with style():
+            return panels(1)[0]
+
+    def run(self, theory, claim, *, seed, device, progress, ledger):
+        self.calls.append(claim.name)
+        steps = np.arange(11.0)[None]
+        curve = np.exp(-0.3 * steps - 0.01 * seed).reshape(1, 1, -1, 1)
+        common = {"theory": theory.model_name(), "claim": claim.name, "observable": "loss", "abscissa": steps}
+        law = Prediction(law="law", values=curve, references=("C 2021",), **common)
+        rival = Prediction(law="no decay", values=np.ones_like(curve), **common)
+        ledger.register(law, rival)
+        if claim.name in self.fail:
+            raise self.fail[claim.name]
+        progress(0.5)
+        measured = curve * self.off.get(claim.name, 1 + 1e-9)
+        measurement = Measurement(measured, steps, "step", "loss", (seed,), "cpu", "float64", 0.1)
+        verdict = judge(claim, law, rival, measurement, theory=theory.model_name())
+        return Run(theory.model_name(), claim, law, rival, measurement, verdict)
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    return Stage(monkeypatch)
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch, and checks that tags are balanced."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.fetched, self.images, self.open, self.ids, self.links = [], [], [], set(), []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids.add(given.get("id"))
+        if tag == "a":
+            self.links.append(given["href"])
+        if tag == "img":
+            self.images.append(given["src"])
+        if tag in ("script", "link", "iframe", "object") or "url(" in given.get("style", ""):
+            self.fetched.append(tag)
+        if tag not in ("meta", "img", "br", "path"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag in self.open[-1:]:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+
+def test_one_page_and_one_json_with_everything(stage, tmp_path, capsys):
+    made = report(tmp_path / "r", models=[Decaying()], progress=True)
+    assert made.status == 0 and [v.outcome for v in made.verdicts] == ["holds", "holds", "refuted"]
+    printed = capsys.readouterr().out
+    assert "HOLDS  decaying / first" in printed and "REFUTED  decaying / third" in printed
+    text = made.html.read_text()
+    page = Page(text)
+    assert not page.fetched and "http" not in text.replace("http://www.w3.org", "")
+    assert len(page.images) == 3 and all(image.startswith("data:image/svg+xml;base64,") for image in page.images)
+    assert all(link[1:] in page.ids for link in page.links) and len(page.links) == 3
+    for needle in (
+        "A variable that &lt;decays&gt;",
+        "gradient &lt;flow&gt;",
+        "arXiv:1234.5678",
+        "C 2021",
+        "rate = 1.0",
+    ):
+        assert needle in text
+    assert all(verdict.forecast_hash in text and len(verdict.forecast_hash) == 64 for verdict in made.verdicts)
+    assert "<svg" in text and "@LABEL@" not in text
+    content = json.loads(made.json.read_text(), parse_constant=pytest.fail)
+    claims = content["models"][0]["claims"]
+    assert [c["verdict"]["claim"] for c in claims] == ["first", "second", "third"]
+    for claim in claims:
+        assert claim["verdict"]["forecast_hash"] == claim["prediction"]["hash"]
+        assert {"seeds", "device", "dtype", "matmul_precision", "versions", "values"} <= claim["measurement"].keys()
+        assert Prediction.from_dict(claim["prediction"]).hash == claim["prediction"]["hash"]
+    assert {"seed", "version", "device", "jax", "numpy", "python"} <= content["environment"].keys()
+    assert content["models"][0]["system"]["trail"][0]["rule"] == "gradient <flow>"
+
+
+def test_a_claim_that_turns_out_otherwise_gives_status_one(stage, tmp_path):
+    stage.off["second"] = 1.2
+    made = report(tmp_path, models=[Decaying()], progress=False)
+    assert made.status == 1 and "decaying / second: refuted, announced holds" in str(made)
+    assert "unexpected" in made.html.read_text()
+
+
+def test_an_interrupted_run_resumes(stage, tmp_path, capsys):
+    stage.fail["second"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        report(tmp_path, models=[Decaying()])
+    assert "1 verdicts are kept" in capsys.readouterr().out.replace("\n", " ")
+    assert not (tmp_path / "report.html").exists() and len(list(tmp_path.glob("verdicts/*.json"))) == 1
+    stage.fail.clear()
+    made = report(tmp_path, models=[Decaying()], progress=False)
+    assert stage.calls == ["first", "second", "second", "third"]
+    assert made.resumed == 1 and made.status == 0
+    # resumed or not, the numbers are the same
+    fresh = report(tmp_path / "fresh", models=[Decaying()], progress=False)
+    pages = [json.loads(r.json.read_text())["models"] for r in (made, fresh)]
+    assert pages[0] == pages[1]
+
+
+def test_nothing_is_overwritten_without_force(stage, tmp_path):
+    made = report(tmp_path, models=[Decaying()], progress=False)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(WouldOverwrite, match="report.html exists"):
+        report(tmp_path, models=[Decaying()], progress=False)
+    made.html.unlink()
+    with pytest.raises(WouldOverwrite, match="seed 0, not 1"):
+        report(tmp_path, models=[Decaying()], seed=1, progress=False)
+    assert {p: p.read_bytes() for p in before if p.exists()} == {p: t for p, t in before.items() if p.exists()}
+    assert report(tmp_path, models=[Decaying()], seed=1, progress=False, force=True).verdicts[0].seeds == (1,)
+
+
+def test_a_claim_that_cannot_be_judged_is_said_and_the_rest_goes_on(stage, tmp_path):
+    stage.fail["first"] = BadData("column 3 holds <NaN>", where="x", remedy="drop it")
+    made = report(tmp_path, models=[Decaying()], progress=False)
+    assert made.status == 1 and len(made.verdicts) == 2
+    assert "column 3 holds &lt;NaN&gt;" in made.html.read_text() and "not judged" in str(made)
+
+
+def test_an_unknown_model_is_named(tmp_path):
+    with pytest.raises(UnknownName, match="did you mean 'deep-linear'"):
+        report(tmp_path / "r", models=["deep-liner"], progress=False)
+    assert not (tmp_path / "r").exists()
+
+
+def test_equations_are_outlines_of_the_right_size():
+    short, long = formula("x"), formula(latex(sum(positive("x1:9"))))
+    width = [float(re.search(r"width:([\d.]+)em", text)[1]) for text in (short, long)]
+    assert width[1] > 5 * width[0] > 1
+    assert "&lt;" in formula("a < b", plain="a < b")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_every_derived_matrix_equation_can_be_set(depth):
+    from learning_mechanics.theory.derive import network_flow
+    from learning_mechanics.theory.network import chain
+    from learning_mechanics.validate.equations import rows
+
+    made = [formula(*row) for row in rows(network_flow(chain("input", *["width"] * (depth - 1), "output")))]
+    assert len(made) >= depth and all(text.startswith("<svg") for text in made)
