@@ -50,7 +50,7 @@ class EdgeOfStability(Theory):
                 rival_home="a quadratic loss: beyond it the steps overshoot and the iterates alternate in sign",
             ),
             _hovers(
-                Optimizer("heavy_ball", learning_rate=0.38, momentum=0.9),
+                Optimizer("heavy_ball", learning_rate=0.3, momentum=0.5),
                 "Heavy ball hovers at sharpness (2 + 2 beta) / eta.",
                 rival=_law("gradient_descent"),
                 rival_home=ignores_momentum,
@@ -166,7 +166,7 @@ def _hovers(
 def _setup(optimizer: Optimizer) -> Setup:
     """Digits to one-hot labels, tanh, quarter gain: it starts below the edge, so that the sharpness rises to it.
 
-    Float32 is enough: the threshold is a property of the map, and five warm Lanczos steps are good to 1e-4.
+    Float32 is enough: the threshold is a property of the map, and four warm Lanczos steps are good to 1e-4.
     """
     return Setup(
         network=chain("input", 100, "output", activation="tanh", bias=True),
