@@ -85,7 +85,11 @@ def _terminal(derivative: sp.Expr, u: sp.Symbol) -> tuple[sp.Expr, sp.Expr] | No
         # the joint density at the origin, 1 / (2 pi sqrt(A B - C^2))
         scale = sp.sqrt(A * B)
         return weight**2 / (2 * sp.pi * scale * sp.sqrt(1 - _s**2)), scale
-    rate = sp.simplify(-derivative.diff(u) / (2 * u * derivative))
+    logarithmic = -derivative.diff(u) / (2 * u * derivative)
+    here, there = (complex(sp.N(logarithmic.subs(u, sp.Rational(p, 10)))) for p in (3, 7))
+    if not abs(here - there) < 1e-9:  # cheap refusal before simplifying
+        return None
+    rate = sp.simplify(logarithmic)
     if not rate.has(u) and rate.is_positive:
         # f = weight exp(-rate u^2): the expectation is weight^2 / sqrt(det(1 + 2 rate Sigma))
         determinant = sp.sqrt((1 + 2 * rate * A) * (1 + 2 * rate * B))
