@@ -3,11 +3,12 @@
 Two estimates of the spectrum, one cross-fitted and one from all rows left out in turn, are fed through the learning
 curve; the forecast is the mean of their slopes over the window of sample sizes:
 
-    test(n) ~ n^-value,    error = sqrt((gap/2)^2 + 0.04^2 + (1.645 sqrt(2) scatter)^2)    (about 90 %).
+    test(n) ~ n^-value,    error = sqrt((gap/2)^2 + 0.04^2 + (1.645 sqrt(2) scatter)^2)    (nominal 90 %).
 
 `gap` is the difference of the two slopes, 0.04 an allowance for features that are not Gaussian, and `scatter` the
 jackknife error of the slope over independent rows or groups; sqrt(2) because what is forecast is another draw like this
-one. The rule was fixed on other splits than the cells it is tested on. Slopes are claimed, levels are not.
+one. The rule was fixed on other splits than the 36 cells it was then tried on once (`tests/test_exponents.py`): 29 lay
+inside, the median miss was 0.03. Slopes are claimed, levels are not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ NAIVE_RUNS = 3
 
 @dataclass(frozen=True, eq=False)
 class Exponent:
-    """A forecast: test(n) ~ n^-`value` for n in `window`, with `error` a 90 % half-width.
+    """A forecast: test(n) ~ n^-`value` for n in `window`, with `error` a nominal 90 % half-width.
 
     `cross_fitted`, `in_sample`  the two estimates it is the mean of
     `asymptotic`    exponent for n -> infinity, or None and the reason in `refused`
