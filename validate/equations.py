@@ -5,6 +5,7 @@ mathtext cannot set is shown as code, never dropped.
 """
 
 import html
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib.textpath import TextPath, text_to_path
 
 from ..theory.system import FixedPoint, Map, System
 
+_WORDS = re.compile(r"[A-Za-z]{3,}(_[A-Za-z]{2,})*")
 SIZE = 12.0  # points of the setting; the page scales it in units of its own font size
 _GREEK = set("alpha beta gamma delta epsilon eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega".split())
 

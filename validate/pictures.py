@@ -20,7 +20,8 @@ def pictures(runs: Sequence[Any]) -> list[dict[str, str]]:
     for run in runs:
         setup = run.claim.setup
         known = setup.data in IMAGES if isinstance(setup.data, str) else False
-        if not known or setup.network is None or not setup.network.is_linear or setup.sample != "all":
+        linear = setup.network is not None and setup.network.is_linear and setup.procedure == "full_batch"
+        if not known or not linear or setup.sample != "all":
             continue
         if setup.data in seen:
             continue
@@ -62,7 +63,7 @@ def _modes(setup) -> dict[str, str]:
     what = (
         "Top: the half image a mode responds to; bottom: the half image it answers with."
         if answers_are_images
-        else "The image each mode responds to (blue: ink, orange: no ink) and the digits it tells apart."
+        else "The image each mode responds to (purple: ink, orange: no ink) and the digits it tells apart."
     )
     return {"image": data_uri(figure), "caption": f"Modes of {setup.data.replace('_', ' ')} by strength. {what}"}
 

@@ -109,7 +109,7 @@ def _curves(axes, claim, prediction, rival, measurement) -> None:
     ends, shown = [], []
     per_seed = len(prediction.values) > 1
     for colour, (setting, component, name) in zip(COLOURS, _series(prediction.values, claim), strict=False):
-        points = np.asarray(measurement.abscissa[setting], float)
+        points = _abscissa(claim, measurement, setting)
         x, law = _drawn(points, prediction.values[0, setting, :, component], scales)
         axes.plot(x, law, color=colour, **LINE)
         if rival is not None:
@@ -131,15 +131,25 @@ def _curves(axes, claim, prediction, rival, measurement) -> None:
     if isinstance(claim, Scales):
         low, high = claim.window
         axes.axvspan(max(low, axes.get_xlim()[0]), min(high, axes.get_xlim()[1]), color=BUDGET, alpha=0.25, lw=0)
-    axes.set_xlabel(X_LABELS.get(measurement.abscissa_name, measurement.abscissa_name))
+    in_time = claim.axis == "learning_rate" and measurement.abscissa_name == "step"
+    axes.set_xlabel("time (learning rate × steps)" if in_time else X_LABELS.get(measurement.abscissa_name, ""))
     axes.set_ylabel(_y_label(claim.observable))
-    end_labels(axes, ends if len(ends) > 1 else [])
+    if len(ends) > 1:
+        end_labels(axes, [(max(x for x, *_ in ends), *rest) for _, *rest in ends])
+
+
+def _abscissa(claim, measurement, setting: int) -> np.ndarray:
+    """Recorded steps or sizes of one setting; time, where settings differ in the learning rate."""
+    points = np.asarray(measurement.abscissa[setting], float)
+    along = claim.axis == "learning_rate" and measurement.abscissa_name == "step"
+    return points * claim.values[setting] if along else points
 
 
 def _errors(axes, claim, prediction, rival, measurement) -> None:
     """Largest error over components and seeds (or of the mean over seeds) against the budget, on a log scale."""
     laws = [(prediction, COLOURS[0], LINE, "law")] + ([(rival, COLOURS[1], DASHED, "rival")] if rival else [])
     axes.set_yscale("log")
+    logarithmic = getattr(claim.setup, "spacing", "") == "log"
     budget, ends, along = float(sum(getattr(claim, "budget", {}).values())), [], False
     for law, colour, look, name in laws:
         residual = prepare(claim, law, prediction, measurement, flat=False).residual
@@ -150,11 +160,21 @@ def _errors(axes, claim, prediction, rival, measurement) -> None:
         along = size.shape[1] > 1
         x = points if along else np.arange(len(size))
         y = size[setting] if along else size[:, 0]
+        if along and logarithmic:
+            x, y = x[points > 0], y[points > 0]
         axes.plot(x, y, color=colour, **(look if along else {"marker": "o", "ls": "none"}))
         ends.append((x[-1], y[-1], name, colour))
     if along:
-        if getattr(claim.setup, "spacing", "") == "log":
-            axes.set_xscale("log")
+        axes.set_xscale("log" if logarithmic else "linear")
+        if "window" in claim.options:
+            low, high = axes.get_xlim()
+            axes.axvspan(
+                max(low, claim.options["window"][0]),
+                min(high, claim.options["window"][1]),
+                color=BUDGET,
+                alpha=0.25,
+                lw=0,
+            )
         axes.set_xlabel(X_LABELS.get(measurement.abscissa_name, measurement.abscissa_name))
     else:
         summary = str(claim.options.get("summary", "last")).replace("_", " ")

@@ -143,7 +143,8 @@ def _summary(verdicts: Sequence[Verdict], failures, seconds: float) -> str:
     counts = {
         outcome: sum(v.outcome == outcome for v in verdicts) for outcome in dict.fromkeys(v.outcome for v in verdicts)
     }
-    told = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts.items())
+    told = ", ".join(f"{count} {_WORDS[outcome] if count > 1 else outcome}" for outcome, count in counts.items())
+    told = told.replace("_", " ")
     odd = sum(not v.as_expected for v in verdicts)
     models = len({v.theory for v in verdicts})
     return (
@@ -151,6 +152,14 @@ def _summary(verdicts: Sequence[Verdict], failures, seconds: float) -> str:
         + (f"; {len(failures)} not judged" if failures else "")
         + ("; every one as announced beforehand." if not odd and not failures else f"; {odd} not as announced.")
     )
+
+
+_WORDS = {
+    "holds": "hold",
+    "refuted": "refuted",
+    "underpowered": "underpowered",
+    "outside_domain": "outside their domain",
+}
 
 
 def _model_record(theory: Theory, runs: Sequence[Run]) -> dict[str, Any]:
@@ -218,7 +227,7 @@ def _claim(run: Run) -> dict[str, Any]:
         "error": f"{number(verdict.bias, sign=True)}"
         + (f" ± {number(verdict.standard_error)}" if verdict.standard_error else "")
         + (f" {verdict.unit}" if verdict.unit else "")
-        + f", largest of {verdict.numbers.get('points', 1)}; median {number(verdict.numbers.get('median', 0.0))}",
+        + _among(verdict),
         "power": _power(verdict),
         "budget": Markup(f"{number(verdict.budget.get('total', 0.0))} ({parts})"),
         "resolution": f"{number(verdict.resolution)} {verdict.unit}",
@@ -229,12 +238,19 @@ def _claim(run: Run) -> dict[str, Any]:
         "experiment": f"{setup.procedure.replace('_', ' ')} on {getattr(setup.data, 'name', setup.data)}, "
         f"{setup.optimizer.name.replace('_', ' ')}, learning rate {setup.optimizer.learning_rate:g}"
         + (f" {setup.optimizer.unit}" if setup.optimizer.unit != "1" else ""),
-        "run": f"{len(verdict.seeds)} seeds from {verdict.seeds[0] if verdict.seeds else '-'}, {verdict.device}, "
+        "run": f"{len(verdict.seeds)} seed{'' if len(verdict.seeds) == 1 else 's'}"
+        f" from {verdict.seeds[0] if verdict.seeds else '-'}, {verdict.device}, "
         f"{verdict.dtype}, matmul precision {verdict.precision}, {verdict.seconds:.1f} s",
         "forecast": Markup(f"<code>{verdict.forecast_hash}</code>"),
     }
     image = data_uri(figure(run.claim, prediction, run.rival, run.measurement, verdict))
     return {"verdict": verdict, "caption": caption, "image": image, "facts": facts}
+
+
+def _among(verdict: Verdict) -> str:
+    points = verdict.numbers.get("points", 1)
+    median = number(verdict.numbers.get("median", 0.0))
+    return f", at the decisive one of {points} points; median {median}" if points > 1 else ""
 
 
 def _power(verdict: Verdict) -> str:

@@ -88,7 +88,7 @@ def end_labels(axes, ends: list[tuple[float, float, str, str]]) -> None:
     axes.figure.draw_without_rendering()  # so that the transform from data to pixels is final
     pixels = np.array([axes.transData.transform((x, y)) for x, y, _, _ in ends])
     low, high = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
-    gap = 9.5 * axes.figure.dpi / 72
+    gap = 11 * axes.figure.dpi / 72
     order = np.argsort(pixels[:, 1])
     heights = np.clip(pixels[order, 1], low, high)
     for _ in range(200):  # relax: each pair that is too close moves apart by half of what is missing
