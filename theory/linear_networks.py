@@ -63,6 +63,19 @@ def modified_mode_flow(depth: int) -> Flow:
 
 
 @cache
+def corrected_mode_flow(depth: int) -> Flow:
+    """`modified_mode_flow` for the mode strength a; the step size `h` is an ordinary parameter, not a small quantity.
+
+    >>> print(corrected_mode_flow(2).equations[0])
+    -a*(-a + s)*(-3*a*h + h*s - 2)
+    """
+    flow = modified_mode_flow(depth)
+    moved = change_variables(flow, {"a": flow.observables["end_to_end"]})
+    equation = sp.factor(moved.equations[0].subs(LEARNING_RATE, positive("h")))
+    return Flow(moved.unknowns, (equation,), trail=moved.trail.then("keep the step size finite", f"a' = {equation}"))
+
+
+@cache
 def gram_map() -> Map:
     """Exact gradient descent of any two-layer network on any data, on the Gram blocks of its weights.
 
