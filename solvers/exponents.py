@@ -152,7 +152,7 @@ def forecast(
     curve, partner = (learning_curve(spectrum, sizes=window, ridge=ridge) for spectrum in (cross, every))
     value = -(curve.slope + partner.slope) / 2
     scatter = _scatter(every, window)
-    error = float(np.linalg.norm([(curve.slope - partner.slope) / 2, SPREAD, NINETY_PERCENT * np.sqrt(2) * scatter]))
+    error = half_width(curve.slope - partner.slope, scatter)
     try:
         asymptotic, refused = cross.data_exponent(), ""
     except Underpowered as reason:
@@ -180,6 +180,15 @@ def forecast(
             **cross.facts,
         },
     )
+
+
+def half_width(gap: float, scatter: float) -> float:
+    """Nominal 90 % half-width of a forecast slope: sqrt((gap/2)^2 + 0.04^2 + (1.645 sqrt(2) scatter)^2).
+
+    >>> half_width(0.0, 0.0)
+    0.04
+    """
+    return float(np.linalg.norm([gap / 2, SPREAD, NINETY_PERCENT * np.sqrt(2) * scatter]))
 
 
 def exponents(bound: Any, sizes: Sequence[float] | None = None, **options: Any) -> Exponent:

@@ -20,19 +20,18 @@ from ..theory.errors import LearningMechanicsError, NoClosedForm
 from ..theory.setup import Instance
 from ..theory.system import FixedPoint, Flow, System
 from .compile import compile
+from .exponents import half_width
 from .prediction import Prediction
-
-# Half-width of a forecast slope beyond the gap between its two estimators: the draw-to-draw spread of measured slopes.
-SLOPE_SPREAD = 0.04
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Values (T, C) of a law's readout over its abscissa (T,), and the route that gave them."""
+    """Values (T, C) of a law's readout over its abscissa (T,), the route that gave them, and the arrays bound."""
 
     values: np.ndarray
     abscissa: np.ndarray
     method: str
+    bound: Mapping[str, Any]
 
 
 def solve(law: Law, instance: Instance) -> Solution:
@@ -56,7 +55,7 @@ def solve(law: Law, instance: Instance) -> Solution:
 
         unknowns, method = iterate(system, values, steps), "recursion"
     read = _read(law, system, unknowns, values, len(steps))
-    return Solution(_collected(law, instance, read), steps, method)
+    return Solution(_collected(law, instance, read), steps, method, values)
 
 
 def _collected(law: Law, instance: Instance, values: np.ndarray) -> np.ndarray:
@@ -118,22 +117,24 @@ def _read(law, system, unknowns, values, points) -> np.ndarray:
 def predict(claim: Claim, instances: Sequence[Sequence[Instance]], *, rival: bool = False, theory: str = ""):
     """The claim's law (or its rival) on instances[seed][axis value], as a `Prediction`.
 
-    A claim whose options hold a "partner" law is forecast by the pair: values and slope are their means, and half
-    their gap enters the uncertainty.
+    A claim whose options hold a "partner" law is forecast by the pair: values and slope are their means, half their gap
+    is the uncertainty, and the slope's error follows `solvers.exponents` (the partner binds its "slope_scatter").
     """
     law = claim.rival if rival else claim.law
     partner = None if rival else claim.options.get("partner")
     solved = [[solve(law, instance) for instance in row] for row in instances]
-    values = np.stack([np.stack([solution.values for solution in row]) for row in solved])
-    uncertainty = slope = slope_error = None
+    values = _stacked(solved)
     abscissa = np.stack([solution.abscissa for solution in solved[0]])
+    uncertainty = slope = slope_error = None
     if isinstance(claim, Scales):
         slope, slope_error = window_slope(claim, abscissa, values), 0.0
     if partner is not None:
-        other = np.stack([np.stack([solve(partner, instance).values for instance in row]) for row in instances])
+        others = [[solve(partner, instance) for instance in row] for row in instances]
+        other = _stacked(others)
         if isinstance(claim, Scales):
             second = window_slope(claim, abscissa, other)
-            slope_error = float(np.hypot((slope - second) / 2, SLOPE_SPREAD))
+            scatter = max(float(s.bound.get("slope_scatter", 0.0)) for row in others for s in row)
+            slope_error = half_width(slope - second, scatter)
             slope = (slope + second) / 2
         uncertainty, values = np.abs(values - other) / 2, (values + other) / 2
     system = derived(law)
@@ -156,6 +157,10 @@ def predict(claim: Claim, instances: Sequence[Sequence[Instance]], *, rival: boo
         references=tuple(dict.fromkeys((*system.trail.references, *filter(None, (law.reference,))))),
         fingerprints=tuple(instance.fingerprint for row in instances for instance in row),
     )
+
+
+def _stacked(solved) -> np.ndarray:
+    return np.stack([np.stack([solution.values for solution in row]) for row in solved])
 
 
 def window_slope(claim: Scales, abscissa: np.ndarray, values: np.ndarray) -> float:
