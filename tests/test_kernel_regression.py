@@ -205,3 +205,26 @@ def test_gaussian_features_hold_and_a_planted_error_is_refuted():
 
     wrong = replace(claim, law=replace(claim.law, bind=planted, readout="bias"))
     assert judge(claim, predict(wrong, [[instance]]), rival, measured).outcome == "refuted"
+
+
+@pytest.mark.short
+def test_wide_network_starts_at_zero_at_a_rate_of_one_over_the_top_eigenvalue():
+    from learning_mechanics.validate.train import train
+
+    rng = np.random.default_rng(11)
+    data = Dataset(rng.standard_normal((30, 4)), rng.integers(0, 10, 30))
+    setup = kernel_regression._wide_training("relu", ("unit_norm",), width=512, n=12, steps=40, records=2)
+    instance = setup.draw(0, data)
+    gram = ntk(depth=2, weight_variance=1.0)(instance["x"] / 2)
+    assert instance.learning_rate * np.linalg.eigvalsh(gram)[-1] / 12 == pytest.approx(1, rel=1e-12)
+    assert instance["x_test"].shape == (18, 4)
+    together = np.concatenate([instance["x"], instance["x_test"]])
+    assert len(np.unique(together.round(12), axis=0)) == 30
+    measured = train(instance, ["test_error", "test_outputs"])
+    assert measured["test_error"][0, 0] == pytest.approx(1, rel=1e-12)  # targets are +-1 and the output is 0
+    residual = instance["y_test"][:, 0] - measured["test_outputs"][-1]
+    assert measured["test_error"][-1, 0] == pytest.approx((residual**2).mean(), rel=1e-12)
+    law = Law("test", linearised_descent, kernel_regression._infinite_width, "test_error")
+    assert measured["test_error"][-1, 0] == pytest.approx(solve(law, instance).values[-1, 0], rel=0.2)
+    with pytest.raises(BadData, match="no kernel"):
+        setup.at(options={}).draw(0, data)

@@ -248,18 +248,18 @@ def _diagonal(kernel: Kernel, square: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if law.homogeneous:
         # V(q, q, q) = V(1, 1, 1) q: exact, also where the formula of the slope is singular
         gain, slope = s * float(law.value.subs({A: 1, B: 1, C: 1})), s * float(law.slope.subs({A: 1, B: 1, C: 1}))
-        variance, tangent = 1.0, 1.0
+        scale, factor = 1.0, 1.0
         for _ in range(kernel.depth - 1):
-            variance = gain * variance
-            tangent = variance + slope * tangent
-        return variance * square, (tangent if kernel.kind == "ntk" else variance) * square
+            scale = gain * scale
+            factor = scale + slope * factor
+        return scale * square, (factor if kernel.kind == "ntk" else scale) * square
     value, derivative = _compiled(kernel.activation)
     variance = tangent = square
     for _ in range(kernel.depth - 1):
         slope = derivative(variance, variance, variance)
         variance = s * value(variance, variance, variance)
         tangent = variance + s * tangent * slope
-    return variance, tangent if kernel.kind == "ntk" else variance
+    return variance, (tangent if kernel.kind == "ntk" else variance)
 
 
 def _angles(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ kappa with n = sum lambda/(lambda + kappa) + ridge/kappa: see `theory.effective_
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -174,10 +175,7 @@ class KernelRegression(Theory):
         return Law(name, effective_ridge, bind, readout, assumptions=(gaussian_equivalence(),), reference=SIMON)
 
     def _of_pool(self, instance: Instance) -> dict[str, Any]:
-        gram = self.kernel(instance["x"])
-        chosen = np.random.default_rng(instance.seed).permutation(len(gram))[:SUBSET]
-        spectrum = finite_population(gram, instance["x"], instance["y"])
-        return {**_bound(spectrum, instance), "subset_gram": gram[np.ix_(chosen, chosen)]}
+        return _of_population(self.kernel, instance)
 
     def _of_probe_cross_fitted(self, instance: Instance) -> dict[str, Any]:
         groups = instance["groups_probe"] if "groups_probe" in instance else None
@@ -189,6 +187,15 @@ class KernelRegression(Theory):
 
     def _of_probe_as_population(self, instance: Instance) -> dict[str, Any]:
         return _bound(finite_population(self.kernel, instance["x_probe"], instance["y_probe"]), instance)
+
+
+@lru_cache(maxsize=2)
+def _of_population(kernel: Kernel, instance: Instance) -> dict[str, Any]:
+    """All data as the population, and a subset's Gram matrix for the diagnostic; law, rival and diagnostic share it."""
+    gram = kernel(instance["x"])
+    chosen = np.random.default_rng(instance.seed).permutation(len(gram))[:SUBSET]
+    spectrum = finite_population(gram, instance["x"], instance["y"])
+    return {**_bound(spectrum, instance), "subset_gram": gram[np.ix_(chosen, chosen)]}
 
 
 def _bound(spectrum: Spectrum, instance: Instance) -> dict[str, Any]:
@@ -231,7 +238,9 @@ def _wide_training(activation: str, prepare: tuple[str, ...], dtype: str = "floa
 
 
 def _own_kernel(instance: Instance) -> dict[str, Any]:
-    return _residuals(instance, tangent_kernel(instance.setup.network, instance.weights, instance["x"]))
+    network = instance.setup.network
+    assert network is not None
+    return _residuals(instance, tangent_kernel(network, instance.weights, instance["x"]))
 
 
 def _infinite_kernel(instance: Instance) -> dict[str, Any]:
