@@ -103,7 +103,7 @@ def torch_loop(steps: int) -> Callable[[], float] | None:
             loss = 0.5 / SAMPLES * ((y - model(x)) ** 2).sum()
             loss.backward()
             optimizer.step()
-        return float(model[0].bias[0])
+        return float(model[0].bias[0].detach())
 
     return run
 
