@@ -165,6 +165,16 @@ def test_uncertainty_widens_the_budget_where_it_is_stated():
     assert verdict.budget["prediction"] == pytest.approx(0.1) and verdict.budget["total"] == pytest.approx(0.12)
 
 
+def test_a_rival_is_given_the_room_of_the_law():
+    law = predicted(CURVE, uncertainty=0.3 * CURVE)
+    verdict = judge(claim(relative="point"), law, predicted(1.2 * CURVE), measured(CURVE))
+    assert verdict.rival_outcome == "holds" and verdict.outcome == "underpowered"
+    sizes, judged = {"abscissa": SIZES}, claim(Scales, budget={"b": 0.05})
+    wide = predicted(powers(-1.2), slope=-1.2, slope_error=0.3, **sizes)
+    near = predicted(powers(-1.0), slope=-1.0, slope_error=0.0, **sizes)
+    assert judge(judged, wide, near, measured(powers(-1.2), **sizes)).rival_outcome == "holds"
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_a_diverged_run_refutes(bad, stochastic):

@@ -177,6 +177,14 @@ def test_an_interrupted_run_resumes(stage, tmp_path, capsys):
     assert pages[0] == pages[1]
 
 
+def test_a_claim_whose_terms_changed_is_judged_anew(stage, tmp_path, monkeypatch):
+    report(tmp_path, models=[Decaying()], progress=False).html.unlink()
+    terms = Decaying().claims()
+    monkeypatch.setattr(Decaying, "claims", lambda self: (replace(terms[0], budget={"solver": 1e-12}), *terms[1:]))
+    made = report(tmp_path, models=[Decaying()], progress=False)
+    assert made.resumed == 2 and made.verdicts[0].outcome == "refuted" and made.verdicts[0].budget["total"] == 1e-12
+
+
 def test_nothing_is_overwritten_without_force(stage, tmp_path):
     made = report(tmp_path, models=[Decaying()], progress=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -51,14 +51,9 @@ def latex(expression: Any) -> str:
     '\\\\mathrm{ridge} + 1'
     """
     expression = sp.sympify(expression)
-    names = {
-        symbol: _word(symbol.name)
-        for symbol in expression.free_symbols
-        if isinstance(symbol, sp.Symbol)
-        and len(symbol.name) > 2
-        and symbol.name.isalpha()
-        and symbol.name not in _GREEK
-    }
+    symbols = (symbol for symbol in expression.free_symbols if isinstance(symbol, sp.Symbol))
+    words = (symbol for symbol in symbols if _WORDS.fullmatch(symbol.name))
+    names = {symbol: _word(symbol.name) for symbol in words if symbol.name.split("_")[0] not in _GREEK}
     return sp.latex(expression, symbol_names=names, mul_symbol=r"\,").replace(r"\frac", r"\dfrac")
 
 

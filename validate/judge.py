@@ -10,7 +10,7 @@ Scattering claims are judged by their mean over seeds, deterministic ones by the
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -222,7 +222,8 @@ def _scales(claim: Scales, prediction, law, measurement, comparisons) -> Finding
     own, _ = log_slopes(claim, prediction.values, measurement)
     told = getattr(prediction, "slope", None)
     predicted = own if told is None else np.broadcast_to(_entries(told, own), own.shape)
-    half_width = _entries(getattr(prediction, "slope_error", None) or 0.0, own)
+    stated = [getattr(record, "slope_error", None) or 0.0 for record in (prediction, law)]
+    half_width = np.maximum(*(_entries(error, own) for error in stated))  # a rival gets at least the room of the law
     allowed = np.broadcast_to(sum(claim.budget.values()) + half_width, predicted.shape)
     numbers = {"three_smallest": float(np.nanmean(naive)), "slopes": measured.tolist(), "predicted": predicted.tolist()}
     critical = _critical(claim, measured.shape, comparisons)
@@ -251,7 +252,7 @@ def _scales(claim: Scales, prediction, law, measurement, comparisons) -> Finding
     )
 
 
-_KINDS = {Converges: _converges, Scales: _scales, Threshold: _threshold}
+_KINDS: dict[type, Callable[..., Finding]] = {Converges: _converges, Scales: _scales, Threshold: _threshold}
 
 
 def _critical(claim: Claim, shape: tuple[int, ...], comparisons: int | None) -> float:

@@ -167,14 +167,8 @@ def _errors(axes, claim, prediction, rival, measurement) -> None:
     if along:
         axes.set_xscale("log" if logarithmic else "linear")
         if "window" in claim.options:
-            low, high = axes.get_xlim()
-            axes.axvspan(
-                max(low, claim.options["window"][0]),
-                min(high, claim.options["window"][1]),
-                color=BUDGET,
-                alpha=0.25,
-                lw=0,
-            )
+            low, high = np.clip(claim.options["window"], *axes.get_xlim())
+            axes.axvspan(low, high, color=BUDGET, alpha=0.25, lw=0)
         axes.set_xlabel(X_LABELS.get(measurement.abscissa_name, measurement.abscissa_name))
     else:
         summary = str(claim.options.get("summary", "last")).replace("_", " ")

@@ -4,10 +4,11 @@ One folder receives the ledger (forecasts and verdicts, written as they come), `
 `report.html`, one self-contained page. An interrupted run keeps what it finished; the same call goes on from there.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def report(
             for theory in theories:
                 for claim in theory.claims():
                     key = (theory.model_name(), claim.name)
-                    finished = ledger.finished(*key)
+                    finished = _kept(ledger, claim, *key)
                     display.start(*key, claim.seconds)
                     if finished:
                         forecasts = (ledger.forecast(*key), ledger.forecast(*key, rival=True))
@@ -106,7 +107,9 @@ def report(
                             continue
                         finally:
                             display.finish()
-                        ledger.record(run.verdict, run.measurement)
+                        verdict = replace(run.verdict, numbers={**run.verdict.numbers, "terms": _terms(claim)})
+                        run = replace(run, verdict=verdict)
+                        ledger.record(verdict, run.measurement)
                         runs.append((theory, run))
                     display.say(str(runs[-1][1].verdict) + ("\n  kept        from an earlier run" if finished else ""))
         except KeyboardInterrupt:
@@ -160,6 +163,24 @@ _WORDS = {
     "underpowered": "underpowered",
     "outside_domain": "outside their domain",
 }
+
+
+def _kept(ledger: Ledger, claim, theory: str, name: str):
+    """The finished verdict and measurement of this very claim; one whose terms have changed since is judged anew."""
+    finished = ledger.finished(theory, name)
+    if finished is None:
+        return None
+    terms = finished[0].numbers.get("terms")
+    return finished if terms == _terms(claim) else None
+
+
+def _terms(claim) -> str:
+    """What was agreed before judging, as a hash: everything about the claim but its code."""
+    agreed = {name: plain(getattr(claim, name)) for name in _TERMS if hasattr(claim, name)}
+    return hashlib.sha256(json.dumps([type(claim).__name__, agreed]).encode()).hexdigest()[:16]
+
+
+_TERMS = ("statement", "seeds", "stochastic", "relative", "axis", "values", "expected", "budget", "order", "tolerance")
 
 
 def _model_record(theory: Theory, runs: Sequence[Run]) -> dict[str, Any]:

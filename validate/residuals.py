@@ -140,19 +140,20 @@ def prepare(claim: Claim, prediction, law, measurement, flat: bool = True) -> Po
         residual = np.where(difference == 0, 0.0, difference / scale)
         leverage = np.ones(shape) if claim.relative == "none" else np.abs(measured) / scale
         allowed = np.full(shape, float(sum(getattr(claim, "budget", {}).values())))
-        uncertainty = getattr(prediction, "uncertainty", None)
-        if uncertainty is not None:
-            allowed = allowed + summarised(claim, np.asarray(uncertainty, float)) / scale
+        # a rival is given at least the room that the law is given
+        stated = [r.uncertainty for r in (prediction, law) if getattr(r, "uncertainty", None) is not None]
+        if stated:
+            allowed = allowed + np.maximum.reduce([summarised(claim, u) / scale for u in np.broadcast_arrays(*stated)])
     residual = np.where(np.isfinite(residual), residual, np.inf)
     leverage, allowed = (np.where(np.isfinite(a), a, 0.0) for a in (leverage, allowed))
-    points = Points(*(np.broadcast_to(a, shape) for a in (residual, leverage, allowed)), None)
+    residual, leverage, allowed = (np.broadcast_to(a, shape) for a in (residual, leverage, allowed))
     if not flat:
-        return points
+        return Points(residual, leverage, allowed, None)
     keep = np.broadcast_to(_window(claim, measurement.abscissa, shape)[..., None], shape[1:]).ravel()
     if not keep.any():
         raise BadData("no recorded point lies in the window", where=claim.name, remedy="widen it or record more")
-    cut = (array.reshape(shape[0], -1)[:, keep] for array in points[:3])
-    return Points(*cut, np.stack(np.unravel_index(np.flatnonzero(keep), shape[1:]), axis=1))
+    residual, leverage, allowed = (a.reshape(shape[0], -1)[:, keep] for a in (residual, leverage, allowed))
+    return Points(residual, leverage, allowed, np.stack(np.unravel_index(np.flatnonzero(keep), shape[1:]), axis=1))
 
 
 def compare(claim: Claim, residual, leverage, allowed, where, *, critical: float) -> Comparison:

@@ -8,6 +8,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,11 +17,11 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, GREY, BUDGET = "#222222", "#8a8a8a", "#bdbdbd"
-LINE = {"lw": 1.7, "solid_capstyle": "round"}
-DOTS = {"fmt": "o", "ms": 4.2, "mew": 0.9, "mfc": "white", "elinewidth": 0.9, "capsize": 0, "zorder": 3}
-DASHED = {"lw": 1.2, "ls": (0, (4, 2.2)), "alpha": 0.85}
+LINE: dict[str, Any] = {"lw": 1.7, "solid_capstyle": "round"}
+DOTS: dict[str, Any] = {"fmt": "o", "ms": 4.2, "mew": 0.9, "mfc": "white", "elinewidth": 0.9, "capsize": 0, "zorder": 3}
+DASHED: dict[str, Any] = {"lw": 1.2, "ls": (0, (4, 2.2)), "alpha": 0.85}
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "font.size": 9.5,
     "font.family": "DejaVu Sans",
     "axes.spines.top": False,
