@@ -165,3 +165,17 @@ def test_plot_draws_what_it_knows_and_refuses_the_rest():
     assert len(forecast_figure(prediction).axes[0].collections) == 1
     with pytest.raises(BadData, match="a int has no figure"):
         plot(3)
+
+
+def test_exponents_and_learning_curves():
+    sizes = np.geomspace(10, 1000, 7)
+    curve, partner = (SimpleNamespace(sizes=sizes, test=sizes**-slope) for slope in (1.0, 1.2))
+    exponent = SimpleNamespace(curve=curve, partner=partner, slope=-1.1, error=0.05, window=(20.0, 500.0))
+    (axes,) = plot(exponent).axes
+    (stated,) = [line for line in axes.lines if line.is_dashed()]
+    x, y = (np.log(np.asarray(values)) for values in stated.get_data())
+    assert np.diff(y)[0] / np.diff(x)[0] == pytest.approx(-1.1)
+    assert np.exp(x) == pytest.approx([20, 500]) and axes.get_title(loc="left") == "slope -1.100 ± 0.050"
+    assert len(axes.texts) == 2 and axes.get_xscale() == axes.get_yscale() == "log"
+    assert len(plot(curve).axes[0].lines) == 1
+    assert len(plot(SimpleNamespace(sizes=sizes, errors=[curve.test, partner.test])).axes[0].lines) == 2

@@ -32,14 +32,14 @@ X_LABELS = {"step": "training step", "n": "training samples n"}
 def plot(x: Any) -> Figure:
     """A figure of anything that can be drawn: a run, a prediction, a learning curve or exponents.
 
-    A run has `claim`, `prediction`, `rival`, `measurement`; a forecast has `plot_data()` or values over an abscissa.
+    A run has `claim`, `prediction`, `rival`, `measurement`; a curve has `sizes` and `test` or `errors`.
     Errors: `BadData` for anything else.
     """
     if all(hasattr(x, name) for name in ("claim", "prediction", "rival", "measurement")):
         return figure(x.claim, x.prediction, x.rival, x.measurement, getattr(x, "verdict", None))
     if hasattr(x, "values") and hasattr(x, "abscissa"):
         return forecast_figure(x)
-    if hasattr(x, "sizes") and (hasattr(x, "errors") or hasattr(x, "error")):
+    if hasattr(x, "curve") or hasattr(x, "sizes") and (hasattr(x, "errors") or hasattr(x, "test")):
         return curve_figure(x)
     raise BadData(f"a {type(x).__name__} has no figure", where="plot", remedy="give a run, a prediction or a curve")
 
@@ -81,26 +81,37 @@ def forecast_figure(prediction) -> Figure:
         return made
 
 
-def curve_figure(curve) -> Figure:
-    """Exponents or a learning curve: error against samples, log-log, with the fitted slope over its window."""
+def curve_figure(x) -> Figure:
+    """Exponents or a learning curve: test error against samples, log-log, with the forecast slope over its window.
+
+    An exponent's two estimates are drawn as lines with the band between them; the dashed line has the slope it states.
+    """
+    curve = getattr(x, "curve", x)
+    sizes = np.asarray(curve.sizes, float)
+    rows = np.atleast_2d(np.asarray(curve.errors if hasattr(curve, "errors") else curve.test, float))
+    names = ["forecast"]
+    if hasattr(x, "partner"):
+        rows = np.stack([rows[0], x.partner.test])
+        names = ["cross-fitted", "in sample"]
     with style():
         made, (axes,) = panels(1, width=5.2)
-        sizes = np.asarray(curve.sizes, float)
-        errors = np.asarray(getattr(curve, "errors", getattr(curve, "error", None)), float)
-        rows = np.atleast_2d(errors)
+        _scale(axes, (True, True))
         for colour, row in zip(COLOURS, rows, strict=False):
             axes.plot(sizes, row, color=colour, **LINE)
-        slope = getattr(curve, "slope", None)
+        if len(rows) > 1:
+            axes.fill_between(sizes, rows.min(0), rows.max(0), color=BUDGET, alpha=0.3, lw=0)
+        slope, error = getattr(x, "slope", None), getattr(x, "slope_error", getattr(x, "error", None))
         if slope is not None:
-            middle = len(sizes) // 2
-            reference = rows[0][middle] * (sizes / sizes[middle]) ** float(slope)
-            axes.plot(sizes, reference, color=GREY, **DASHED)
-            text = f"slope {float(slope):.3f}"
-            half = getattr(curve, "slope_error", None)
-            axes.set_title(text + (f" ± {float(half):.3f}" if half is not None else ""))
-        _scale(axes, (True, True))
+            low, high = getattr(x, "window", (sizes[0], sizes[-1]))
+            window = np.array([max(low, sizes[0]), min(high, sizes[-1])])
+            middle = np.exp(np.log(rows).mean(0))
+            anchor = np.exp(np.interp(np.log(window).mean(), np.log(sizes), np.log(middle)))
+            axes.plot(window, anchor * (window / np.sqrt(window.prod())) ** float(slope), color=INK, **DASHED)
+            axes.set_title(f"slope {float(slope):.3f}" + (f" ± {float(error):.3f}" if error is not None else ""))
         axes.set_xlabel(X_LABELS["n"])
         axes.set_ylabel(Y_LABELS["test_error"])
+        if len(names) == len(rows) > 1:
+            end_labels(axes, [(sizes[-1], row[-1], n, c) for row, n, c in zip(rows, names, COLOURS, strict=False)])
         return made
 
 
