@@ -251,6 +251,11 @@ def _moved(claim, moves: list[str]):
             raise BadData(f"{move!r} is no NAME=VALUE", where="--set", remedy="write, say, learning_rate=0.1")
         if name not in known:
             raise UnknownName.among(name, known, kind="setting", where=claim.name)
+        if name == claim.axis:
+            values = ", ".join(f"{value:g}" for value in claim.values)
+            raise BadData(
+                f"{claim.name} compares {name} = {values}", where="--set", remedy=f"it cannot be moved: drop {name}"
+            )
         setup = setup.at(**{name: _parsed(text, known[name], name)})
     return replace(claim, setup=setup)
 

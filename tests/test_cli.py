@@ -46,6 +46,7 @@ def answer(capsys, *arguments, status=0):
         ("check deep-linear balance_drift --set learning_rte=1", "did you mean 'learning_rate'?"),
         ("check deep-linear balance_drift --set learning_rate", "'learning_rate' is no NAME=VALUE"),
         ("check deep-linear balance_drift --set learning_rate=fast", "'fast' is no number"),
+        ("check deep-linear flow_order --set learning_rate=1", "it cannot be moved: drop learning_rate"),
         ("check deep-linear balance_drift --log nowhere.csv", "nowhere.csv: no such file"),
         ("cite kernel-regresion", "did you mean 'kernel-regression'?"),
         ("report --models deep-liner", "did you mean 'deep-linear'?"),
@@ -291,6 +292,63 @@ def test_duplicates_warn_in_one_line(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert json.loads(out)["duplicates"] == 1
     assert err == "warning: d.npz: 1 rows repeat an earlier input, so halves of the data share samples\n"
+
+
+@pytest.fixture(scope="module")
+def linear_task(tmp_path_factory):
+    """600 Gaussian rows with covariance k^-1.5 and a noiseless linear target."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((600, 60)) * np.arange(1, 61) ** -0.75
+    path = tmp_path_factory.mktemp("linear") / "task.npz"
+    np.savez(path, x=x, y=x @ np.ones(60))
+    return path
+
+
+def test_predict_forecasts_draws_and_never_overwrites(capsys, linear_task, tmp_path):
+    """The forecast slope against kernel regression done here by hand, within its own 90 % half-width and spread."""
+    figure, output = tmp_path / "curve.png", tmp_path / "forecast.json"
+    arguments = ("predict", linear_task, "--kernel", "linear", "--sizes", "10,15,20,30")
+    found = answer(capsys, *arguments, "--plot", figure, "--output", output)
+    assert found["window"] == [10, 30] and json.loads(output.read_text())["value"] == found["value"]
+    assert figure.read_bytes()[:4] == b"\x89PNG"
+    data, rng, sizes = np.load(linear_task), np.random.default_rng(1), [10, 15, 20, 30]
+    errors = np.empty((200, 4))
+    for trial in range(200):
+        order = rng.permutation(600)
+        for column, n in enumerate(sizes):
+            weights = np.linalg.lstsq(data["x"][order[:n]], data["y"][order[:n]], rcond=None)[0]
+            errors[trial, column] = ((data["x"][order[n:]] @ weights - data["y"][order[n:]]) ** 2).mean()
+    measured = -np.polyfit(np.log(sizes), np.log(errors.mean(0)), 1)[0]
+    assert abs(found["value"] - measured) < found["error"]
+    for flag, path in (("--plot", figure), ("--output", output)):
+        before = path.read_bytes()
+        assert "exists" in refused(capsys, *arguments, flag, path)
+        assert path.read_bytes() == before
+    assert main([*map(str, arguments), "--plot", str(figure), "--force"]) == 0
+    assert "Exponent" in capsys.readouterr().out
+
+
+def test_predict_refuses_what_it_cannot_do(capsys, own_data, linear_task, tmp_path):
+    assert "120 samples resolve" in refused(capsys, "predict", own_data, "--kernel", "linear")
+    assert "600 samples but size 700" in refused(capsys, "predict", linear_task, "--sizes", "50,700")
+    data = np.load(linear_task)
+    x = data["x"].copy()
+    x[7] = x[3]
+    np.savez(tmp_path / "conflict.npz", x=x, y=data["y"])
+    assert main(["predict", str(tmp_path / "conflict.npz")]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 2 and err[0].startswith("warning: conflict.npz: 1 rows repeat")
+    assert "rows 3 and 7 have equal inputs but different targets (1 such rows)" in err[1]
+
+
+def test_a_claim_that_needs_more_samples_says_so(capsys, own_data):
+    line = refused(capsys, "check", "kernel-regression", "finite_population", "--data", own_data)
+    assert "120 samples but the claim finite_population needs 400" in line
+
+
+def test_a_claim_about_a_distribution_takes_no_data(capsys, own_data):
+    line = refused(capsys, "check", "kernel-regression", "gaussian_features", "--data", own_data)
+    assert "a claim about a stated distribution" in line
 
 
 def test_a_closed_pipe_is_no_traceback():
