@@ -22,6 +22,8 @@ Y_LABELS = {
     "loss": "loss (half squared error)",
     "balancedness": "balance, entry by entry (weight squared)",
     "sharpness": "sharpness (1 / learning rate)",
+    "preconditioned_sharpness": "preconditioned sharpness (1 / learning rate)",
+    "excess_risk": "excess risk (squared target)",
     "growth_factor": "growth per step (factor)",
     "test_error": "test error (squared target)",
     "risk": "risk (squared target)",
@@ -186,7 +188,7 @@ def _errors(axes, claim, prediction, rival, measurement) -> None:
         names = [_setting(claim, index) if claim.axis else summary for index in range(len(size))]
         axes.set_xticks(np.arange(len(size)), names)
         axes.set_xlim(-0.6, len(size) - 0.4)
-        axes.set_xlabel(claim.axis.replace("_", " ") or X_LABELS.get(measurement.abscissa_name, ""))
+        axes.set_xlabel(claim.axis.replace("_", " ") or f"over the {measurement.abscissa_name}s")
     if budget > 0:
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, budget / 2), max(high, budget * 2))

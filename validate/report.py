@@ -254,7 +254,7 @@ def _claim(run: Run) -> dict[str, Any]:
         "resolution": f"{number(verdict.resolution)} {verdict.unit}",
         "rival": f"{verdict.rival}: {verdict.rival_outcome.replace('_', ' ')}, "
         f"misses by {number(abs(verdict.rival_bias))}"
-        + (f"; right for {verdict.rival_home}" if verdict.rival_home else ""),
+        + (f"; at home: {verdict.rival_home}" if verdict.rival_home else ""),
         "assumptions": Markup(assumptions),
         "experiment": f"{setup.procedure.replace('_', ' ')} on {getattr(setup.data, 'name', setup.data)}, "
         f"{setup.optimizer.name.replace('_', ' ')}, learning rate {setup.optimizer.learning_rate:g}"

@@ -48,7 +48,7 @@ def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str]
             f"<tr><td>{escape(v.theory) if v.theory != last else ''}</td>"
             f'<td><a href="#{anchor(v.theory, v.claim)}">{escape(v.claim.replace("_", " "))}</a></td>'
             f"<td>{badge(v)}</td><td class=n>{error}</td><td class=n>{quantity(v.budget.get('total'))}</td>"
-            f"<td class=n>{quantity(v.resolution)}</td><td>{escape(v.rival)}: {said(v.rival_outcome)}</td>"
+            f"<td class=n>{quantity(v.resolution)}</td><td class=rival>{escape(v.rival)}: {said(v.rival_outcome)}</td>"
             f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{len(v.seeds)}</td>"
             f"<td class=n>{v.seconds:.1f}</td></tr>"
         )
