@@ -45,7 +45,7 @@ def solve(law: Law, instance: Instance) -> Solution:
         abscissa = np.asarray(instance.setup.sizes or instance.steps)
         unknowns, method = _fixed_point(system, values)
         return Solution(
-            _collected(law, instance, _read(law, system, unknowns, values, len(abscissa))), abscissa, method
+            _collected(law, instance, _read(law, system, unknowns, values, len(abscissa))), abscissa, method, values
         )
     steps = instance.steps
     if isinstance(system, Flow):
