@@ -6,6 +6,8 @@ stable; such modes are grouped, and only the mean strength of a group is compare
 
 import numpy as np
 
+GROUPS = 8  # leading groups of modes that subspace claims follow
+
 
 def singular_modes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Left vectors (o, K), singular values (K,) and right vectors (K, d) of y'x/P, on the numerical range.

@@ -22,7 +22,7 @@ import numpy as np
 from ..theory.errors import UnknownName
 from ..theory.network import Network
 from ..theory.setup import Optimizer
-from ..theory.singular_modes import singular_modes, subspace_means
+from ..theory.singular_modes import GROUPS, singular_modes, subspace_means
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def _end_to_end(context, parameters):
 def _modes(instance):
     """Singular modes of the input-output correlation of the training data, and the mean over nearly equal ones."""
     left, singular, right = singular_modes(instance["x"], instance["y"])
-    means = subspace_means(np.eye(len(singular)), singular, 8)
+    means = subspace_means(np.eye(len(singular)), singular, GROUPS)
     return {"mode_left": left, "mode_target": singular, "mode_right": right, "mode_means": means}
 
 

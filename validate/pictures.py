@@ -40,7 +40,8 @@ def _modes(setup) -> dict[str, str]:
     from .data import load
 
     raw = load(setup.data)
-    data = raw.prepare(*setup.prepare)
+    # rows must stay images here; the modes do not depend on how rows are condensed
+    data = raw.prepare(*(step for step in setup.prepare if step != "second_moments"))
     _, correlation = data.covariances()
     left, singular, right = np.linalg.svd(correlation, full_matrices=False)
     rank = min(int((singular > 1e-10 * singular[0]).sum()), SHOWN)

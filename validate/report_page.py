@@ -94,6 +94,7 @@ class Markup(str):
 
 
 def anchor(theory: str, claim: str = "") -> str:
+    """The page's name for a model, or for one of its claims."""
     return "-".join(filter(None, (theory, claim))).replace("_", "-").replace(" ", "-").lower()
 
 

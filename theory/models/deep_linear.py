@@ -15,6 +15,7 @@ from sympy.matrices.expressions.diagonal import DiagonalOf
 
 from ..assumptions import Aligned, Whitened
 from ..claims import Claim, Converges, Equals, Law, Threshold
+from ..errors import BadData
 from ..linear_networks import (
     conserved_balance,
     corrected_mode_flow,
@@ -31,7 +32,7 @@ from ..linear_networks import (
 )
 from ..model import Theory, parameter
 from ..setup import Initialisation, Instance, Optimizer, Setup
-from ..singular_modes import nearly_equal, singular_modes, subspace_means
+from ..singular_modes import GROUPS, nearly_equal, singular_modes, subspace_means
 from ..symbols import dimensions, positive
 from ..system import Flow
 
@@ -96,7 +97,14 @@ def _effective_start(instance: Instance) -> dict:
 def _leading_start(instance: Instance) -> dict:
     """`_effective_start` for the eight leading groups of modes, with the step size h."""
     values = _effective_start(instance)
-    count = nearly_equal(values["s"])[7][-1] + 1
+    groups = nearly_equal(values["s"])
+    if len(groups) < GROUPS:
+        raise BadData(
+            f"the input-output correlation has {len(groups)} groups of separate modes, {GROUPS} are needed",
+            where=instance.setup.data if isinstance(instance.setup.data, str) else "data",
+            remedy="use targets of more dimensions",
+        )
+    count = groups[GROUPS - 1][-1] + 1
     return {**{name: value[:count] for name, value in values.items()}, "h": instance.learning_rate}
 
 
@@ -125,7 +133,7 @@ def _strongest(instance: Instance) -> dict:
 
 
 def _grouped(instance: Instance, values):
-    return subspace_means(values, _modes(instance)[1][: values.shape[1]], 8)
+    return subspace_means(values, _modes(instance)[1][: values.shape[1]], GROUPS)
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
@@ -196,12 +204,12 @@ def _closed_form() -> Claim:
         rival=Law("closed form from the literal start", partial(mode_flow, 2), _literal_start, "a", collect=_grouped),
         rival_home="aligned starts, where u' W v at t = 0 is the strength that grows",
         axis="width",
-        values=(32, 256),
-        seeds=100,
+        values=(64, 512),
+        seeds=120,
         stochastic=True,
         order=-1.0,
         tolerance=0.05,
-        seconds=15,
+        seconds=35,
     )
 
 
@@ -360,7 +368,7 @@ def _small_random_start() -> Claim:
         law=Law("mode flow", partial(mode_flow, 3), _literal_start, "a", assumptions=(Whitened(), Aligned())),
         rival=Law("two-layer flow", partial(mode_flow, 2), _literal_start, "a"),
         rival_home="two layers",
-        relative="final",
+        relative="scale",
         budget={"step size": 0.05},
         expected="outside_domain",
         seconds=5,
