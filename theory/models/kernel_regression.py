@@ -161,14 +161,14 @@ class KernelRegression(Theory):
             rival=Law("infinite-width kernel", training_residuals, _infinite_kernel, _outputs(), reference=LEE),
             rival_home="the same limit, but only as width^(-1/2): the kernel at initialisation fluctuates",
             axis="width",
-            values=(256, 1024, 4096),
+            values=(512, 2048, 8192),
             seeds=48,
             stochastic=True,
             relative="none",
             seconds=15,
             reference=LEE,
             order=-1.0,
-            tolerance=0.1,
+            tolerance=0.08,
         )
 
     def _law(self, name: str, readout: str, bind: Any) -> Law:
