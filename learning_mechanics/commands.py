@@ -37,7 +37,7 @@ def derive(arguments: Namespace) -> int:
     """The derived system with its conserved quantities, closed form and trail."""
     import sympy as sp
 
-    from .theory.closed_form import closed_form
+    from .theory.closed_forms.closed_form import closed_form
 
     model = _model(arguments)
     system = model.derive()
@@ -79,7 +79,7 @@ def validate(arguments: Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(model, claims, arguments)
     keep(arguments.output, arguments.force)
-    from .validate.check import run_claim
+    from .validate.judging.check import run_claim
 
     runs = []
     for claim in claims:
@@ -107,7 +107,7 @@ def check(arguments: Namespace) -> int:
         verdict = _judged_log(model, claim, data, arguments)
     else:
         from .theory.model import Bound
-        from .validate.check import run_claim
+        from .validate.judging.check import run_claim
 
         with bar(claim.name) as progress:
             verdict = run_claim(
@@ -140,7 +140,7 @@ def report(arguments: Namespace) -> int:
     """The main job; an interrupted one resumes. Status 1 if a claim does not turn out as it announces."""
     for name in arguments.models or ():
         _class(name)
-    from .validate.report import report as run
+    from .validate.reporting.report import report as run
 
     made = run(
         arguments.output,
@@ -185,7 +185,7 @@ def _parsed(text: str, default: Any, name: str) -> Any:
     if isinstance(default, str):
         return text
     if type(default).__name__ == "Kernel":
-        from .theory.kernels import parse
+        from .theory.regression.kernels import parse
 
         return parse(text, depth=default.depth)
     if isinstance(default, tuple):
@@ -200,7 +200,7 @@ def _parsed(text: str, default: Any, name: str) -> Any:
 
 def _conserved(system) -> tuple:
     """Quantities a flow of several unknowns conserves; where the search does not apply there is nothing to show."""
-    from .theory.conserved import conserved
+    from .theory.derivation.conserved import conserved
     from .theory.system import Flow
 
     if not isinstance(system, Flow) or len(system.unknowns) < 2:
@@ -213,7 +213,7 @@ def _conserved(system) -> tuple:
 
 def _dry_run(model, claims, arguments: Namespace) -> int:
     """Seconds as declared by each claim, bytes of the arrays it starts from."""
-    from .validate.check import draw
+    from .validate.judging.check import draw
 
     plan = []
     for claim in claims:
@@ -263,7 +263,7 @@ def _moved(claim, moves: list[str]):
 def _carries(data, claim) -> None:
     """Refuse data that this claim cannot be judged on, before anything is computed."""
     from .theory.dataset import PowerLaw
-    from .validate.user_data import require_consistent, require_samples
+    from .validate.inputs.user_data import require_consistent, require_samples
 
     setup = claim.setup
     if isinstance(setup.data, PowerLaw):
@@ -281,9 +281,9 @@ def _carries(data, claim) -> None:
 def _judged_log(model, claim, data, arguments: Namespace):
     """The verdict on the user's own run: its data, its initial weights, its log; nothing is trained."""
     from .solvers.predict import predict as forecast
-    from .validate.check import draw
-    from .validate.judge import judge
-    from .validate.training_log import measured, read_log
+    from .validate.inputs.training_log import measured, read_log
+    from .validate.judging.check import draw
+    from .validate.judging.judge import judge
 
     log = read_log(arguments.log)
     seeds = len(log.seeds) if claim.setup.procedure == "full_batch" else 1
@@ -300,7 +300,7 @@ def _started(instance, path: Path):
     """The instance with the user's own initial weights."""
     import numpy as np
 
-    from .validate.user_data import arrays
+    from .validate.inputs.user_data import arrays
 
     given = arrays(path)
     for name, array in given.items():

@@ -13,7 +13,7 @@ from .theory.errors import WouldOverwrite
 
 def as_json(content: Any) -> int:
     """Print strict JSON: numbers that are not finite become strings."""
-    from .validate.verdict import plain
+    from .validate.judging.verdict import plain
 
     print(json.dumps(plain(content), indent=2, allow_nan=False))
     return 0
@@ -42,7 +42,7 @@ def keep(path: Path | None, force: bool) -> None:
 
 def write(path: Path, content: Any) -> None:
     """Write JSON so that an interruption leaves either the old file or the new one."""
-    from .validate.verdict import plain
+    from .validate.judging.verdict import plain
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")

@@ -30,7 +30,7 @@ def read(arguments: Namespace):
 
 def diagnose(arguments: Namespace) -> int:
     """The diagnosis card of the user's data."""
-    from .validate.diagnose import diagnose as examine
+    from .validate.inputs.diagnose import diagnose as examine
 
     card = examine(read(arguments))
     return as_json(card.to_dict()) if arguments.json else show(card)
@@ -39,8 +39,8 @@ def diagnose(arguments: Namespace) -> int:
 def predict(arguments: Namespace) -> int:
     """Learning curve and exponent of a kernel on the user's data, with what they rest on; nothing is trained."""
     from .solvers.exponents import forecast
-    from .theory.kernels import parse
-    from .validate.user_data import require_consistent
+    from .theory.regression.kernels import parse
+    from .validate.inputs.user_data import require_consistent
 
     for path in (arguments.plot, arguments.output):
         keep(path, arguments.force)
@@ -76,7 +76,7 @@ def _draw(found, title: str, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from .validate.plot import plot
+    from .validate.reporting.plot import plot
 
     curves = SimpleNamespace(
         sizes=found.curve.sizes,

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import learning_mechanics as lm
-from learning_mechanics.validate import data
+from learning_mechanics.validate.inputs import data
 
 digits = data.load("digits").prepare("unit_norm", "one_hot", "centre_targets")
 half = np.random.default_rng(0).permutation(len(digits)) < len(digits) // 2

@@ -22,8 +22,8 @@ from dataclasses import replace
 import numpy as np
 
 import learning_mechanics as lm
-from learning_mechanics.validate.check import run_claim
-from learning_mechanics.validate.judge import judge
+from learning_mechanics.validate.judging.check import run_claim
+from learning_mechanics.validate.judging.judge import judge
 
 model = lm.DeepLinear()
 for claim in model.claims():

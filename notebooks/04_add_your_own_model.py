@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import learning_mechanics as lm
-from learning_mechanics.validate.check import run_claim
+from learning_mechanics.validate.judging.check import run_claim
 
 lam = lm.modes("lambda")
 e, m = lm.modes("e m", positive=None, real=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..theory.errors import BadData, Underpowered
-from ..theory.spectrum import LOCAL_DECADES, Estimate, Spectrum, cross_fit, in_sample
+from ..theory.regression.spectrum import LOCAL_DECADES, Estimate, Spectrum, cross_fit, in_sample
 from .learning_curve import LearningCurve, learning_curve
 
 SPREAD = 0.04  # of measured slopes around the theory on real data, beyond the draw of rows
@@ -126,7 +126,7 @@ def forecast(
     `sizes`   sample sizes of the window, by default 8 from 50 (or P/20) to P/2
 
     Errors: `Underpowered` with less than a decade of resolved spectrum (500 rows) or a target dominated by noise;
-    `BadData` for a constant target. References: see `theory.spectrum`.
+    `BadData` for a constant target. References: see `theory.regression.spectrum`.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal((600, 60)) * np.arange(1, 61) ** -0.75

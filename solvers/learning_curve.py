@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..theory.errors import BadData, DidNotConverge
-from ..theory.spectrum import PowerLawTail, Spectrum
+from ..theory.regression.spectrum import PowerLawTail, Spectrum
 
 TABLE = 28
 NODES = 15  # levels that stand for all modes within a factor e

@@ -15,7 +15,7 @@ import numpy as np
 import sympy as sp
 
 from ..theory.claims import Claim, Law, Scales
-from ..theory.closed_form import closed_form
+from ..theory.closed_forms.closed_form import closed_form
 from ..theory.errors import LearningMechanicsError, NoClosedForm
 from ..theory.setup import Instance
 from ..theory.system import FixedPoint, Flow, System

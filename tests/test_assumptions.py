@@ -6,7 +6,7 @@ import sympy as sp
 from test_derive import SKIP, TIED, deep, numbers
 
 import learning_mechanics as lm
-from learning_mechanics.theory.assumptions import (
+from learning_mechanics.theory.derivation.assumptions import (
     Aligned,
     Balanced,
     Closure,
@@ -15,10 +15,10 @@ from learning_mechanics.theory.assumptions import (
     Limit,
     Whitened,
 )
-from learning_mechanics.theory.derive import network_flow, network_map
+from learning_mechanics.theory.derivation.derive import network_flow, network_map
+from learning_mechanics.theory.derivation.reduce import change_variables
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm, UnknownName
 from learning_mechanics.theory.network import chain
-from learning_mechanics.theory.reduce import change_variables
 from learning_mechanics.theory.symbols import ModeSymbol
 from learning_mechanics.theory.system import Flow, Map
 
@@ -222,7 +222,7 @@ def test_chain_with_one_width_everywhere():
 
 @pytest.mark.instant
 def test_a_planted_error_in_the_mode_equations_is_caught(monkeypatch):
-    from learning_mechanics.theory import diagonal
+    from learning_mechanics.theory.derivation import diagonal
 
     honest = diagonal._scalar
     monkeypatch.setattr(diagonal, "_scalar", lambda *a: honest(*a) * sp.Rational(10**6 + 1, 10**6))

@@ -81,7 +81,7 @@ def test_list_names_every_model_and_claim(capsys):
 
 
 def test_list_shows_the_last_verdicts(capsys, tmp_path, monkeypatch):
-    from learning_mechanics.validate.verdict import Verdict
+    from learning_mechanics.validate.judging.verdict import Verdict
 
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "learning-mechanics-report" / "verdicts"
@@ -117,7 +117,7 @@ def test_derive_speaks_text_and_latex(capsys):
 
 
 def test_a_dry_run_says_seconds_and_bytes_and_runs_nothing(capsys, monkeypatch):
-    import learning_mechanics.validate.check as check
+    import learning_mechanics.validate.judging.check as check
 
     monkeypatch.setattr(check, "run_claim", lambda *a, **k: pytest.fail("the dry run ran a claim"))
     plan = answer(capsys, "validate", "deep-linear", "balance_drift", "--dry-run")
@@ -234,7 +234,7 @@ def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
 def test_a_report_is_written_once_and_resumes(capsys, tmp_path, monkeypatch):
     """Interrupted after the first claim, the same command keeps its verdict and judges the rest."""
     import learning_mechanics.theory.models.deep_linear as module
-    import learning_mechanics.validate.report as report
+    import learning_mechanics.validate.reporting.report as report
 
     drift = module.DeepLinear().claim("balance_drift")
     chosen = [drift, replace(drift, name="balance_drift_again")]

@@ -9,13 +9,13 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 from learning_mechanics.theory import closed_form as module
-from learning_mechanics.theory import matchers
-from learning_mechanics.theory.asymptotics import escape_time, half_rise_time, rate
-from learning_mechanics.theory.closed_form import closed_form
+from learning_mechanics.theory.closed_forms import matchers
+from learning_mechanics.theory.closed_forms.asymptotics import escape_time, half_rise_time, rate
+from learning_mechanics.theory.closed_forms.closed_form import closed_form
+from learning_mechanics.theory.closed_forms.implicit import power_time
+from learning_mechanics.theory.closed_forms.quadrature import quadrature
+from learning_mechanics.theory.closed_forms.substitute_back import residual
 from learning_mechanics.theory.errors import NoClosedForm, OutsideDomain
-from learning_mechanics.theory.implicit import power_time
-from learning_mechanics.theory.quadrature import quadrature
-from learning_mechanics.theory.substitute_back import residual
 from learning_mechanics.theory.symbols import TIME, modes, over, positive, scalars
 from learning_mechanics.theory.system import FixedPoint, Flow, Map
 

@@ -11,7 +11,7 @@ from learning_mechanics.solvers.compile import compile
 from learning_mechanics.theory.errors import CannotCompile
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.symbols import matrices, modes, over, positive
-from learning_mechanics.validate.forward import forward
+from learning_mechanics.validate.experiments.forward import forward
 
 x = positive("x")
 SPECIAL = {

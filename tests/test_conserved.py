@@ -6,8 +6,8 @@ import sympy as sp
 from test_derive import SKIP, deep, instance, jax_gradient, numbers
 
 import learning_mechanics as lm
-from learning_mechanics.theory.conserved import conserved, discrete_drift, rate_of_change, verify
-from learning_mechanics.theory.derive import discretised, network_flow, network_map
+from learning_mechanics.theory.derivation.conserved import conserved, discrete_drift, rate_of_change, verify
+from learning_mechanics.theory.derivation.derive import discretised, network_flow, network_map
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
 from learning_mechanics.theory.network import Network, Node
 from learning_mechanics.theory.system import FixedPoint, Flow, Map

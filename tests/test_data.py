@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from learning_mechanics.theory.errors import UnknownName
-from learning_mechanics.validate import data
+from learning_mechanics.validate.inputs import data
 
 pytestmark = pytest.mark.short
 

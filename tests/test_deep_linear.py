@@ -11,11 +11,11 @@ import pytest
 from learning_mechanics.solvers.predict import solve
 from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.dataset import Dataset
-from learning_mechanics.theory.linear_networks import gram_map, sharpness_at_minimum, stack
+from learning_mechanics.theory.dynamics.linear_networks import gram_map, sharpness_at_minimum, stack
 from learning_mechanics.theory.models.deep_linear import DeepLinear, _gram_values
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
-from learning_mechanics.validate.check import check, run_claim
-from learning_mechanics.validate.train import train
+from learning_mechanics.validate.experiments.train import train
+from learning_mechanics.validate.judging.check import check, run_claim
 
 RNG = np.random.default_rng(11)
 # orthonormal columns: Sigma_xx is the identity for the 1/P convention

@@ -79,7 +79,7 @@ def jax_gradient(network, weights, x, y):
     import jax
     import jax.numpy as jnp
 
-    from learning_mechanics.validate.forward import forward
+    from learning_mechanics.validate.experiments.forward import forward
 
     run = forward(network)
 

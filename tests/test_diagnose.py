@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from learning_mechanics.theory.dataset import Dataset
-from learning_mechanics.validate.diagnose import diagnose
+from learning_mechanics.validate.inputs.diagnose import diagnose
 
 pytestmark = pytest.mark.instant
 

@@ -7,9 +7,9 @@ import learning_mechanics as lm
 from learning_mechanics.solvers.predict import predict, solve
 from learning_mechanics.theory.errors import UnknownName
 from learning_mechanics.theory.models.edge_of_stability import EdgeOfStability, onset, threshold
-from learning_mechanics.validate.check import draw
-from learning_mechanics.validate.experiment import run
-from learning_mechanics.validate.judge import judge
+from learning_mechanics.validate.experiments.experiment import run
+from learning_mechanics.validate.judging.check import draw
+from learning_mechanics.validate.judging.judge import judge
 
 # by hand: 2/eta, (2 + 2b)/eta, (2 + 2b)/(eta(1 + 2b)), 38/eta, 2/eta
 EXPECTED = {
@@ -37,7 +37,7 @@ def test_predicted_levels_are_the_published_thresholds(name):
 def test_training_starts_below_the_edge():
     claim = EdgeOfStability().claim("gradient_descent")
     (instance,) = draw(claim, None, seed=3)[0]
-    from learning_mechanics.validate.forward import forward
+    from learning_mechanics.validate.experiments.forward import forward
 
     network = forward(claim.setup.network)
     x, y = instance["x"], instance["y"]

@@ -10,9 +10,9 @@ import pytest
 from learning_mechanics.solvers.exponents import SPREAD, exponents, forecast
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.errors import BadData, Underpowered
-from learning_mechanics.theory.kernels import ntk
 from learning_mechanics.theory.model import Bound
-from learning_mechanics.validate.data import load
+from learning_mechanics.theory.regression.kernels import ntk
+from learning_mechanics.validate.inputs.data import load
 
 TRIALS, RIDGE = 12, 1e-8
 

@@ -13,9 +13,9 @@ import pytest
 
 from learning_mechanics.theory.claims import Claim, Converges, Equals, Scales, Threshold
 from learning_mechanics.theory.errors import BadData, UnknownName
-from learning_mechanics.validate.judge import judge, seeds_needed
-from learning_mechanics.validate.statistics import critical_value, jackknife, kurtosis, local_slopes, log_slope
-from learning_mechanics.validate.verdict import Verdict
+from learning_mechanics.validate.judging.judge import judge, seeds_needed
+from learning_mechanics.validate.judging.statistics import critical_value, jackknife, kurtosis, local_slopes, log_slope
+from learning_mechanics.validate.judging.verdict import Verdict
 
 pytestmark = pytest.mark.instant
 
@@ -344,7 +344,7 @@ def test_a_verdict_survives_the_disk_and_prints_six_lines():
 
 
 def test_every_kind_of_claim_is_judged():
-    from learning_mechanics.validate.judge import _KINDS
+    from learning_mechanics.validate.judging.judge import _KINDS
 
     assert {*_KINDS, Equals} == set(Claim.__subclasses__())
 

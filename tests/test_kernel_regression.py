@@ -11,16 +11,16 @@ from learning_mechanics.solvers.predict import predict, solve
 from learning_mechanics.solvers.recursion import iterate
 from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
-from learning_mechanics.theory.effective_ridge import effective_ridge, gaussian_equivalence, merged
 from learning_mechanics.theory.errors import BadData, UnknownName
-from learning_mechanics.theory.kernels import laplace, linear, ntk
-from learning_mechanics.theory.linearised import converged, linearised_descent, training_residuals
 from learning_mechanics.theory.models import kernel_regression
 from learning_mechanics.theory.models.kernel_regression import KernelRegression
+from learning_mechanics.theory.regression.effective_ridge import effective_ridge, gaussian_equivalence, merged
+from learning_mechanics.theory.regression.kernels import laplace, linear, ntk
+from learning_mechanics.theory.regression.linearised import converged, linearised_descent, training_residuals
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import modes, over, positive
-from learning_mechanics.validate.judge import judge
-from learning_mechanics.validate.kernel_solve import kernel_solve
+from learning_mechanics.validate.experiments.kernel_solve import kernel_solve
+from learning_mechanics.validate.judging.judge import judge
 
 SPECTRUM = {"lambda": np.arange(1, 40.0) ** -1.5, "power": np.arange(1, 40.0) ** -2.0, "multiplicity": np.ones(39)}
 
@@ -209,7 +209,7 @@ def test_gaussian_features_hold_and_a_planted_error_is_refuted():
 
 @pytest.mark.short
 def test_wide_network_starts_at_zero_at_a_rate_of_one_over_the_top_eigenvalue():
-    from learning_mechanics.validate.train import train
+    from learning_mechanics.validate.experiments.train import train
 
     rng = np.random.default_rng(11)
     data = Dataset(rng.standard_normal((30, 4)), rng.integers(0, 10, 30))

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from learning_mechanics.theory import kernels
-from learning_mechanics.theory.dual_activation import A, B, C, dual
 from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
-from learning_mechanics.theory.kernels import laplace, linear, nngp, ntk, parse, rbf
-from learning_mechanics.theory.linearised import _layers, tangent_kernel
 from learning_mechanics.theory.network import chain
+from learning_mechanics.theory.regression import kernels
+from learning_mechanics.theory.regression.dual_activation import A, B, C, dual
+from learning_mechanics.theory.regression.kernels import laplace, linear, nngp, ntk, parse, rbf
+from learning_mechanics.theory.regression.linearised import _layers, tangent_kernel
 
 CASES = [(1.0, 1.0, 0.3), (1.5, 0.5, -0.6), (2.0, 0.7, 1.1), (0.2, 3.0, 0.0)]
 
@@ -178,7 +178,7 @@ def test_tangent_kernel_of_a_network_equals_the_jacobian():
     import jax
 
     from learning_mechanics.solvers.precision import double_precision
-    from learning_mechanics.validate.forward import forward
+    from learning_mechanics.validate.experiments.forward import forward
 
     rng = np.random.default_rng(4)
     network = chain(4, 6, 5, 1, activation="tanh", bias=True, multiplier="1/sqrt(fan_in)")

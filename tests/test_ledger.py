@@ -7,9 +7,9 @@ import pytest
 
 from learning_mechanics.solvers.prediction import Prediction
 from learning_mechanics.theory.errors import BadData, WouldOverwrite
-from learning_mechanics.validate.experiment import Measurement
-from learning_mechanics.validate.ledger import Ledger, write
-from learning_mechanics.validate.verdict import Verdict
+from learning_mechanics.validate.experiments.experiment import Measurement
+from learning_mechanics.validate.judging.ledger import Ledger, write
+from learning_mechanics.validate.judging.verdict import Verdict
 
 pytestmark = pytest.mark.instant
 STEPS = np.array([[0, 1]])

@@ -3,7 +3,7 @@
 import pytest
 
 from learning_mechanics.theory.model import models
-from learning_mechanics.validate.conformance import CHECKS
+from learning_mechanics.validate.judging.conformance import CHECKS
 
 CASES = [
     pytest.param(check, model, id=f"{model.model_name()}-{check.__name__}") for model in models() for check in CHECKS

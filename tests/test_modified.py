@@ -5,8 +5,8 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
+from learning_mechanics.theory.dynamics.modified import modified_flow, modified_loss
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
-from learning_mechanics.theory.modified import modified_flow, modified_loss
 from learning_mechanics.theory.symbols import LEARNING_RATE as eta
 from learning_mechanics.theory.symbols import matrices, positive, scalars
 from learning_mechanics.theory.system import FixedPoint, Flow, Map

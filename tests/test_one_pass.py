@@ -12,6 +12,8 @@ import pytest
 from learning_mechanics.solvers.predict import solve
 from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
+from learning_mechanics.theory.dynamics.moments import gaussian_second_moments
+from learning_mechanics.theory.dynamics.row_moments import row_second_moments
 from learning_mechanics.theory.errors import BadData, UnknownName
 from learning_mechanics.theory.models.sgd_least_squares import (
     SgdLeastSquares,
@@ -19,11 +21,9 @@ from learning_mechanics.theory.models.sgd_least_squares import (
     _bind_features,
     _bind_rows,
 )
-from learning_mechanics.theory.moments import gaussian_second_moments
 from learning_mechanics.theory.network import chain
-from learning_mechanics.theory.row_moments import row_second_moments
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
-from learning_mechanics.validate.one_pass import one_pass
+from learning_mechanics.validate.experiments.one_pass import one_pass
 
 GAUSSIAN = Law("second moments", gaussian_second_moments, _bind_features, "excess_risk")
 ROWS = Law("fourth moments", row_second_moments, _bind_rows, "excess_risk")
@@ -110,8 +110,8 @@ def test_mean_risk_on_rows_and_the_gaussian_closure(batch):
 
 @pytest.mark.short
 def test_the_judge_refutes_planted_errors_of_twice_the_resolution():
-    from learning_mechanics.validate.check import run_claim
-    from learning_mechanics.validate.judge import judge
+    from learning_mechanics.validate.judging.check import run_claim
+    from learning_mechanics.validate.judging.judge import judge
 
     claim = SgdLeastSquares(dim=20, batch=8).claim("risk_gaussian")
     claim = replace(claim, setup=claim.setup.at(steps=300, records=12), options={"window": (30, np.inf)})
@@ -143,7 +143,7 @@ def test_errors_say_what_to_do():
 @pytest.mark.long
 @pytest.mark.parametrize("name", [claim.name for claim in SgdLeastSquares().claims()])
 def test_claims_of_the_model(name):
-    from learning_mechanics.validate.check import run_claim
+    from learning_mechanics.validate.judging.check import run_claim
 
     verdict = run_claim(SgdLeastSquares(), name).verdict
     assert verdict.outcome == SgdLeastSquares().claim(name).expected
@@ -154,7 +154,7 @@ def test_claims_of_the_model(name):
 @pytest.mark.parametrize("name", ["risk_gaussian", "risk_digits"])
 def test_200_runs_agree_at_every_point(name):
     """Median error below 3 % and |z| < 4 at every recorded point: false alarms below 0.3 % for 29 Gaussian points."""
-    from learning_mechanics.validate.check import arrays
+    from learning_mechanics.validate.judging.check import arrays
 
     claim = SgdLeastSquares().claim(name)
     instance = claim.setup.draw(0, arrays(claim.setup.data))

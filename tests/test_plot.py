@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from learning_mechanics.theory.claims import Converges, Equals, Scales, Threshold
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.validate.plot import MOST_SERIES, figure, forecast_figure, plot
-from learning_mechanics.validate.style import style, svg
+from learning_mechanics.validate.reporting.plot import MOST_SERIES, figure, forecast_figure, plot
+from learning_mechanics.validate.reporting.style import style, svg
 
 pytestmark = pytest.mark.short
 RNG = np.random.default_rng(0)

@@ -6,10 +6,10 @@ import sympy as sp
 from test_derive import SKIP, deep, instance, numbers
 
 import learning_mechanics as lm
-from learning_mechanics.theory.derive import discretised, network_flow, network_map
+from learning_mechanics.theory.derivation.derive import discretised, network_flow, network_map
+from learning_mechanics.theory.derivation.noncommutative import symmetric, words
+from learning_mechanics.theory.derivation.reduce import change_variables, project, restrict
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
-from learning_mechanics.theory.noncommutative import symmetric, words
-from learning_mechanics.theory.reduce import change_variables, project, restrict
 from learning_mechanics.theory.system import FixedPoint, Flow, Map
 
 
@@ -152,7 +152,7 @@ def test_fixed_points_are_declined():
 
 @pytest.mark.instant
 def test_a_planted_error_in_a_projection_is_caught(monkeypatch):
-    from learning_mechanics.theory import words_closure
+    from learning_mechanics.theory.derivation import words_closure
 
     honest = words_closure._Cover.rewrite
     monkeypatch.setattr(words_closure._Cover, "rewrite", lambda *a: sp.Rational(10**6 + 1, 10**6) * honest(*a))

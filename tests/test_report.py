@@ -16,13 +16,13 @@ from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import positive
 from learning_mechanics.theory.system import Flow
 from learning_mechanics.validate import report as module
-from learning_mechanics.validate.check import Run
-from learning_mechanics.validate.equations import formula, latex
-from learning_mechanics.validate.experiment import Measurement
-from learning_mechanics.validate.judge import judge
-from learning_mechanics.validate.plot import figure
-from learning_mechanics.validate.report import report
-from learning_mechanics.validate.style import panels, style
+from learning_mechanics.validate.experiments.experiment import Measurement
+from learning_mechanics.validate.judging.check import Run
+from learning_mechanics.validate.judging.judge import judge
+from learning_mechanics.validate.reporting.equations import formula, latex
+from learning_mechanics.validate.reporting.plot import figure
+from learning_mechanics.validate.reporting.report import report
+from learning_mechanics.validate.reporting.style import panels, style
 
 pytestmark = pytest.mark.short
 a, s = positive("a s")
@@ -219,9 +219,9 @@ def test_equations_are_outlines_of_the_right_size():
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_every_derived_matrix_equation_can_be_set(depth):
-    from learning_mechanics.theory.derive import network_flow
+    from learning_mechanics.theory.derivation.derive import network_flow
     from learning_mechanics.theory.network import chain
-    from learning_mechanics.validate.equations import rows
+    from learning_mechanics.validate.reporting.equations import rows
 
     made = [formula(*row) for row in rows(network_flow(chain("input", *["width"] * (depth - 1), "output")))]
     assert len(made) >= depth and all(text.startswith("<svg") for text in made)

@@ -10,17 +10,17 @@ from scipy.integrate import quad
 from learning_mechanics.solvers.predict import solve
 from learning_mechanics.solvers.recursion import iterate
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
-from learning_mechanics.theory.errors import AssumptionViolated, BadData
-from learning_mechanics.theory.models.sgd_least_squares import SgdLeastSquares, full_batch_moments
-from learning_mechanics.theory.moments import (
+from learning_mechanics.theory.dynamics.moments import (
     _lift,
     gaussian_second_moments,
     isserlis,
     noise_gain,
     stationary_excess_risk,
 )
-from learning_mechanics.theory.row_moments import row_second_moments
-from learning_mechanics.theory.spectral_decay import asymptotic_risk, spectral_decay, time_exponent
+from learning_mechanics.theory.dynamics.row_moments import row_second_moments
+from learning_mechanics.theory.dynamics.spectral_decay import asymptotic_risk, spectral_decay, time_exponent
+from learning_mechanics.theory.errors import AssumptionViolated, BadData
+from learning_mechanics.theory.models.sgd_least_squares import SgdLeastSquares, full_batch_moments
 
 
 def numbers(expression, **values):

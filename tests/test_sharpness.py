@@ -11,10 +11,10 @@ from learning_mechanics.solvers.precision import double_precision
 from learning_mechanics.theory.errors import BadData, DidNotConverge, UnknownName
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Optimizer
-from learning_mechanics.validate.forward import forward
-from learning_mechanics.validate.measure import Context, find
-from learning_mechanics.validate.optimizers import build, preconditioner
-from learning_mechanics.validate.sharpness import largest
+from learning_mechanics.validate.experiments.forward import forward
+from learning_mechanics.validate.experiments.measure import Context, find
+from learning_mechanics.validate.experiments.optimizers import build, preconditioner
+from learning_mechanics.validate.experiments.sharpness import largest
 
 pytestmark = pytest.mark.short
 
@@ -110,7 +110,7 @@ def test_the_error_estimate_bounds_the_error_of_unfinished_runs():
 def test_failures_explain_themselves(monkeypatch):
     with pytest.raises(BadData, match="the loss is nan"):
         lm.sharpness(lambda w: jnp.log(w[0]), -np.ones(1))
-    monkeypatch.setattr("learning_mechanics.validate.sharpness._MOST_STEPS", 8)
+    monkeypatch.setattr("learning_mechanics.validate.experiments.sharpness._MOST_STEPS", 8)
     with pytest.raises(DidNotConverge, match="after 8 steps; raise the tolerance"):
         lm.sharpness(lambda w: 0.5 * (np.linspace(0, 1, 100) * w**2).sum(), np.ones(100), steps=4)
     with pytest.raises(UnknownName, match="did you mean 'adam'"):
@@ -182,7 +182,7 @@ def test_tracking_finds_a_new_top_eigenvector_in_a_decoupled_block():
 
 @pytest.mark.parametrize("name", ["gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam"])
 def test_optax_does_what_the_symbolic_update_says(name):
-    """Twenty steps on one quadratic mode: optax against the equations of `theory.update_rules`."""
+    """Twenty steps on one quadratic mode: optax against the equations of `theory.dynamics.update_rules`."""
     import sympy as sp
 
     from learning_mechanics.theory import update_rules as rules

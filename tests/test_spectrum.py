@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 
 from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.theory.errors import BadData, Underpowered
-from learning_mechanics.theory.spectrum import PowerLawTail, cross_fit, finite_population, in_sample
+from learning_mechanics.theory.regression.spectrum import PowerLawTail, cross_fit, finite_population, in_sample
 
 
 def linear(a, b=None):

@@ -7,8 +7,7 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.theory import update_rules as rules
-from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm, OutsideDomain
-from learning_mechanics.theory.stability import (
+from learning_mechanics.theory.dynamics.stability import (
     UnitInterval,
     critical_value,
     growth_factor,
@@ -16,6 +15,7 @@ from learning_mechanics.theory.stability import (
     marginal_stability,
     oscillation_onset,
 )
+from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm, OutsideDomain
 from learning_mechanics.theory.symbols import LEARNING_RATE, positive, scalars
 from learning_mechanics.theory.system import Map
 

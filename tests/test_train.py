@@ -10,7 +10,7 @@ from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.errors import BadData, UnknownName
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
-from learning_mechanics.validate.train import train, train_all
+from learning_mechanics.validate.experiments.train import train, train_all
 
 RNG = np.random.default_rng(3)
 DATA = Dataset(RNG.standard_normal((20, 3)), RNG.standard_normal((20, 2)))

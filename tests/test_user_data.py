@@ -8,8 +8,8 @@ import pytest
 
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.errors import BadData, LearningMechanicsError, UnknownName
-from learning_mechanics.validate import user_data
-from learning_mechanics.validate.training_log import read_log
+from learning_mechanics.validate.inputs import user_data
+from learning_mechanics.validate.inputs.training_log import read_log
 
 pytestmark = pytest.mark.instant
 X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0], [2.0, 9.0], [8.0, 1.0], [0.0, 3.0]])

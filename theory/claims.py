@@ -21,7 +21,7 @@ class Law:
     `bind`        instance -> {name of unknown or parameter: array}; arrays broadcast over modes. The learning rate is
                   supplied as "eta" when not bound
     `readout`     name of an observable of the system, or an expression of its symbols
-    `assumptions` checked on the instance before solving: see `theory.assumptions`
+    `assumptions` checked on the instance before solving: see `theory.derivation.assumptions`
     `collect`     optional: (instance, values (T, modes)) -> (T, components), when the experiment measures groups
     """
 
@@ -38,7 +38,7 @@ class Law:
 class Claim:
     """Fields shared by the four kinds; construct `Equals`, `Converges`, `Scales` or `Threshold`.
 
-    `observable`   what is measured: a name registered in `validate.measure`
+    `observable`   what is measured: a name registered in `validate.experiments.measure`
     `setup`        the experiment; `axis` and `values` move it along a named axis (empty: a single setting)
     `law`, `rival` theory and its best competitor, which must lose on the same data
     `rival_home`   where the rival is right, in words (it is no straw man)

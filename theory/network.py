@@ -1,7 +1,7 @@
 """Networks as small directed graphs, stated once and interpreted many times.
 
 A `Network` is a graph of nodes (input, dense, activation, sum). The symbolic forward pass below and the JAX forward
-pass in `validate.forward` are two interpreters of the same graph; conformance compares them numerically.
+pass in `validate.experiments.forward` are two interpreters of the same graph; conformance compares them numerically.
 
 >>> deep = chain("input", "width", "output")
 >>> print(deep.symbolic())

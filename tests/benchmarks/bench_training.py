@@ -42,9 +42,9 @@ def jax_loops(steps: int) -> tuple[Callable[[], float], Callable[[], float]]:
     import jax
     import jax.numpy as jnp
 
-    from learning_mechanics.validate.forward import forward
-    from learning_mechanics.validate.measure import Context, find
-    from learning_mechanics.validate.optimizers import build
+    from learning_mechanics.validate.experiments.forward import forward
+    from learning_mechanics.validate.experiments.measure import Context, find
+    from learning_mechanics.validate.experiments.optimizers import build
 
     drawn = instance()
     x, y = jnp.asarray(drawn["x"], jnp.float32), jnp.asarray(drawn["y"], jnp.float32)

@@ -13,10 +13,9 @@ import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.diagonal import DiagonalOf
 
-from ..assumptions import Aligned, Whitened
 from ..claims import Claim, Converges, Equals, Law, Threshold
-from ..errors import BadData
-from ..linear_networks import (
+from ..derivation.assumptions import Aligned, Whitened
+from ..dynamics.linear_networks import (
     conserved_balance,
     corrected_mode_flow,
     critical_rate,
@@ -30,6 +29,7 @@ from ..linear_networks import (
     sharpness_at_minimum,
     stack,
 )
+from ..errors import BadData
 from ..model import Theory, parameter
 from ..setup import Initialisation, Instance, Optimizer, Setup
 from ..singular_modes import GROUPS, nearly_equal, singular_modes, subspace_means

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from ..claims import Claim, Equals, Law
+from ..dynamics.stability import marginal_stability, oscillation_onset
+from ..dynamics.update_rules import CURVATURE, SHARPNESS, adam, gradient_descent, heavy_ball, nesterov, rmsprop
 from ..errors import UnknownName
 from ..model import Theory, parameter
 from ..network import chain
 from ..setup import Initialisation, Instance, Optimizer, Setup
-from ..stability import marginal_stability, oscillation_onset
 from ..system import FixedPoint
-from ..update_rules import CURVATURE, SHARPNESS, adam, gradient_descent, heavy_ball, nesterov, rmsprop
 
 _COHEN = "Cohen et al. 2021, arXiv:2103.00065"
 _COHEN_ADAPTIVE = "Cohen et al. 2022, arXiv:2207.14484"

@@ -1,8 +1,8 @@
 """Kernel regression: learning curves from a spectrum, exponents from raw data, wide networks in the lazy regime.
 
 f(x) = K(x, X) (K(X, X) + ridge I)^-1 y. On average over training sets it is governed by one number, the effective ridge
-kappa with n = sum lambda/(lambda + kappa) + ridge/kappa: see `theory.effective_ridge` for the derivation and
-`theory.linearised` for networks trained by gradient descent.
+kappa with n = sum lambda/(lambda + kappa) + ridge/kappa: see `theory.regression.effective_ridge` for the derivation and
+`theory.regression.linearised` for networks trained by gradient descent.
 
 >>> print(KernelRegression().derive().equations[0])
 -n + over(lambda*multiplicity/(lambda + kappa)) + ridge/kappa
@@ -16,13 +16,13 @@ import numpy as np
 
 from ..claims import Claim, Converges, Equals, Law, Scales
 from ..dataset import PowerLaw
-from ..effective_ridge import SIMON, effective_ridge, gaussian_equivalence
-from ..kernels import Kernel, ntk
-from ..linearised import LEE, converged, linearised_descent, tangent_kernel, training_residuals
 from ..model import Theory, parameter
 from ..network import chain
+from ..regression.effective_ridge import SIMON, effective_ridge, gaussian_equivalence
+from ..regression.kernels import Kernel, ntk
+from ..regression.linearised import LEE, converged, linearised_descent, tangent_kernel, training_residuals
+from ..regression.spectrum import Spectrum, cross_fit, finite_population, in_sample
 from ..setup import Initialisation, Instance, Optimizer, Setup
-from ..spectrum import Spectrum, cross_fit, finite_population, in_sample
 from ..system import FixedPoint
 
 RIDGELESS = 1e-8

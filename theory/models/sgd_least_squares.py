@@ -1,7 +1,8 @@
 """One-pass SGD on least squares: the mean risk of sampled runs from an exact recursion of second moments.
 
 The equation to remember, for Gaussian features with eigenvalues lambda_j, batch size B and label noise sigma2
-(derived in `theory.moments`; for any data set, through its own fourth moments, in `theory.row_moments`):
+(derived in `theory.dynamics.moments`; for any data set, through its own fourth moments, in
+`theory.dynamics.row_moments`):
 
     c_j <- [1 - 2 eta lambda_j + eta^2 lambda_j^2 (1 + 1/B)] c_j + eta^2 lambda_j / B (sum_k lambda_k c_k + sigma2),
 
@@ -19,16 +20,16 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ..assumptions import Closure, Invariant, Limit
 from ..claims import Equals, Law, Scales
 from ..dataset import PowerLaw
+from ..derivation.assumptions import Closure, Invariant, Limit
+from ..dynamics.moments import BATCH, gaussian_second_moments, noise_gain
+from ..dynamics.row_moments import row_second_moments
+from ..dynamics.spectral_decay import time_exponent
 from ..errors import BadData
 from ..model import Theory, parameter
-from ..moments import BATCH, gaussian_second_moments, noise_gain
 from ..network import chain
-from ..row_moments import row_second_moments
 from ..setup import Initialisation, Instance, Optimizer, Setup
-from ..spectral_decay import time_exponent
 from ..symbols import positive
 from ..system import Map
 

@@ -1,0 +1,1 @@
+"""Solving: an ordered list of matchers, each answer proved by substituting it back."""

@@ -1,0 +1,263 @@
+"""Numbers from closed forms, vectorised over times and modes, in forms that neither overflow nor cancel.
+
+values (C,), times (T,)  ->  (T, C);   a growing exponential never appears where the solution stays finite.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import mpmath
+import numpy as np
+import sympy as sp
+from scipy.special import exprel, lambertw, wrightomega
+
+from ..errors import NoClosedForm, OutsideDomain
+from ..symbols import STEP, TIME
+from ..system import FixedPoint, Map
+from .implicit import invert_power_time
+from .quadrature import travel
+
+
+def evaluate(form: Any, times: Any, values: dict[str, Any]) -> np.ndarray:
+    """See `ClosedForm.evaluate`."""
+    bound = _bind(form, values)
+    if isinstance(form.system, FixedPoint):
+        return np.asarray(_number(form.expression, bound), dtype=float)
+    if times is None:
+        raise OutsideDomain(
+            "no times given", where="closed form", remedy="pass times, in units of learning rate x steps"
+        )
+    times = np.asarray(times, dtype=float)
+    if not (np.isfinite(times).all() and (times >= 0).all()):
+        raise OutsideDomain(
+            "times must be finite and not negative", where="closed form", remedy="measure from the start"
+        )
+    initial = bound.pop(form.initial)
+    parts = {name: _number(part, bound) for name, part in form.parts.items() if name not in _FUNCTIONS}
+    shape = np.broadcast_shapes(initial.shape, *(np.shape(part) for part in _leaves(tuple(parts.values()))))
+    components = int(np.prod(shape, dtype=int))
+    clock = times.reshape(-1, 1)
+
+    def flat(value):
+        return np.broadcast_to(np.asarray(value, dtype=float), shape).reshape(components)
+
+    start = flat(initial)
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        if form.method == "partial fractions":
+            result = _partial_fractions(form, clock[:, 0], start, parts, bound, flat)
+        elif form.method in _METHODS:
+            plain = {
+                name: float(form.parts[name]) if name in ("p", "q") else flat(part) for name, part in parts.items()
+            }
+            result = _METHODS[form.method](clock, start, **plain)
+        else:
+            running = STEP if isinstance(form.system, Map) else TIME
+            columns = {symbol: flat(value) for symbol, value in bound.items()}
+            result = _number(form.expression, {**columns, form.initial: start, running: clock})
+    result = np.broadcast_to(result, (len(clock), components))
+    if np.isnan(result).any():
+        raise OutsideDomain(
+            f"{int(np.isnan(result).any(axis=0).sum())} of {components} solutions are not real numbers",
+            where="closed form",
+            remedy="check: " + (", ".join(map(str, form.domain)) or "the parameters"),
+        )
+    return np.array(result).reshape(times.shape + shape)
+
+
+def evaluate_mpmath(form: Any, time: Any, values: dict[str, Any], digits: int):
+    """See `ClosedForm.evaluate_mpmath`."""
+    names = _names(form)
+    point = {}
+    for name, value in values.items():
+        if name in names:
+            point[names[name]] = sp.Rational(str(value))
+    with mpmath.workdps(digits + 20):
+        if form.kind != "implicit":
+            running = STEP if isinstance(form.system, Map) else TIME
+            if time is not None:
+                point[running] = sp.Rational(str(time))
+            return mpmath.mpf(sp.N(form.expression.xreplace(point), digits + 10))
+        if form.final is None:
+            raise NoClosedForm("no known end point", where="closed form", remedy="use evaluate() in float64")
+        law = sp.lambdify(form.unknown, form.time_law.xreplace(point), "mpmath")
+        start, final = (mpmath.mpf(sp.N(end.xreplace(point), digits + 20)) for end in (form.initial, form.final))
+        target, low, high = (
+            mpmath.mpf(sp.N(sp.Rational(str(time)), digits + 20)),
+            mpmath.mpf(0),
+            mpmath.mpf(1),
+        )
+
+        def at(z):  # the distance still to go is (final - start) e^-z
+            return final - (final - start) * mpmath.exp(-z)
+
+        while mpmath.re(law(at(high))) < target:
+            high *= 2
+            mpmath.mp.dps = max(mpmath.mp.dps, digits + 20 + int(high / 2))  # final - u must stay resolved
+        for _ in range(int(3.4 * (digits + 10)) + int(mpmath.log(high, 2))):
+            middle = (low + high) / 2
+            low, high = (middle, high) if mpmath.re(law(at(middle))) < target else (low, middle)
+        return at((low + high) / 2)
+
+
+# ---- one function for each method: times (T, 1), starts and parameters (C,) -> (T, C) ----
+
+
+def _linear(t, start, A, B):
+    growing = start + (A + B * start) * t * exprel(np.maximum(B * t, 0))
+    at_rest = A + B * start == 0
+    return np.where(at_rest, start, np.where(B * t > 0, growing, start * np.exp(B * t) + A * t * exprel(B * t)))
+
+
+def _riccati(t, start, A, B, C):
+    D = np.sqrt(np.asarray(B**2 - 4 * A * C, dtype=complex))
+    stable, unstable = (-B - D) / (2 * C), (-B + D) / (2 * C)
+    ratio = (start - stable) / (start - unstable) * np.exp(-D * t)
+    apart = ((stable - ratio * unstable) / (1 - ratio)).real
+    apart = np.where(start == unstable.real, start, apart)
+    meeting = start + (A + B * start + C * start**2) * t / (1 - (B / 2 + C * start) * t)  # the limit D -> 0
+    escaped = (D.real > 0) & (((start - unstable) * C).real > 0)  # beyond the unstable point: leaves in finite time
+    gone = escaped & (ratio.real * (1 - ratio.real) <= 0) & (ratio.real <= 1) & (t > 0)
+    return np.where(D == 0, meeting, np.where(gone, np.sign(C) * np.inf, apart))
+
+
+def _single_power(t, start, p, A):
+    grown = start ** (1 - p) + (1 - p) * A * t
+    return np.where(grown > 0, np.abs(grown) ** (1 / (1 - p)), np.inf if p > 1 else 0.0)
+
+
+def _logistic(t, start, p, q, A, B):
+    bracket = np.exp(-q * A * t) + B * start**q * q * t * exprel(-q * A * t)
+    gone = np.inf if q > 0 else 0.0
+    moving = start * np.where(bracket > 0, np.abs(bracket) ** (-1 / q), gone)
+    return np.where((start == 0) & (q > 0), 0.0, moving)
+
+
+def _linear_in_power(t, start, p, q, A, B):
+    return (start**q * np.exp(-q * B * t) + A * q * t * exprel(-q * B * t)) ** (1 / q)
+
+
+def _wright(t, start, p, q, A, B):
+    S, a = A / B, start**q
+    y, tau = (S - a) / a, q * B * S**2 * t
+    above = lambertw(np.minimum(y, 0) * np.exp(np.minimum(y, 0) - tau)).real
+    y = np.where(y > 0, wrightomega(np.where(y > 0, y + np.log(np.abs(y)), 0) - tau), above)
+    return _edges(t, start, p, q, A, B, (S / (1 + y)) ** (1 / q))
+
+
+def _power_mode(t, start, p, q, A, B):
+    P = 1 + (p - 1) / q
+    S, a = A / B, start**q
+    rate = np.where(S > 0, q * B * np.abs(S) ** P, 0.0)
+    result = np.broadcast_to(start, (len(t), len(start))).copy()
+    for below, power, w0 in ((True, P, np.log(a / (S - a))), (False, 1 - P, np.log(S / (a - S)))):
+        chosen = (S > 0) & (a > 0) & ((a < S) if below else (a > S))
+        if chosen.any():
+            w = invert_power_time(rate[chosen] * t, w0[chosen], power)
+            share = np.exp(-np.logaddexp(0.0, -w))
+            result[:, chosen] = (S[chosen] * share if below else S[chosen] / share) ** (1 / q)
+    return _edges(t, start, p, q, A, B, result)
+
+
+def _edges(t, start, p, q, A, B, result):
+    """Values outside 0 < a, 0 < S of the two-term power flow: A = 0 (no target), a start of zero, and refusals."""
+    if (A * B < 0).any() or (start < 0).any():
+        raise OutsideDomain(
+            "a mode has a negative start or a negative target", where="closed form", remedy="flip its sign, or drop it"
+        )
+    result = np.where(A == 0, _single_power(t, start, p + q, -B), result)
+    return np.where((start == 0) & (p >= 1), 0.0, result)
+
+
+def _two_layer(t, start, alpha, beta, A, B):
+    final, c2 = A / B, alpha / beta
+    size = np.sqrt(final**2 + c2)
+    plus = np.where(final > 0, final + size, c2 / (size - final))
+    minus = -c2 / plus
+    root = np.sqrt(start**2 + c2)
+    Y = np.where(start > 0, start + root, c2 / (root - start))
+    ratio = (Y - plus) / (Y - minus) * np.exp(-np.sqrt(beta * A**2 + alpha * B**2) * t)
+    Y = (plus - ratio * minus) / (1 - ratio)
+    resting = (start == 0) & (c2 == 0)
+    return np.where(resting, 0.0, (Y - c2 / Y) / 2)
+
+
+def _recursion(k, start, A, B):
+    final = np.where(B == 1, 0.0, A / np.where(B == 1, 1.0, 1 - B))
+    moving = np.where(B == 1, start + A * k, final + (start - final) * np.power(B, k))
+    return np.where(A + (B - 1) * start == 0, start, moving)
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    "linear": _linear,
+    "Riccati": _riccati,
+    "power law": _single_power,
+    "logistic": _logistic,
+    "linear in a power": _linear_in_power,
+    "Wright omega": _wright,
+    "hypergeometric": _power_mode,
+    "logarithms": _power_mode,
+    "two unbalanced layers": _two_layer,
+    "linear recursion": _recursion,
+}
+_FUNCTIONS = ("rational", "velocity")  # parts that are functions of v
+
+
+def _partial_fractions(form, times, start, parts, bound, flat):
+    columns = {symbol: flat(value) for symbol, value in bound.items()}
+
+    def stacked(coefficients):
+        return np.stack([flat(coefficient) for coefficient in coefficients])
+
+    def along(name):
+        return lambda v: _number(form.parts[name], {**columns, sp.Symbol("v"): v})
+
+    return travel(
+        times,
+        start,
+        int(form.parts["n"]),
+        [stacked(factor) for factor in parts["factors"]],
+        [stacked(wall) for wall in parts["walls"]],
+        stacked(parts["top"]),
+        stacked(parts["slope"]),
+        along("rational"),
+        along("velocity"),
+    )
+
+
+def _number(expression: Any, bound: dict[Any, Any]) -> Any:
+    """The value of an expression, or nested tuples of values."""
+    if isinstance(expression, sp.Tuple):
+        return tuple(_number(part, bound) for part in expression)
+    symbols = tuple(sorted(expression.free_symbols, key=str))
+    return _compiled(expression, symbols)(*(bound[symbol] for symbol in symbols))
+
+
+def _leaves(nested: Any) -> list:
+    return [leaf for part in nested for leaf in _leaves(part)] if isinstance(nested, tuple) else [nested]
+
+
+@lru_cache(maxsize=512)
+def _compiled(expression: Any, symbols: tuple) -> Any:
+    sums = {"over": lambda summand: np.sum(summand, axis=-1)}
+    return sp.lambdify(symbols, expression, [sums, "scipy", "numpy"])
+
+
+def _names(form: Any) -> dict[str, Any]:
+    """The names under which values may be given."""
+    symbols = set(form.system.equations[0].free_symbols) - {form.unknown, TIME, STEP}
+    names = {symbol.name: symbol for symbol in symbols}
+    if not isinstance(form.system, FixedPoint):
+        names |= {form.initial.name: form.initial, form.unknown.name: form.initial}
+    return names
+
+
+def _bind(form: Any, values: dict[str, Any]) -> dict[Any, np.ndarray]:
+    names = _names(form)
+    bound = {names[name]: np.asarray(value, dtype=float) for name, value in values.items() if name in names}
+    missing = set(names.values()) - set(bound)
+    if missing:
+        raise OutsideDomain(
+            "no value for " + ", ".join(sorted(map(str, missing))), where="closed form", remedy="pass it by name"
+        )
+    return bound

@@ -1,0 +1,1 @@
+"""Derived systems of particular settings: linear networks, update rules, second moments, finite learning rates."""

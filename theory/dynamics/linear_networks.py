@@ -1,0 +1,158 @@
+"""Derived systems of deep linear networks, from matrices to single modes: every one starts at the network's graph.
+
+    W_l' = (W_L .. W_{l+1})' (Sigma_yx - W Sigma_xx) (W_{l-1} .. W_1)'   ->   a' = L a^(2 - 2/L) (s - a)
+
+Each function returns a system with its trail; results are kept for the process.
+
+>>> print(mode_map(3).equations[0])
+u**2*eta*(s - u**3) + u
+>>> print(sharpness_at_minimum(3).equations[0])
+-3*s**(4/3) + S
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import sympy as sp
+
+from ..closed_forms.asymptotics import rate
+from ..derivation.assumptions import Aligned, Balanced, Whitened
+from ..derivation.conserved import conserved, discrete_drift
+from ..derivation.derive import network_flow, network_map
+from ..derivation.reduce import change_variables, project
+from ..network import Network, chain
+from ..symbols import LEARNING_RATE, dimensions, positive
+from ..system import FixedPoint, Flow, Map
+from ..trail import Trail
+from .modified import modified_flow
+
+_FLATTEST = "Mulayoff & Michaeli 2020"
+_GRAM = "Fukumizu 1998; Tarmoun et al. 2021"
+_LAYERWISE = "Martens & Grosse 2015, arXiv:1503.05671"
+
+
+def stack(depth: int) -> Network:
+    """The network: `depth` weight matrices, hidden layers of one width."""
+    return chain("input", *["width"] * (depth - 1), "output")
+
+
+@cache
+def layer_flow(depth: int) -> Flow:
+    """Strength u = a^(1/L) of one layer in one mode: u' = u^(L-1) (s - u^L), from the matrices."""
+    return network_flow(stack(depth)).assume(Whitened(), Aligned(), Balanced())
+
+
+@cache
+def mode_flow(depth: int) -> Flow:
+    """Mode strength a = u^L: a' = L a^(2 - 2/L) (s - a)."""
+    system = layer_flow(depth)
+    return change_variables(system, {"a": system.observables["end_to_end"]})
+
+
+@cache
+def mode_map(depth: int) -> Map:
+    """One step of gradient descent on an aligned balanced mode, exactly: u <- u + eta u^(L-1) (s - u^L)."""
+    return network_map(stack(depth)).assume(Whitened(), Aligned(), Balanced())
+
+
+@cache
+def modified_mode_flow(depth: int) -> Flow:
+    """The flow that gradient descent follows to second order in the learning rate."""
+    return modified_flow(mode_map(depth), LEARNING_RATE)
+
+
+@cache
+def corrected_mode_flow(depth: int) -> Flow:
+    """`modified_mode_flow` for the mode strength a; the step size `h` is an ordinary parameter, not a small quantity.
+
+    >>> print(corrected_mode_flow(2).equations[0])
+    -a*(-a + s)*(-3*a*h + h*s - 2)
+    """
+    flow = modified_mode_flow(depth)
+    moved = change_variables(flow, {"a": flow.observables["end_to_end"]})
+    equation = sp.factor(moved.equations[0].subs(LEARNING_RATE, positive("h")))
+    return Flow(moved.unknowns, (equation,), trail=moved.trail.then("keep the step size finite", f"a' = {equation}"))
+
+
+@cache
+def gram_map() -> Map:
+    """Exact gradient descent of any two-layer network on any data, on the Gram blocks of its weights.
+
+    P = W1' W1, R = W2 W1, T = W2 W2': closed whatever the width.
+    """
+    network = stack(2)
+    W1, W2 = network.weights()
+    d, o = dimensions("input"), dimensions("output")
+    P, R, T = sp.MatrixSymbol("P", d, d), sp.MatrixSymbol("R", o, d), sp.MatrixSymbol("T", o, o)
+    return project(network_map(network), {P: W1.T * W1, R: W2 * W1, T: W2 * W2.T}, reference=_GRAM)
+
+
+@cache
+def drift_map(depth: int = 2) -> Map:
+    """Gradient descent together with the balance D = W2' W2 - W1 W1' that its exact drift law accumulates."""
+    system = network_map(stack(depth))
+    (balance,) = conserved(network_flow(stack(depth)))
+    D = sp.MatrixSymbol("D", *balance.shape)
+    drift = discrete_drift(system, balance)
+    return replace(
+        system,
+        unknowns=(*system.unknowns, D),
+        equations=(*system.equations, D + drift),
+        trail=system.trail.then(
+            "drift of the balance", f"D+ = D + {drift}", check="expanded and compared, word by word"
+        ),
+    )
+
+
+@cache
+def conserved_balance(depth: int = 2) -> Map:
+    """What gradient flow says: the balance stays where it is."""
+    system = network_flow(stack(depth))
+    (balance,) = conserved(system)
+    D = sp.MatrixSymbol("D", *balance.shape)
+    return Map((D,), (D,), trail=system.trail.then("conservation", f"{balance} is constant along the flow"))
+
+
+@cache
+def sharpness_at_minimum(depth: int) -> FixedPoint:
+    """Largest Hessian eigenvalue at the balanced minimum: the rate at which the strongest mode relaxes."""
+    flow = mode_flow(depth)
+    S = positive("S")
+    eigenvalue = rate(flow)
+    return FixedPoint(
+        (S,), (S - eigenvalue,), trail=flow.trail.then("linearise at a = s", f"S = {eigenvalue}", reference=_FLATTEST)
+    )
+
+
+@cache
+def layerwise_sharpness(depth: int) -> FixedPoint:
+    """Curvature when one layer moves at a time: the block-diagonal approximation of the Hessian."""
+    s = positive("s")
+    weights = sp.symbols(f"w1:{depth + 1}", positive=True)
+    loss = (s - sp.prod(weights)) ** 2 / 2
+    block = sp.diff(loss, weights[0], 2).subs({weight: s ** sp.Rational(1, depth) for weight in weights})
+    S = positive("S")
+    trail = Trail().then("second derivative in one layer", f"S = {block}", reference=_LAYERWISE)
+    return FixedPoint((S,), (S - sp.simplify(block),), trail=trail)
+
+
+@cache
+def growth_at_minimum(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
+    """Factor per step by which gradient descent multiplies a small displacement: |1 - eta S|."""
+    system = sharpness()
+    g = positive("g")
+    value = sp.solve(system.equations[0], system.unknowns[0])[0]
+    growth = sp.Abs(1 - LEARNING_RATE * value)
+    return FixedPoint((g,), (g - growth,), trail=system.trail.then("one step of descent", f"g = {growth}"))
+
+
+@cache
+def critical_rate(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
+    """The learning rate at which the growth factor reaches one: eta_c = 2 / S."""
+    system = sharpness()
+    critical = positive("eta_c")
+    value = sp.solve(system.equations[0], system.unknowns[0])[0]
+    return FixedPoint(
+        (critical,), (critical - 2 / value,), trail=system.trail.then("marginal step", f"eta_c = {2 / value}")
+    )

@@ -1,0 +1,119 @@
+"""Backward error analysis: the flow that a discrete optimizer follows to any order in its learning rate.
+
+A step x+ = x + eta d_1(x) + eta^2 d_2(x) + ... with heavy-ball momentum beta is the time-eta map of
+x' = f_1 + eta f_2 + ...  Matching powers of eta, with D_f the derivative along f,
+
+    (1 - beta) f_j = d_j - sum_{i=2..j} (1 + (-1)^i beta) / i!  [D^i x]_j ,
+
+and for gradient descent f_2 = -f' f / 2: the flow on the loss L + eta / 4 |grad L|^2.
+
+Reference: Barrett, Dherin 2020 (arXiv:2009.11162); Ghosh, Lyu, Zhang, Wang 2023 (arXiv:2302.00849) for momentum.
+"""
+
+from typing import Any
+
+import sympy as sp
+
+from ..errors import AssumptionViolated, NoClosedForm
+from ..symbols import LEARNING_RATE
+from ..system import Flow, Map, System
+
+BARRETT_DHERIN = "Barrett, Dherin 2020 (arXiv:2009.11162)"
+GHOSH = "Ghosh, Lyu, Zhang, Wang 2023 (arXiv:2302.00849)"
+
+
+def modified_flow(system: System, learning_rate: Any = LEARNING_RATE, order: int = 1, momentum: Any = 0) -> Flow:
+    """The flow whose time-eta map is one optimizer step, up to O(eta^(order+1)) per unit time.
+
+    system         a `Flow` x' = f (a step is then x + eta f), or a `Map` x+ = x + O(eta)
+    learning_rate  the symbol eta in the map, or for a flow any expression or number
+    order          highest power of eta kept; 0 gives the plain flow
+    momentum       beta of the heavy ball x+ = x + eta f + beta (x - x_previous), as in `optax.sgd(momentum=beta)`;
+                   time stays t = eta k, so that the plain flow is sped up by 1 / (1 - beta)
+
+    Raises `AssumptionViolated` if the map is not near the identity, `NoClosedForm` for matrix unknowns.
+
+    >>> x, lam = sp.symbols("x lambda", positive=True)
+    >>> modified_flow(Flow((x,), (-lam * x,)), order=2).equations[0].expand()
+    -eta**2*lambda**3*x/3 - eta*lambda**2*x/2 - lambda*x
+
+    The series of -log(1 - eta lambda) / eta: gradient descent on a quadratic decays faster than its flow.
+    """
+    if not all(isinstance(unknown, sp.Symbol) for unknown in system.unknowns):
+        raise NoClosedForm(
+            "matrix unknowns",
+            where="modified flow",
+            remedy="reduce to modes or entries first, or iterate the map itself",
+        )
+    unknowns = list(system.unknowns)
+    steps = _step_series(system, learning_rate, order)
+    flow: list[list[Any]] = []  # flow[j] is f_{j+1}, one entry per unknown
+    for j in range(1, order + 2):
+        total = list(steps[j - 1])
+        for i in range(2, j + 1):
+            for k, coefficient in enumerate(_nested(flow, unknowns, i, j)):
+                total[k] -= (1 + (-1) ** i * momentum) * coefficient / sp.factorial(i)
+        flow.append([sp.factor_terms(sp.expand(entry / (1 - momentum))) for entry in total])
+    equations = tuple(
+        sum((flow[j][k] * learning_rate**j for j in range(order + 1)), sp.S.Zero) for k in range(len(unknowns))
+    )
+    trail = system.trail.then(
+        "modified flow",
+        ", ".join(map(str, equations)),
+        assumption=f"learning rate to order {order}",
+        reference=BARRETT_DHERIN if momentum == 0 else GHOSH,
+    )
+    return Flow(system.unknowns, equations, system.observables, system.eliminated, trail)
+
+
+def modified_loss(loss: Any, on: Any, learning_rate: Any = LEARNING_RATE, momentum: Any = 0) -> Any:
+    """The loss whose gradient flow gradient descent follows to second order: L + eta/4 (1+beta)/(1-beta) |grad L|^2.
+
+    Momentum in its averaged form, m+ = beta m + (1 - beta) grad L, x+ = x - eta m; for `optax.sgd(rate, momentum)`
+    this eta is rate / (1 - beta).
+
+    >>> x = sp.Symbol("x")
+    >>> modified_loss(x**2 / 2, on=(x,))
+    eta*x**2/4 + x**2/2
+    """
+    gradient = [sp.diff(loss, unknown) for unknown in (on if isinstance(on, tuple | list) else (on,))]
+    return loss + learning_rate / 4 * (1 + momentum) / (1 - momentum) * sum(part**2 for part in gradient)
+
+
+def _step_series(system: System, learning_rate: Any, order: int) -> list[list[Any]]:
+    """d_1, d_2, ...: the Taylor coefficients of the step in the learning rate."""
+    if isinstance(system, Flow):
+        return [list(system.equations)] + [[sp.S.Zero] * len(system.unknowns)] * order
+    if not isinstance(system, Map):
+        raise NoClosedForm("a fixed point has no steps", where="modified flow", remedy="pass a flow or a map")
+    if not isinstance(learning_rate, sp.Symbol):
+        raise NoClosedForm(
+            f"the learning rate of a map must be its symbol, not {learning_rate}",
+            where="modified flow",
+            remedy="substitute the number afterwards",
+        )
+    change = [sp.sympify(new) - old for new, old in zip(system.equations, system.unknowns, strict=True)]
+    for unknown, entry in zip(system.unknowns, change, strict=True):
+        rest = sp.simplify(entry.subs(learning_rate, 0))
+        if rest != 0:
+            raise AssumptionViolated(
+                f"at zero learning rate {unknown} still moves by {rest}",
+                where="modified flow",
+                remedy="for heavy ball pass the flow and momentum=",
+            )
+    return [
+        [(entry.diff(learning_rate, j) / sp.factorial(j)).subs(learning_rate, 0) for entry in change]
+        for j in range(1, order + 2)
+    ]
+
+
+def _nested(flow: list[list[Any]], unknowns: list, depth: int, order: int) -> list[Any]:
+    """[D^depth x]_order: the sum over k_1 + ... + k_depth = order of D_{k_1} ... D_{k_{depth-1}} f_{k_depth}."""
+    if depth == 1:
+        return list(flow[order - 1])
+    total = [sp.S.Zero] * len(unknowns)
+    for first in range(1, order - depth + 2):
+        inner = _nested(flow, unknowns, depth - 1, order - first)
+        for k, entry in enumerate(inner):
+            total[k] += sum(entry.diff(x) * velocity for x, velocity in zip(unknowns, flow[first - 1], strict=True))
+    return [sp.expand(entry) for entry in total]

@@ -1,0 +1,301 @@
+r"""Kernels of infinitely wide networks, and a few classical ones, as functions of arrays and as formulas.
+
+A wide layer maps covariances by the dual activation V (`dual_activation`), with weights of variance s / fan_in:
+
+    K_1 = x.x',   K_{l+1} = s V(K_l),   Theta_1 = K_1,   Theta_{l+1} = K_{l+1} + s Theta_l dV/dC(K_l).
+
+K is the covariance of the outputs at initialisation (`nngp`) and Theta the tangent kernel (`ntk`). `depth` counts
+weight matrices: 2 is one hidden layer. Positively homogeneous activations need one function of the angle alone,
+K(x, x') = |x| |x'| k(theta), and carry the angle, not its cosine: coincident inputs lose no digits.
+
+>>> kernel = ntk(depth=2)
+>>> kernel(np.eye(2)).round(6)
+array([[2.     , 0.31831],
+       [0.31831, 2.     ]])
+>>> print(sp.simplify(kernel.symbolic().subs(sp.Symbol("t", real=True), 1)))
+2
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import sympy as sp
+
+from ..errors import BadData, UnknownName
+from .dual_activation import A, B, C, dual
+
+_BLOCK = 1 << 19  # entries worked on at a time: a few megabytes per temporary
+_NEAR = 1e-4  # below this 1 - |cosine| (or relative squared distance) inputs are subtracted, not multiplied
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel: call it on inputs (n1, d) and (n2, d) for the float64 matrix (n1, n2); on one for the symmetric matrix.
+
+    `kind`   "ntk", "nngp", "rbf", "laplace" or "linear"
+    `depth`  number of weight matrices (networks), `weight_variance` = s above
+    `width`  length scale (rbf, laplace)
+
+    Reference: Jacot, Gabriel & Hongler 2018 (arXiv:1806.07572); Lee et al. 2018 (arXiv:1711.00165).
+
+    >>> laplace(2.0)(np.zeros((1, 3)), np.array([[0.0, 0.0, 2.0]])).round(4)
+    array([[0.3679]])
+    """
+
+    kind: str
+    depth: int = 1
+    activation: str = ""
+    width: float = 1.0
+    weight_variance: float = 2.0
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise UnknownName.among(self.kind, KINDS, kind="kernel")
+        if self.depth != int(self.depth) or self.depth < 1:
+            raise BadData(f"depth {self.depth}", where=self.name, remedy="give a whole number of weight matrices >= 1")
+        if not self.width > 0 or not self.weight_variance > 0:
+            raise BadData(
+                f"width {self.width:g}, weight variance {self.weight_variance:g}",
+                where=self.name,
+                remedy="both must be > 0",
+            )
+        if self.kind in ("ntk", "nngp"):
+            dual(self.activation)
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.activation}" if self.activation else self.kind
+
+    def __call__(self, x1: np.ndarray, x2: np.ndarray | None = None) -> np.ndarray:
+        x1 = np.asarray(x1, float)
+        other = x1 if x2 is None else np.asarray(x2, float)
+        if x1.ndim != 2 or other.ndim != 2 or x1.shape[1] != other.shape[1]:
+            raise BadData(
+                f"inputs of shapes {x1.shape} and {other.shape}", where=self.name, remedy="give (n, d) arrays"
+            )
+        block = _BLOCKS.get(self.kind, _network_block)
+        matrix = np.empty((len(x1), len(other)))
+        rows = max(1, _BLOCK // max(1, len(other)))
+        for start in range(0, len(x1), rows):
+            stop = min(start + rows, len(x1))
+            first = start if x2 is None else 0  # the symmetric case fills the upper triangle and mirrors it
+            matrix[start:stop, first:] = block(self, x1[start:stop], other[first:])
+            if x2 is None:
+                matrix[start:stop, start:stop] = np.triu(matrix[start:stop, start:stop])
+                matrix[start:stop, start:stop] += np.triu(matrix[start:stop, start:stop], 1).T
+                matrix[stop:, start:stop] = matrix[start:stop, stop:].T
+        if x2 is None:
+            np.fill_diagonal(matrix, self.diagonal(x1))
+        return matrix
+
+    def diagonal(self, x: np.ndarray) -> np.ndarray:
+        """K(x, x) for every row, (n,), by the recursion of the variances: for the ReLU tangent kernel depth x |x|^2."""
+        square = np.einsum("ij,ij->i", x, x)
+        if self.kind in ("rbf", "laplace"):
+            return np.ones(len(square))
+        return square if self.kind == "linear" else _diagonal(self, square)[1]
+
+    def symbolic(self) -> sp.Expr:
+        """The kernel of unit vectors as an expression of t = x.x'.
+
+        >>> linear().symbolic()
+        t
+        """
+        t = sp.Symbol("t", real=True)
+        if self.kind == "linear":
+            return t
+        if self.kind == "rbf":
+            return sp.exp(-(1 - t) / sp.nsimplify(self.width) ** 2)
+        if self.kind == "laplace":
+            return sp.exp(-sp.sqrt(2 * (1 - t)) / sp.nsimplify(self.width))
+        law, s = dual(self.activation), sp.nsimplify(self.weight_variance)
+        variance, covariance, tangent = sp.S.One, t, t
+        for _ in range(self.depth - 1):
+            here = {A: variance, B: variance, C: covariance}
+            slope = law.slope.subs(here)
+            covariance = s * law.value.subs(here)
+            variance = sp.simplify(s * law.value.subs({A: variance, B: variance, C: variance}))
+            tangent = covariance + s * tangent * slope
+        return tangent if self.kind == "ntk" else covariance
+
+    def _latex(self, printer=None, **_) -> str:
+        if self.depth <= 2:
+            return f"K(t) = {sp.latex(sp.expand(self.symbolic()))}"
+        # nesting repeats each layer in the next: show the recursion instead (V at unit variances, as He weights keep)
+        law, unit, s = dual(self.activation), {A: 1, B: 1}, sp.nsimplify(self.weight_variance)
+        value, slope = (sp.latex(sp.expand(s * e.subs(unit).subs(C, sp.Symbol("c_l")))) for e in (law.value, law.slope))
+        rows = [rf"c_1 &= \Theta_1 = t, \quad l = 1, \dots, {self.depth - 1}", rf"c_{{l+1}} &= {value}"]
+        if self.kind == "ntk":
+            rows.append(rf"\Theta_{{l+1}} &= c_{{l+1}} + \Theta_l \left({slope}\right)")
+        return r"\begin{aligned}" + r" \\ ".join(rows) + r"\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self._latex()}$"
+
+    def __str__(self) -> str:
+        if self.kind in ("ntk", "nngp"):
+            return f"{self.name}, depth {self.depth}"
+        return self.name if self.kind == "linear" else f"{self.name}, width {self.width:g}"
+
+
+def ntk(depth: int, activation: str = "relu", weight_variance: float = 2.0) -> Kernel:
+    """Tangent kernel of a bias-free network with `depth` weight matrices of variance `weight_variance` / fan_in.
+
+    >>> ntk(depth=10)(np.array([[0.6, 0.8]]))
+    array([[10.]])
+    """
+    return Kernel("ntk", depth, activation, weight_variance=weight_variance)
+
+
+def nngp(depth: int, activation: str = "relu", weight_variance: float = 2.0) -> Kernel:
+    """Covariance of the outputs of the same network at initialisation.
+
+    >>> nngp(depth=3).diagonal(np.array([[3.0, 4.0]]))
+    array([25.])
+    """
+    return Kernel("nngp", depth, activation, weight_variance=weight_variance)
+
+
+def rbf(width: float = 1.0) -> Kernel:
+    """exp(-|x - x'|^2 / (2 width^2))."""
+    return Kernel("rbf", width=float(width))
+
+
+def laplace(width: float = 1.0) -> Kernel:
+    """exp(-|x - x'| / width)."""
+    return Kernel("laplace", width=float(width))
+
+
+def linear() -> Kernel:
+    """x.x'."""
+    return Kernel("linear")
+
+
+NAMES = ("ntk-relu", "nngp-relu", "ntk-erf", "nngp-erf", "rbf", "laplace", "linear")
+
+
+def parse(name: str, depth: int = 2, width: float = 1.0) -> Kernel:
+    """The kernel of a name on the command line.
+
+    >>> parse("ntk-relu", depth=4) == ntk(depth=4)
+    True
+    >>> parse("ntk-rleu")
+    Traceback (most recent call last):
+    ...
+    learning_mechanics.theory.errors.UnknownName: unknown kernel 'ntk-rleu'; did you mean 'ntk-relu'?
+    """
+    if name not in NAMES:
+        raise UnknownName.among(name, NAMES, kind="kernel")
+    kind, _, activation = name.partition("-")
+    return Kernel(kind, depth if activation else 1, activation, float(width))
+
+
+# ---- networks -------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=32)
+def _compiled(activation: str) -> tuple[Callable, Callable]:
+    """NumPy functions (A, B, C) -> V and (A, B, C) -> dV/dC."""
+    law = dual(activation)
+    return tuple(sp.lambdify((A, B, C), sp.expand(e), "numpy", cse=True) for e in (law.value, law.slope))
+
+
+@lru_cache(maxsize=32)
+def _angular(activation: str) -> tuple[float, Callable]:
+    """Of a homogeneous activation: top = V(1, 1, 1), and theta -> (1 - V/top, dV/dC) without cancellation near 0."""
+    law = dual(activation)
+    theta, half = sp.Symbol("theta", positive=True), sp.Symbol("S", positive=True)
+    plain = [e.subs({A: 1, B: 1}) for e in (law.value, law.slope)]
+    turned = [
+        e.subs({sp.asin(C): sp.pi / 2 - theta, sp.sqrt(1 - C**2): sp.sin(theta)}).subs(C, 1 - 2 * half) for e in plain
+    ]
+    top = plain[0].subs(C, 1)
+    # 1 - cos = 2 sin^2(theta/2): the ones cancel as symbols, not as floats
+    gap = sp.expand(1 - turned[0] / top).subs(half, sp.sin(theta / 2) ** 2)
+    return float(top), sp.lambdify(theta, (gap, turned[1]), "numpy", cse=True)
+
+
+def _network_block(kernel: Kernel, x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    s, q1, q2 = kernel.weight_variance, np.einsum("ij,ij->i", x1, x1), np.einsum("ij,ij->i", x2, x2)
+    if dual(kernel.activation).homogeneous:
+        scale, (top, layer) = 1.0, _angular(kernel.activation)
+        theta = _angles(x1, x2)
+        covariance = tangent = np.cos(theta)
+        for _ in range(kernel.depth - 1):
+            gap, slope = layer(theta)
+            scale *= s * top
+            theta = 2 * np.arcsin(np.sqrt(np.clip(gap / 2, 0, 1)))
+            covariance = scale * (1 - gap)
+            tangent = covariance + s * tangent * slope
+        return np.sqrt(np.outer(q1, q2)) * (tangent if kernel.kind == "ntk" else covariance)
+    value, derivative = _compiled(kernel.activation)
+    covariance = tangent = x1 @ x2.T
+    variances = [(q1, q2)]
+    for _ in range(kernel.depth - 1):
+        a, b = variances[-1][0][:, None], variances[-1][1][None, :]
+        slope = derivative(a, b, covariance)
+        covariance = s * value(a, b, covariance)
+        tangent = covariance + s * tangent * slope
+        variances.append(tuple(s * value(q, q, q) for q in variances[-1]))
+    return tangent if kernel.kind == "ntk" else covariance
+
+
+def _diagonal(kernel: Kernel, square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of the outputs, and the wanted kernel, at coincident inputs."""
+    law, s = dual(kernel.activation), kernel.weight_variance
+    if law.homogeneous:
+        # V(q, q, q) = V(1, 1, 1) q: exact, also where the formula of the slope is singular
+        gain, slope = s * float(law.value.subs({A: 1, B: 1, C: 1})), s * float(law.slope.subs({A: 1, B: 1, C: 1}))
+        scale, factor = 1.0, 1.0
+        for _ in range(kernel.depth - 1):
+            scale = gain * scale
+            factor = scale + slope * factor
+        return scale * square, (factor if kernel.kind == "ntk" else scale) * square
+    value, derivative = _compiled(kernel.activation)
+    variance = tangent = square
+    for _ in range(kernel.depth - 1):
+        slope = derivative(variance, variance, variance)
+        variance = s * value(variance, variance, variance)
+        tangent = variance + s * tangent * slope
+    return variance, (tangent if kernel.kind == "ntk" else variance)
+
+
+def _angles(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    """Angles in [0, pi] between all rows, to rounding error even for nearly parallel or opposite ones."""
+    unit1, unit2 = (x / np.where((norm := np.linalg.norm(x, axis=1)) > 0, norm, 1)[:, None] for x in (x1, x2))
+    cosine = np.clip(unit1 @ unit2.T, -1, 1)
+    theta = np.arccos(cosine)
+    for sign in (1, -1):
+        for i, j in _pairs(sign * cosine > 1 - _NEAR):
+            chord = np.linalg.norm(unit1[i] - sign * unit2[j], axis=1)
+            angle = 2 * np.arcsin(np.minimum(chord / 2, 1))
+            theta[i, j] = angle if sign == 1 else np.pi - angle
+    return theta
+
+
+def _pairs(mask: np.ndarray, limit: int = 1 << 15):
+    """Indices where the mask holds, a bounded number at a time."""
+    rows, columns = np.nonzero(mask)
+    for start in range(0, len(rows), limit):
+        yield rows[start : start + limit], columns[start : start + limit]
+
+
+# ---- classical kernels ----------------------------------------------------------------------------------------------
+
+
+def _squared_distances(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    size = np.einsum("ij,ij->i", x1, x1)[:, None] + np.einsum("ij,ij->i", x2, x2)[None, :]
+    square = np.maximum(size - 2 * x1 @ x2.T, 0)
+    for i, j in _pairs(square < _NEAR * size):
+        square[i, j] = ((x1[i] - x2[j]) ** 2).sum(1)
+    return square
+
+
+_BLOCKS: dict[str, Callable] = {
+    "rbf": lambda kernel, x1, x2: np.exp(-_squared_distances(x1, x2) / (2 * kernel.width**2)),
+    "laplace": lambda kernel, x1, x2: np.exp(-np.sqrt(_squared_distances(x1, x2)) / kernel.width),
+    "linear": lambda kernel, x1, x2: x1 @ x2.T,
+}
+KINDS = ("ntk", "nngp", *_BLOCKS)

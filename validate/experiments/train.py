@@ -1,0 +1,150 @@
+"""The one gradient loop: `jax.grad` of the network's loss, an optax optimizer, `lax.scan` over time.
+
+    L(theta) = 1/2 mean_i |y_i - f(x_i; theta)|^2,    theta <- optimizer(theta, grad L)
+
+Observables are evaluated at recorded steps inside the compiled loop. The loop runs in chunks of records so that
+progress can be shown and a run interrupted; chunking does not change the numbers.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...solvers.precision import double_precision
+from ...theory.errors import BadData
+from ...theory.setup import Instance
+from .forward import forward
+from .measure import Context, find
+from .optimizers import build
+
+_CHUNKS = 10  # progress updates per run
+
+
+def train(instance: Instance, names: Sequence[str], **options) -> dict[str, np.ndarray]:
+    """Train one instance and record observables: {name: (T, components)}. Options as for `train_all`.
+
+    >>> from ...theory.dataset import Dataset
+    >>> from ...theory.network import chain
+    >>> from ...theory.setup import Optimizer, Setup
+    >>> setup = Setup(network=chain(1, 1), optimizer=Optimizer(learning_rate=0.5), steps=2, records=3)
+    >>> instance = setup.draw(0, Dataset(np.ones((1, 1)), np.zeros(1)))
+    >>> losses = train(instance, ["loss"])["loss"][:, 0]
+    >>> bool(np.allclose(losses[1:] / losses[:-1], 0.25))
+    True
+    """
+    return {name: values[0] for name, values in train_all([instance], names, **options).items()}
+
+
+def train_all(
+    instances: Sequence[Instance],
+    names: Sequence[str],
+    progress: Callable[[float], None] | None = None,
+    device=None,
+    dtype: str = "float64",
+) -> dict[str, np.ndarray]:
+    """Train instances of one setting (seeds) and record observables: {name: (R, T, components)}.
+
+    The program is compiled once. On a CPU one network fills the core, so seeds run one after the other; on an
+    accelerator they run as one batch. `setup.options["loss"]` is "mean" (1/2 mean over samples, default) or "sum".
+    Errors: `BadData` when training diverged before the last record, with the step.
+    """
+    import jax
+
+    with double_precision(), jax.default_device(device):
+        place = device or jax.devices()[0]
+        recorded = _train(instances, tuple(names), progress, np.dtype(dtype), batched=place.platform != "cpu")
+    for name, values in recorded.items():
+        bad = ~np.isfinite(values).all(axis=(0, 2))
+        if bad.any() and not instances[0].setup.options.get("may_diverge"):
+            raise BadData(
+                f"{name} is not finite from step {instances[0].steps[int(np.argmax(bad))]} on",
+                where="training",
+                remedy=f"lower the learning rate {instances[0].learning_rate:g}",
+            )
+    return recorded
+
+
+def _train(instances, names, progress, dtype, batched):
+    import jax
+    import jax.numpy as jnp
+
+    setup, stops = instances[0].setup, np.asarray(instances[0].steps)
+    begin, advance = _program(setup, [find(name) for name in names])
+    inputs = [_inputs(instance, names, dtype) for instance in instances]
+    if batched:
+        inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *inputs)]
+        begin, advance = jax.vmap(begin), jax.vmap(advance, in_axes=(0, None, 0))
+    begin, advance = jax.jit(begin), jax.jit(advance)
+    counts = np.diff(stops, prepend=0)
+    chunk = max(1, -(-len(stops) // _CHUNKS))
+    runs = []
+    for index, (parameters, data) in enumerate(inputs):
+        state, parts = begin(parameters, data), []
+        for first in range(0, len(stops), chunk):
+            window = jnp.asarray(stops[first : first + chunk]), jnp.asarray(counts[first : first + chunk])
+            state, values = advance(state, window, data)
+            parts.append([np.asarray(value, float) for value in values])
+            if progress is not None:
+                progress((index + min(1.0, (first + chunk) / len(stops))) / len(inputs))
+        runs.append([np.concatenate(series, axis=1 if batched else 0) for series in zip(*parts, strict=True)])
+    return {
+        name: runs[0][index] if batched else np.stack([run[index] for run in runs]) for index, name in enumerate(names)
+    }
+
+
+def _inputs(instance, names, dtype):
+    """Initial weights and everything else the loop reads, as arrays: what differs between seeds is an argument."""
+    import jax.numpy as jnp
+
+    weights = instance.weights
+    arrays = {key: value for key, value in instance.arrays.items() if key not in weights}
+    for name in names:
+        arrays |= find(name).prepare(instance)
+    cast = {key: jnp.asarray(value, dtype) for key, value in arrays.items() if np.asarray(value).dtype.kind == "f"}
+    cast["learning_rate"] = jnp.asarray(instance.learning_rate, dtype)
+    return {key: jnp.asarray(value, dtype) for key, value in weights.items()}, cast
+
+
+def _program(setup, observables):
+    """The two compiled pieces: begin(parameters, data) -> state; advance(state, (stops, counts), data) -> records."""
+    import jax
+    import jax.numpy as jnp
+
+    run = forward(setup.network)
+
+    def context(data):
+        scale = 0.5 if setup.options.get("loss") == "sum" else 0.5 / len(data["x"])
+
+        def loss(parameters):
+            return scale * ((data["y"] - run(parameters, data["x"])) ** 2).sum()
+
+        return Context(run, loss, data, setup.optimizer, data["learning_rate"], setup.network)
+
+    def begin(parameters, data):
+        optimizer = build(setup.optimizer, data["learning_rate"])
+        carries = tuple(observable.start(context(data), parameters) for observable in observables)
+        return (parameters, optimizer.init(parameters)), carries
+
+    def advance(state, window, data):
+        here = context(data)
+        optimizer = build(setup.optimizer, data["learning_rate"])
+        gradient = jax.grad(here.loss)
+
+        def step(_, training):
+            parameters, optimizer_state = training
+            updates, optimizer_state = optimizer.update(gradient(parameters), optimizer_state, parameters)
+            return jax.tree.map(jnp.add, parameters, updates), optimizer_state
+
+        def record(state, stop_and_count):
+            training, carries = state
+            stop, count = stop_and_count
+            training = jax.lax.fori_loop(0, count, step, training)
+            measured = [
+                observable.measure(here, carry, training[0], training[1], stop)
+                for observable, carry in zip(observables, carries, strict=True)
+            ]
+            return (training, tuple(carry for carry, _ in measured)), tuple(value for _, value in measured)
+
+        return jax.lax.scan(record, state, window)
+
+    return begin, advance

@@ -1,0 +1,1 @@
+"""Judging: claims against measurements, with forecasts on record and conformance over all models."""

@@ -1,0 +1,93 @@
+"""Check a claim: predict, hash, train, judge - in that order.
+
+`check(theory, name)` returns the verdict; `run_claim` returns everything a report needs. Predictions are computed (and
+written, if a ledger is given) before the experiment starts, and the verdict carries their hash.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...solvers.predict import predict, solve
+from ...solvers.prediction import Prediction
+from ...theory.claims import Claim, Threshold
+from ...theory.dataset import Dataset, PowerLaw
+from ...theory.errors import UnknownName
+from ...theory.model import Bound, Theory
+from ...theory.setup import Instance
+from ..experiments.experiment import Measurement, run
+from .judge import judge
+from .verdict import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything about one checked claim."""
+
+    theory: str
+    claim: Claim
+    prediction: Prediction
+    rival: Prediction
+    measurement: Measurement
+    verdict: Verdict
+
+
+def check(theory: Theory | Bound, name: str | None = None, *, seed: int = 0, device: str | None = None) -> Verdict:
+    """The verdict on one claim (the first, if none is named), on the claim's data or on data bound with `theory.on`.
+
+    Errors: `UnknownName` for a claim that does not exist; `BadData` when the data cannot carry the claim.
+    """
+    claims = (theory.theory if isinstance(theory, Bound) else theory).claims()
+    if name is None:
+        name = claims[0].name
+    return run_claim(theory, name, seed=seed, device=device).verdict
+
+
+def run_claim(
+    theory: Theory | Bound,
+    name: str | Claim,
+    *,
+    seed: int = 0,
+    device: str | None = None,
+    progress: Callable[[float], None] | None = None,
+    ledger: Any = None,
+    comparisons: int | None = None,
+) -> Run:
+    """Predict, register, measure, judge. `ledger.register(prediction, rival)` is called before the experiment."""
+    model = theory.theory if isinstance(theory, Bound) else theory
+    claim = name if isinstance(name, Claim) else model.claim(name)
+    instances = draw(claim, theory.data if isinstance(theory, Bound) else None, seed)
+    prediction = predict(claim, instances, theory=model.model_name())
+    rival = predict(claim, instances, rival=True, theory=model.model_name())
+    if ledger is not None:
+        ledger.register(prediction, rival)
+    seeds = range(seed, seed + claim.seeds)
+    measurement = run(claim.observable, instances, seeds, device=device, progress=progress)
+    verdict = judge(claim, prediction, rival, measurement, comparisons=comparisons, theory=model.model_name())
+    return Run(model.model_name(), claim, prediction, rival, measurement, verdict)
+
+
+def draw(claim: Claim, data: Dataset | None, seed: int) -> Sequence[Sequence[Instance]]:
+    """instances[seed][axis value]: one row per seed when weights are drawn, one row in all when only samples are."""
+    rows = range(seed, seed + (claim.seeds if claim.setup.procedure == "full_batch" else 1))
+    data = data or arrays(claim.setup.data)
+    if isinstance(claim, Threshold):
+        return [[setup.draw(row, data) for setup in _around_threshold(claim, row, data)] for row in rows]
+    return [[setup.draw(row, data) for setup in claim.settings()] for row in rows]
+
+
+def _around_threshold(claim: Threshold, seed: int, data: Dataset | None):
+    """The setup at the claimed multiples of the predicted critical learning rate."""
+    critical = float(solve(claim.critical, claim.setup.draw(seed, data)).values[-1, 0])
+    return [claim.setup.at(learning_rate=multiple * critical) for multiple in claim.values]
+
+
+def arrays(source: str | Dataset | PowerLaw) -> Dataset | None:
+    """Built-in data by name; arrays and distributions need no loading."""
+    if not isinstance(source, str):
+        return None
+    from ..inputs.data import load, names
+
+    if source not in names():
+        raise UnknownName.among(source, names(), kind="data set")
+    return load(source)

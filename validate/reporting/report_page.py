@@ -1,0 +1,160 @@
+"""The report as one self-contained page: every figure, equation and number inside, nothing to fetch.
+
+Pure text assembly: `page(content)` takes what `validate.reporting.report` collected and returns HTML.
+"""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..judging.verdict import Verdict, number
+
+STYLE_SHEET = Path(__file__).with_name("report.css")
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """The whole page. `content`: title, summary, models (sections), environment, references, failures."""
+    sections = "".join(_model(model) for model in content["models"])
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(content["title"])}</title><style>{STYLE_SHEET.read_text(encoding="utf-8")}</style></head><body>
+<h1>{escape(content["title"])}</h1>
+<p class="lead">{escape(content["summary"])}</p>
+{_reading()}
+<h3>Verdicts</h3>
+{verdict_table([v for model in content["models"] for v in model["verdicts"]], content.get("failures", {}))}
+{sections}
+<h2 id="references">References</h2>
+<ol class="references">{"".join(f"<li>{escape(r)}</li>" for r in content["references"])}</ol>
+<h2 id="environment">Environment</h2>
+{table(content["environment"])}
+</body></html>
+"""
+
+
+def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str], str]) -> str:
+    """All verdicts, one row each; a claim that could not be judged gives its reason."""
+    head = (
+        "<tr><th>model</th><th>claim</th><th>verdict</th><th class=n>error</th><th class=n>budget</th>"
+        "<th class=n>resolution</th><th>rival</th><th class=n>it misses by</th>"
+        "<th class=n>seeds</th><th class=n>s</th></tr>"
+    )
+    rows, last = [], ""
+    for v in verdicts:
+        error = signed(v.bias) + (f"&nbsp;±&nbsp;{number(v.standard_error)}" if v.standard_error else "")
+        rows.append(
+            f"<tr><td>{escape(v.theory) if v.theory != last else ''}</td>"
+            f'<td><a href="#{anchor(v.theory, v.claim)}">{escape(v.claim.replace("_", " "))}</a></td>'
+            f"<td>{badge(v)}</td><td class=n>{error}</td><td class=n>{quantity(v.budget.get('total'))}</td>"
+            f"<td class=n>{quantity(v.resolution)}</td><td class=rival>{escape(v.rival)}: {said(v.rival_outcome)}</td>"
+            f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{len(v.seeds)}</td>"
+            f"<td class=n>{v.seconds:.1f}</td></tr>"
+        )
+        last = v.theory
+    for (theory, claim), reason in failures.items():
+        rows.append(
+            f"<tr><td>{escape(theory)}</td><td>{escape(claim.replace('_', ' '))}</td>"
+            f'<td><span class="badge failed">not judged</span></td><td colspan=7>{escape(reason)}</td></tr>'
+        )
+    return f'<div class="table"><table>{head}{"".join(rows)}</table></div>'
+
+
+def badge(verdict: Verdict) -> str:
+    """The outcome as a coloured word; outlined when it is not the announced one."""
+    odd = "" if verdict.as_expected else " unexpected"
+    announced = f"announced: {said(verdict.expected)}"
+    return f'<span class="badge {verdict.outcome}{odd}" title="{announced}">{said(verdict.outcome)}</span>'
+
+
+def said(outcome: str) -> str:
+    """An outcome in words."""
+    return escape(outcome.replace("_", " "))
+
+
+def picture(image: str, caption: str) -> str:
+    """A figure with its caption; `image` is a data URI."""
+    text = escape(caption)
+    return f'<figure><img alt="{text}" src="{image}"><figcaption>{text}</figcaption></figure>'
+
+
+def table(rows: Mapping[str, Any], kind: str = "card") -> str:
+    """Two columns, name and value; empty values are left out. Values marked with `Markup` are not escaped."""
+    body = "".join(
+        f"<tr><td>{escape(name)}</td><td>{value if isinstance(value, Markup) else escape(str(value))}</td></tr>"
+        for name, value in rows.items()
+        if value not in ("", None)
+    )
+    return f'<div class="table"><table class="{kind}">{body}</table></div>'
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+
+def anchor(theory: str, claim: str = "") -> str:
+    """The page's name for a model, or for one of its claims."""
+    return "-".join(filter(None, (theory, claim))).replace("_", "-").replace(" ", "-").lower()
+
+
+def escape(text: Any) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def quantity(value: float | None) -> str:
+    """Two digits with a real power of ten; a dash for what is not known.
+
+    >>> quantity(1.2e-10), quantity(0.05), quantity(math.inf)
+    ('1.2&middot;10<sup>−10</sup>', '0.05', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    mantissa, _, exponent = number(value).partition("e")
+    if not exponent:
+        return mantissa.replace("-", "−")
+    power = str(int(exponent)).replace("-", "−")
+    return f"{mantissa.replace('-', '−')}&middot;10<sup>{power}</sup>"
+
+
+def signed(value: float) -> str:
+    return ("+" if math.isfinite(value) and value > 0 else "") + quantity(value)
+
+
+def _reading() -> str:
+    return (
+        '<p class="soft">How to read this. Every prediction was computed from the setting and the state at the start, '
+        "written to disk and hashed before the first training step; training differentiates the network itself and "
+        "never sees a derived equation. A claim <em>holds</em> if its error, plus its uncertainty, stays within a "
+        "budget declared beforehand <em>and</em> its rival, the best theory without the claimed ingredient, is refuted "
+        "by the same data. <em>Resolution</em> is what could be seen: an error of twice that size, planted in the "
+        "measurement, is refuted in at least 95&nbsp;% of repeats. The whole report raises a false alarm in at most "
+        "1&nbsp;% of runs. In figures the prediction is a line, the measurement dots with error bars, the rival "
+        "dashed; nothing is fitted.</p>"
+    )
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    trail = "".join(f"<li>{step}</li>" for step in model["trail"])
+    pictures = "".join(picture(**entry) for entry in model.get("pictures", ()))
+    steps = f"derivation, step by step ({len(model['trail'])})"
+    return f"""
+<h2 id="{anchor(model["name"])}">{escape(model["title"])}</h2>
+<p class="soft"><code>{escape(model["name"])}</code>{escape(model["hyperparameters"])}</p>
+<h4>Derived equations</h4>
+<div class="equations">{"".join(f"<div>{row}</div>" for row in model["equations"])}</div>
+<details open><summary>{steps}</summary><ol class="trail">{trail}</ol></details>
+{pictures}
+{"".join(_claim(claim) for claim in model["claims"])}
+"""
+
+
+def _claim(claim: Mapping[str, Any]) -> str:
+    verdict: Verdict = claim["verdict"]
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in verdict.notes)
+    return f"""
+<h3 id="{anchor(verdict.theory, verdict.claim)}">{escape(verdict.claim.replace("_", " "))} {badge(verdict)}</h3>
+<p>{escape(verdict.statement)}</p>
+{picture(claim["image"], claim["caption"])}
+{notes}{table(claim["facts"])}
+"""
