@@ -11,7 +11,7 @@ from .theory.errors import BadData
 
 def read(arguments: Namespace):
     """The user's file, or built-in data by name (labels one-hot and centred); warnings become lines."""
-    from .validate import data, user_data
+    from .validate.inputs import data, user_data
 
     name = str(arguments.file)
     if name in data.names() and not arguments.file.exists():

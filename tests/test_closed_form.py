@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from learning_mechanics.theory import closed_form as module
+from learning_mechanics.theory.closed_forms import closed_form as module
 from learning_mechanics.theory.closed_forms import matchers
 from learning_mechanics.theory.closed_forms.asymptotics import escape_time, half_rise_time, rate
 from learning_mechanics.theory.closed_forms.closed_form import closed_form

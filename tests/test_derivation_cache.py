@@ -6,7 +6,7 @@ import time
 import pytest
 import sympy as sp
 
-from learning_mechanics.theory import derivation_cache as module
+from learning_mechanics.theory.closed_forms import derivation_cache as module
 from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.closed_forms.derivation_cache import cached, folder, read_expression
 from learning_mechanics.theory.symbols import modes, over, positive, scalars

@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 
 import learning_mechanics as lm
-from learning_mechanics.theory import derive, probe
+from learning_mechanics.theory.derivation import derive, probe
 from learning_mechanics.theory.errors import LearningMechanicsError, NoClosedForm, UnknownName
 from learning_mechanics.theory.network import Network, Node, chain
 

@@ -15,10 +15,10 @@ from learning_mechanics.theory.model import Theory, parameter
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import positive
 from learning_mechanics.theory.system import Flow
-from learning_mechanics.validate import report as module
 from learning_mechanics.validate.experiments.experiment import Measurement
 from learning_mechanics.validate.judging.check import Run
 from learning_mechanics.validate.judging.judge import judge
+from learning_mechanics.validate.reporting import report as module
 from learning_mechanics.validate.reporting.equations import formula, latex
 from learning_mechanics.validate.reporting.plot import figure
 from learning_mechanics.validate.reporting.report import report

@@ -185,7 +185,7 @@ def test_optax_does_what_the_symbolic_update_says(name):
     """Twenty steps on one quadratic mode: optax against the equations of `theory.dynamics.update_rules`."""
     import sympy as sp
 
-    from learning_mechanics.theory import update_rules as rules
+    from learning_mechanics.theory.dynamics import update_rules as rules
 
     eta, beta, memory, h = 0.05, 0.8, 0.9, 1.7
     full = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from learning_mechanics.theory import update_rules as rules
+from learning_mechanics.theory.dynamics import update_rules as rules
 from learning_mechanics.theory.dynamics.stability import (
     UnitInterval,
     critical_value,

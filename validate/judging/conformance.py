@@ -44,7 +44,7 @@ def constructs_and_hashes(theory: Theory):
 @conformance
 def derives_with_a_trail(theory: Theory):
     """`derive()` gives a system whose trail cites at least one reference and whose steps are connected."""
-    system = theory.derivation.derive()
+    system = theory.derive()
     assert isinstance(system, System)
     assert system.trail.steps and system.trail.references, "the derivation cites nothing"
     graph = system.trail.graph()

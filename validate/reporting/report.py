@@ -188,7 +188,7 @@ def _model_record(theory: Theory, runs: Sequence[Run]) -> dict[str, Any]:
         "name": theory.model_name(),
         "title": theory.title(),
         "hyperparameters": {f.name: str(getattr(theory, f.name)) for f in fields(theory)},
-        "system": theory.derivation.derive().to_dict(),
+        "system": theory.derive().to_dict(),
         "claims": [
             {
                 "verdict": run.verdict.to_dict(),
@@ -204,7 +204,7 @@ def _model_record(theory: Theory, runs: Sequence[Run]) -> dict[str, Any]:
 def _page_content(theories, runs, failures, environment, seconds) -> dict[str, Any]:
     sections, references = [], []
     for theory in theories:
-        system = theory.derivation.derive()
+        system = theory.derive()
         own = [run for t, run in runs if t is theory]
         references += list(system.trail.references)
         for run in own:
