@@ -25,7 +25,7 @@ from sympy.core.function import AppliedUndef
 from sympy.printing.numpy import JaxPrinter, NumPyPrinter
 
 from ..theory.errors import CannotCompile
-from ..theory.symbols import over
+from ..theory.symbols import ModeSymbol, over
 
 # Functions that print natively or are mapped below, for both backends.
 _KNOWN = set(
@@ -104,6 +104,8 @@ def _refuse(expression, arguments, backend):
         function = isinstance(part, (sp.Function, sp.Integral, sp.Sum, sp.Derivative))
         if isinstance(part, AppliedUndef) or (function and name not in _KNOWN):
             raise CannotCompile(f"{name} has no {backend} counterpart", remedy="evaluate it with mpmath or rewrite it")
+        if isinstance(part, over) and not part.atoms(ModeSymbol):
+            raise CannotCompile(f"{part} has no mode symbol to sum over", remedy="multiply by the number of modes")
     for symbol in sorted(expression.free_symbols - set(arguments), key=str):
         raise CannotCompile(
             f"symbol {symbol} is not among the arguments",

@@ -55,6 +55,12 @@ def test_what_cannot_be_compiled_is_refused_by_name(expression, named):
 
 
 @pytest.mark.instant
+def test_a_sum_over_nothing_is_refused():
+    with pytest.raises(CannotCompile, match="no mode symbol to sum over"):
+        compile([over(x)], [x])
+
+
+@pytest.mark.instant
 def test_a_missing_value_is_named():
     with pytest.raises(CannotCompile, match="symbol y is not among the arguments"):
         compile([x + positive("y")], [x])

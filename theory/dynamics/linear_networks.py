@@ -17,9 +17,9 @@ from functools import cache
 import sympy as sp
 
 from ..closed_forms.asymptotics import rate
-from ..derivation.assumptions import Aligned, Balanced, Whitened
+from ..derivation.assumptions import Aligned, Balanced, LargeDepth, Whitened
 from ..derivation.conserved import conserved, discrete_drift
-from ..derivation.derive import network_flow, network_map
+from ..derivation.derive import gradient_flow, network_flow, network_map
 from ..derivation.reduce import change_variables, project
 from ..network import Network, chain
 from ..symbols import LEARNING_RATE, dimensions, positive
@@ -27,6 +27,7 @@ from ..system import FixedPoint, Flow, Map
 from ..trail import Trail
 from .modified import modified_flow
 
+_SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
 _FLATTEST = "Mulayoff & Michaeli 2020"
 _GRAM = "Fukumizu 1998; Tarmoun et al. 2021"
 _LAYERWISE = "Martens & Grosse 2015, arXiv:1503.05671"
@@ -63,11 +64,23 @@ def modified_mode_flow(depth: int) -> Flow:
 
 
 @cache
+def infinite_depth_flow() -> Flow:
+    """The limit of many layers in the time tau = L t: a' = a^2 (s - a), solved by the Wright omega function.
+
+    >>> print(infinite_depth_flow().equations[0])
+    a**2*(-a + s)
+    """
+    strength, target, depth = positive("u s L")
+    deep = gradient_flow((target - strength**depth) ** 2 / 2, on=strength, copies=depth)
+    return change_variables(deep, {"a": strength**depth}, reference=_SAXE).assume(LargeDepth(depth))
+
+
+@cache
 def corrected_mode_flow(depth: int) -> Flow:
     """`modified_mode_flow` for the mode strength a; the step size `h` is an ordinary parameter, not a small quantity.
 
     >>> print(corrected_mode_flow(2).equations[0])
-    -a*(-a + s)*(-3*a*h + h*s - 2)
+    -a*(-a + s)*(-3*a*h + s*h - 2)
     """
     flow = modified_mode_flow(depth)
     moved = change_variables(flow, {"a": flow.observables["end_to_end"]})
