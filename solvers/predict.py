@@ -18,7 +18,7 @@ from ..theory.claims import Claim, Law, Scales
 from ..theory.closed_forms.closed_form import closed_form
 from ..theory.errors import LearningMechanicsError, NoClosedForm
 from ..theory.setup import Instance
-from ..theory.system import FixedPoint, Flow, System
+from ..theory.system import FixedPoint, Flow, Map, System
 from .compile import compile
 from .exponents import half_width
 from .prediction import Prediction
@@ -37,7 +37,7 @@ class Solution:
 def solve(law: Law, instance: Instance) -> Solution:
     """Numbers of one law on one instance.
 
-    Errors: whatever the solver explains (`DidNotConverge`, `CannotCompile`), with the law's name.
+    Errors: whatever the solver explains (`DidNotConverge`, `CannotCompile`).
     """
     system = derived(law)
     values = {"eta": instance.learning_rate, **law.bind(instance)}
@@ -48,12 +48,12 @@ def solve(law: Law, instance: Instance) -> Solution:
             _collected(law, instance, _read(law, system, unknowns, values, len(abscissa))), abscissa, method, values
         )
     steps = instance.steps
-    if isinstance(system, Flow):
-        unknowns, method = _flow(system, values, instance.learning_rate * steps)
-    else:
+    if isinstance(system, Map):
         from .recursion import iterate
 
         unknowns, method = iterate(system, values, steps), "recursion"
+    else:
+        unknowns, method = _flow(system, values, instance.learning_rate * steps)
     read = _read(law, system, unknowns, values, len(steps))
     return Solution(_collected(law, instance, read), steps, method, values)
 
@@ -63,11 +63,11 @@ def _collected(law: Law, instance: Instance, values: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _derived(build) -> System:
+def _derived(build) -> Flow | Map | FixedPoint:
     return build()
 
 
-def derived(law: Law) -> System:
+def derived(law: Law) -> Flow | Map | FixedPoint:
     """The law's system, derived once per process."""
     return _derived(law.system)
 
@@ -125,13 +125,12 @@ def predict(claim: Claim, instances: Sequence[Sequence[Instance]], *, rival: boo
     solved = [[solve(law, instance) for instance in row] for row in instances]
     values = _stacked(solved)
     abscissa = np.stack([solution.abscissa for solution in solved[0]])
-    uncertainty = slope = slope_error = None
-    if isinstance(claim, Scales):
-        slope, slope_error = window_slope(claim, abscissa, values), 0.0
+    uncertainty: np.ndarray | None = None
+    slope, slope_error = (window_slope(claim, abscissa, values), 0.0) if isinstance(claim, Scales) else (None, None)
     if partner is not None:
         others = [[solve(partner, instance) for instance in row] for row in instances]
         other = _stacked(others)
-        if isinstance(claim, Scales):
+        if isinstance(claim, Scales) and slope is not None:
             second = window_slope(claim, abscissa, other)
             scatter = max(float(s.bound.get("slope_scatter", 0.0)) for row in others for s in row)
             slope_error = half_width(slope - second, scatter)

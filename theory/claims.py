@@ -106,5 +106,5 @@ class Threshold(Claim):
     rate. The observable is the growth factor per step of a small perturbation: below 1, above 1, and equal to the law.
     """
 
-    critical: Law | None = None
+    critical: Law = field(kw_only=True)
     budget: Mapping[str, float] = field(default_factory=dict)

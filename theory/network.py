@@ -12,6 +12,7 @@ W2*W1*X
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 import sympy as sp
@@ -109,7 +110,7 @@ class Network:
         width = self.widths()[self.nodes[0].name]
         X = sp.MatrixSymbol("X", dimensions(width) if isinstance(width, str) else width, dimensions(samples))
         weights = {weight.name: weight for weight in self.weights()}
-        value = {}
+        value: dict[str, Any] = {}
         for node in self.nodes:
             first = value[node.inputs[0]] if node.inputs else X
             if node.op == "input":

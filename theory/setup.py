@@ -135,7 +135,7 @@ class Setup:
             dataset = source.prepare(*self.prepare)
             facts.update(dataset.facts)
             arrays.update(_sampled(dataset, self, rng))
-            inputs = arrays.get("x", arrays.get("x_pool"))
+            inputs = arrays["x" if "x" in arrays else "x_pool"]
             trace = float((inputs**2).sum() / len(inputs))
             sizes = {"input": dataset.x.shape[1], "output": dataset.y.shape[1]}
         else:

@@ -6,6 +6,7 @@ line of test code.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -100,7 +101,7 @@ def closed_forms_solve_their_equations(theory: Theory):
         except NoClosedForm:
             continue
         rng = np.random.default_rng(0)
-        values = {str(parameter): rng.uniform(0.3, 1.2, 5) for parameter in system.parameters}
+        values: dict[str, Any] = {str(parameter): rng.uniform(0.3, 1.2, 5) for parameter in system.parameters}
         values |= {"eta": 0.01} if "eta" in values else {}
         values[str(system.unknowns[0])] = rng.uniform(0.001, 0.1, 5)
         times = np.linspace(0, 30, 40)
@@ -151,7 +152,7 @@ def experiments_never_see_the_theory(theory: Theory):
 
 def laws(theory: Theory) -> list[Law]:
     """All laws of a model, rivals included, each system once."""
-    found = {}
+    found: dict[tuple[str, Callable], Law] = {}
     for claim in theory.claims():
         for law in (claim.law, claim.rival, *filter(None, [claim.options.get("partner")])):
             found.setdefault((law.name, law.system), law)
