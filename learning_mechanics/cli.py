@@ -7,6 +7,7 @@ on. This module imports nothing heavy, so that `--help` answers at once; the wor
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -16,14 +17,33 @@ from .theory.errors import LearningMechanicsError, UnknownName
 
 RESUME = {
     "report": "finished verdicts are kept: the same command goes on where it stopped",
-    "validate": "verdicts printed so far stand; name the remaining claims to go on",
+    "validate": "with --output finished verdicts are kept and the same command goes on; without, name what is left",
 }
-EXAMPLES = """examples:
-  learning-mechanics derive deep-linear --depth 3
-  learning-mechanics predict data.csv --target price --kernel ntk-relu --depth 4 --plot curve.png
-  learning-mechanics validate deep-linear --dry-run
-  learning-mechanics report
-"""
+EXAMPLES = {
+    "": ("derive deep-linear --depth 3", "diagnose data.npz", "predict data.csv --target price", "report"),
+    "list": ("list", "list --json"),
+    "derive": ("derive deep-linear --depth 3", "derive sgd-least-squares --format latex"),
+    "diagnose": ("diagnose data.npz", "diagnose runs.csv --target price --inputs height,weight", "diagnose digits"),
+    "predict": (
+        "predict data.npz --kernel ntk-relu --depth 4",
+        "predict x.npy --target y.npy --ridge 0.1 --sizes 50,100,200,400",
+        "predict runs.csv --target price --plot curve.png --output forecast.json",
+    ),
+    "validate": (
+        "validate deep-linear --dry-run",
+        "validate deep-linear balance_drift gram_recursion",
+        "validate edge-of-stability --output verdicts.json",
+    ),
+    "check": (
+        "check deep-linear balance_drift",
+        "check deep-linear aligned_recursion --data data.npz --set learning_rate=0.05",
+        "check deep-linear balance_drift --data data.npz --log run.csv --start start.npz --set width=12",
+    ),
+    "report": ("report", "report --models deep-linear --output drafts", "report --device gpu"),
+    "cite": ("cite deep-linear",),
+}
+FAULT = 70  # exit status of a fault in the program itself, as in sysexits.h
+TRACEBACK = "LEARNING_MECHANICS_TRACEBACK"  # set it to see where such a fault happened
 
 
 class UsageError(LearningMechanicsError):
@@ -34,6 +54,8 @@ class Parser(argparse.ArgumentParser):
     """As argparse, but a mistake is one line and a misspelt command or choice names the nearest one."""
 
     def error(self, message: str) -> NoReturn:
+        if message.endswith("required: command"):
+            message = f"no command given: one of {', '.join(name for name in EXAMPLES if name)}"
         raise UsageError(message.replace("\n", " "), remedy=f"see {self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value) -> None:
@@ -49,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     command = ""
+    shown, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         arguments, extra = parser().parse_known_args(argv)
         command = arguments.command
@@ -58,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return commands.COMMANDS[command](arguments)
     except LearningMechanicsError as error:
-        print("learning-mechanics: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("learning-mechanics: interrupted; " + RESUME.get(command, "nothing was written"), file=sys.stderr)
         return 130
@@ -68,6 +90,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
+    except OSError as error:
+        return _refuse(f"{error.filename or 'file system'}: {error.strerror or error}; nothing was overwritten")
+    except MemoryError as error:
+        return _refuse(f"not enough memory ({str(error) or 'unknown size'}); give fewer rows or smaller sizes")
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        found = f"{type(error).__name__}: {error}"
+        _refuse(f"a fault of this program, not of your input ({found}); set {TRACEBACK}=1 to see where and report it")
+        return FAULT
+    finally:
+        warnings.formatwarning = shown
+
+
+def _refuse(text: str) -> int:
+    print("learning-mechanics: " + " ".join(text.split()), file=sys.stderr)
+    return 2
+
+
+def _one_line(message, category, filename, lineno, line=None) -> str:
+    """A warning without the place in the source that raised it."""
+    return "warning: " + " ".join(str(message).split()) + "\n"
 
 
 def parser() -> Parser:
@@ -75,7 +119,7 @@ def parser() -> Parser:
     top = Parser(
         prog="learning-mechanics",
         description="Derive, predict and validate the dynamics of learning.",
-        epilog=EXAMPLES,
+        epilog=_examples(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -83,7 +127,14 @@ def parser() -> Parser:
     commands = top.add_subparsers(dest="command", metavar="command", required=True, parser_class=Parser)
 
     def command(name: str, text: str) -> Parser:
-        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=_examples(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
         made.add_argument("--json", action="store_true", help="print JSON and nothing else")
         return made
 
@@ -91,31 +142,42 @@ def parser() -> Parser:
 
     derive = command("derive", "equations of motion, conserved quantities, closed form and trail of a model")
     derive.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
-    derive.add_argument("--format", choices=("text", "latex", "json"), default="text")
+    derive.add_argument("--format", choices=("text", "latex", "json"), default="text", help="default: text")
 
     diagnose = command("diagnose", "what a data set is like and which models apply to it")
     _data_options(diagnose)
 
     predict = command("predict", "learning curve and exponents of a kernel on a data set, without training")
     _data_options(predict)
-    predict.add_argument("--kernel", default="ntk-relu", help="ntk-relu, nngp-relu, ... (default: ntk-relu)")
-    predict.add_argument("--depth", type=int, default=2, help="weight layers of the network behind it (default: 2)")
-    predict.add_argument("--ridge", type=float, default=0.0, help="ridge in K + ridge I (default: 0)")
-    predict.add_argument("--sizes", type=_sizes, help="sample sizes, say 50,100,200 (default: the usable window)")
-    predict.add_argument("--plot", type=Path, help="draw the forecast into this file")
-    predict.add_argument("--output", type=Path, help="write the forecast as JSON into this file")
+    predict.add_argument(
+        "--kernel",
+        default="ntk-relu",
+        metavar="NAME",
+        help="ntk- or nngp- with relu, erf, gelu, tanh, ..., or rbf, laplace, linear (default: ntk-relu)",
+    )
+    predict.add_argument(
+        "--depth", type=int, default=2, metavar="L", help="weight layers of the network behind it (default: 2)"
+    )
+    predict.add_argument("--ridge", type=_ridge, default=0.0, metavar="R", help="ridge in K + ridge I (default: 0)")
+    predict.add_argument(
+        "--sizes", type=_sizes, metavar="N,N,..", help="sample sizes, say 50,100,200 (default: the usable window)"
+    )
+    predict.add_argument("--plot", type=Path, metavar="FILE", help="draw the forecast into this .png, .svg or .pdf")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="write the forecast as JSON into this file")
     _run_options(predict, device=False)
 
     validate = command("validate", "train, measure and judge the claims of a model")
     validate.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
     validate.add_argument("claims", nargs="*", metavar="claim", help="claims to judge (default: all)")
     validate.add_argument("--dry-run", action="store_true", help="say the seconds and bytes it would take")
-    validate.add_argument("--output", type=Path, help="write predictions and verdicts as JSON into this file")
+    validate.add_argument(
+        "--output", type=Path, metavar="FILE", help="write predictions and verdicts as JSON into this file"
+    )
     _run_options(validate)
 
     check = command("check", "judge one claim, on its own data, on yours, or on your training log")
-    check.add_argument("model")
-    check.add_argument("claim")
+    check.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
+    check.add_argument("claim", help="one of its claims, from `list`")
     check.add_argument("--data", dest="file", type=Path, metavar="FILE", help="your data: .npz, .npy, .csv or .parquet")
     check.add_argument("--log", type=Path, metavar="FILE", help="your training log: .csv, .json or .jsonl")
     check.add_argument("--start", type=Path, metavar="FILE", help="your initial weights: .npz with arrays W1, W2, ...")
@@ -126,12 +188,18 @@ def parser() -> Parser:
     _run_options(check)
 
     report = command("report", "the main job: derive, predict, train and judge everything on real data")
-    report.add_argument("--output", type=Path, default=Path("learning-mechanics-report"), help="folder to write into")
+    report.add_argument(
+        "--output",
+        type=Path,
+        default=Path("learning-mechanics-report"),
+        metavar="FOLDER",
+        help="default: learning-mechanics-report",
+    )
     report.add_argument("--models", nargs="+", metavar="MODEL", help="only these models")
     _run_options(report)
 
     cite = command("cite", "BibTeX of the references a model uses")
-    cite.add_argument("model")
+    cite.add_argument("model", help="a name from `list`")
     return top
 
 
@@ -141,8 +209,13 @@ def _data_options(command: Parser) -> None:
 
 
 def _reading_options(command: Parser) -> None:
-    command.add_argument("--target", help="column, array or .npy file to predict")
-    command.add_argument("--inputs", type=lambda text: text.split(","), help="input columns, say height,weight")
+    command.add_argument("--target", metavar="NAME", help="column, array or .npy file to predict (default: y)")
+    command.add_argument(
+        "--inputs",
+        type=lambda text: text.split(","),
+        metavar="NAME,..",
+        help="input columns, say height,weight (default: all others)",
+    )
     task = command.add_mutually_exclusive_group()
     task.add_argument("--regression", action="store_true", default=None, help="integer targets are numbers")
     task.add_argument("--labels", dest="regression", action="store_false", help="integer targets are labels")
@@ -151,8 +224,30 @@ def _reading_options(command: Parser) -> None:
 def _run_options(command: Parser, device: bool = True) -> None:
     if device:
         command.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: what JAX finds")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default: 0)")
     command.add_argument("--force", action="store_true", help="overwrite files that exist")
+
+
+def _examples(command: str) -> str:
+    return "examples:\n" + "\n".join(f"  learning-mechanics {line}" for line in EXAMPLES[command])
+
+
+def _seed(text: str) -> int:
+    """A whole number from 0 to 2**32 - 1."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
+def _ridge(text: str) -> float:
+    """A finite number that is not negative."""
+    try:
+        ridge = float(text)
+    except ValueError:
+        ridge = -1.0
+    if not 0 <= ridge < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
+    return ridge
 
 
 def _sizes(text: str) -> tuple[int, ...]:

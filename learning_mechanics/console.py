@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .theory.errors import WouldOverwrite
+from .theory.errors import BadData, WouldOverwrite
 
 
 def as_json(content: Any) -> int:
@@ -38,6 +38,18 @@ def keep(path: Path | None, force: bool) -> None:
         raise WouldOverwrite(f"{path} is a directory", remedy="name a file in it")
     if path.exists() and not force:
         raise WouldOverwrite(f"{path} exists", remedy="choose another name or add --force")
+    writable(path.parent)
+
+
+def writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written into, before the work is done. Raises `BadData`."""
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise BadData("this is a file, not a folder", where=str(nearest), remedy="choose another place")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise BadData("no permission to write here", where=str(nearest), remedy="choose another place")
 
 
 def write(path: Path, content: Any) -> None:

@@ -3,10 +3,11 @@
 import warnings
 from argparse import Namespace
 from pathlib import Path
-from types import SimpleNamespace
 
 from .console import as_json, keep, show, warn, write
 from .theory.errors import BadData
+
+FIGURES = (".png", ".svg", ".pdf", ".jpg")
 
 
 def read(arguments: Namespace):
@@ -44,6 +45,12 @@ def predict(arguments: Namespace) -> int:
 
     for path in (arguments.plot, arguments.output):
         keep(path, arguments.force)
+    if arguments.plot and arguments.plot.suffix.lower() not in FIGURES:
+        raise BadData(
+            f"{arguments.plot.suffix or 'a name without an ending'} is no kind of figure",
+            where=str(arguments.plot),
+            remedy=f"use {', '.join(FIGURES)}",
+        )
     kernel = parse(arguments.kernel, depth=arguments.depth)
     data = read(arguments)
     require_consistent(data, arguments.ridge)
@@ -73,20 +80,9 @@ def predict(arguments: Namespace) -> int:
 
 def _draw(found, title: str, path: Path) -> None:
     """Both forecast learning curves and the slope between them."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from .validate.reporting.plot import plot
 
-    curves = SimpleNamespace(
-        sizes=found.curve.sizes,
-        errors=[found.curve.test, found.partner.test],
-        slope=found.slope,
-        slope_error=found.error,
-    )
-    figure = plot(curves)
+    figure = plot(found)
     figure.suptitle(title, fontsize="medium")
-    try:
-        figure.savefig(path, bbox_inches="tight")
-    except (ValueError, OSError) as error:
-        raise BadData(str(error).splitlines()[0], where=str(path), remedy="use .png, .svg or .pdf") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight")

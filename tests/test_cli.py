@@ -41,7 +41,7 @@ def answer(capsys, *arguments, status=0):
         ("derive deep-linear --depth", "--depth has no value"),
         ("derive deep-linear --format latx", "unknown format 'latx'; did you mean 'latex'?"),
         ("validate deep-linear balance_drfit", "unknown claim 'balance_drfit'; did you mean 'balance_drift'?"),
-        ("validate deep-linear --seed one", "argument --seed: invalid int value: 'one'"),
+        ("validate deep-linear --seed one", "argument --seed: 'one' is no whole number"),
         ("check deep-linear no", "deep-linear: unknown claim 'no'"),
         ("check deep-linear balance_drift --set learning_rte=1", "did you mean 'learning_rate'?"),
         ("check deep-linear balance_drift --set learning_rate", "'learning_rate' is no NAME=VALUE"),

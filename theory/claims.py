@@ -47,6 +47,8 @@ class Claim:
     `relative`     "point" (divide by the prediction), "final" (divide by the component's last predicted value),
                    "scale" (divide by the largest predicted value) or "none"
     `seconds`      its share of the report's time budget, on 2 cores
+    `options`      what a procedure or the judge documents; "critical": a law for the learning rate beyond which training
+                   does not converge, where the claim assumes that it does (a faster one is refused)
     """
 
     name: str

@@ -101,7 +101,6 @@ def _leading_start(instance: Instance) -> dict:
     if len(groups) < GROUPS:
         raise BadData(
             f"the input-output correlation has {len(groups)} groups of separate modes, {GROUPS} are needed",
-            where=instance.setup.data if isinstance(instance.setup.data, str) else "data",
             remedy="use targets of more dimensions",
         )
     count = groups[GROUPS - 1][-1] + 1
@@ -134,6 +133,12 @@ def _strongest(instance: Instance) -> dict:
 
 def _grouped(instance: Instance, values):
     return subspace_means(values, _modes(instance)[1][: values.shape[1]], GROUPS)
+
+
+def _converging(depth: int) -> dict:
+    """Options of a claim that assumes convergence: the learning rate has to stay below 2 / sharpness."""
+    build = partial(critical_rate, partial(sharpness_at_minimum, depth))
+    return {"critical": Law("2 / sharpness", build, _strongest, positive("eta_c"))}
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
@@ -209,6 +214,7 @@ def _closed_form() -> Claim:
         stochastic=True,
         order=-1.0,
         tolerance=0.05,
+        options=_converging(2),
         seconds=35,
     )
 
@@ -241,6 +247,7 @@ def _aligned_recursion() -> Claim:
         seeds=2,
         relative="final",
         budget={"rounding": 1e-10},
+        options=_converging(3),
         seconds=4,
     )
 
@@ -263,6 +270,7 @@ def _flow_order() -> Claim:
         values=(0.2, 0.1, 0.05, 0.025),
         order=1.0,
         tolerance=0.05,
+        options=_converging(3),
         seconds=6,
     )
 
@@ -287,6 +295,7 @@ def _modified_order() -> Claim:
         values=(0.2, 0.1, 0.05, 0.025),
         order=2.0,
         tolerance=0.1,
+        options=_converging(3),
         seconds=6,
     )
 
@@ -334,7 +343,7 @@ def _sharpness() -> Claim:
         rival_home="one layer",
         relative="point",
         budget={"convergence": 1e-4},
-        options={"summary": "last"},
+        options={"summary": "last", **_converging(3)},
         seconds=5,
     )
 
@@ -370,6 +379,7 @@ def _small_random_start() -> Claim:
         rival_home="two layers",
         relative="scale",
         budget={"step size": 0.05},
+        options=_converging(3),
         expected="outside_domain",
         seconds=5,
     )

@@ -8,6 +8,7 @@
 """
 
 import csv
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,12 @@ def read_csv(path: Path) -> dict[str, np.ndarray]:
     if not header or all(is_number(name) for name in header):
         raise BadData(
             "the first line holds no column names", where=path.name, remedy="add a header line, say x1,x2,target"
+        )
+    if "" in header:
+        raise BadData(
+            f"column {header.index('') + 1} has no name (a row number that was saved along?)",
+            where=path.name,
+            remedy="name it, or leave it out when saving",
         )
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
@@ -56,13 +63,18 @@ def read_parquet(path: Path) -> dict[str, np.ndarray]:
         raise BadData(
             f"damaged Parquet file ({str(error).splitlines()[0]})", where=path.name, remedy="write it again"
         ) from None
-    columns = {}
-    for name in content.column_names:
-        values = content[name].to_pylist()
+    columns: dict[str, np.ndarray] = {}
+    for name, column in zip(content.column_names, content.columns, strict=True):
+        values = column.to_pylist()
+        if name in columns:
+            raise BadData(f"column {name!r} occurs twice", where=path.name, remedy="give each column its own name")
         if any(isinstance(value, (list, dict, bytes)) for value in values):
             raise BadData(f"column {name!r} holds nested values", where=path.name, remedy="give one number per entry")
         missing = "" if any(isinstance(value, str) for value in values) else np.nan
-        columns[name] = np.array([missing if value is None else value for value in values])
+        filled = [
+            missing if value is None else float(value) if isinstance(value, Decimal) else value for value in values
+        ]
+        columns[name] = np.array(filled)
     return columns
 
 
@@ -84,7 +96,9 @@ def _column(entries: list[str]) -> np.ndarray:
     filled = [entry or "nan" for entry in entries]
     for kind in (int, float):
         try:
-            return np.array([kind(entry) for entry in (entries if kind is int else filled)])
+            found = np.array([kind(entry) for entry in (entries if kind is int else filled)])
         except (ValueError, OverflowError):
             continue
+        if found.dtype.kind in "if":  # whole numbers beyond 64 bits become objects: read them as floating point
+            return found
     return np.array(entries)

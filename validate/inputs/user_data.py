@@ -19,8 +19,6 @@ learning_mechanics.theory.errors.UnknownName: runs.csv: unknown column 'prize'; 
 
 import difflib
 import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +30,7 @@ from ...theory.dataset import Dataset
 from ...theory.errors import BadData, UnknownName
 from .tables import is_number, read_csv, read_parquet
 
+LARGEST, SMALLEST = 1e75, 1e-75  # fourth moments are taken of inputs and targets
 LABEL_LIMIT = 100  # integer targets with more distinct values than this are counts or measurements, not labels
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 
@@ -56,6 +55,7 @@ def read(
     path = Path(path)
     _refuse(path)
     x, y, facts = READERS[path.suffix.lower()](path, target, inputs)
+    x, y = _rows(x, "x", path), _rows(y, "y", path)
     if len(x) == 0:
         raise BadData("no samples", where=path.name, remedy="give at least two rows")
     x = _matrix(x, "x", path)
@@ -64,7 +64,8 @@ def read(
             f"x has {len(x)} rows and y has {len(y)}", where=path.name, remedy="give one row per sample in both"
         )
     _finite(x, facts.get("inputs"), "x", path)
-    y, coding = _targets(np.asarray(y), facts, regression, path)
+    _varies(x, facts.get("inputs"), "x", path)
+    y, coding = _targets(y, facts, regression, path)
     data = Dataset(x, y, path.stem, facts={**facts, **coding})
     count = duplicates(data)
     if count:
@@ -181,7 +182,7 @@ def _archive(path: Path):
     with path.open("rb") as file:  # opened here: NumPy leaves the file of a damaged archive open
         try:
             archive = np.load(file, allow_pickle=False)
-        except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+        except Exception as error:  # NumPy and zipfile raise a dozen kinds; all mean the same here
             raise BadData(f"damaged archive ({error})", where=path.name, remedy="write it again") from None
         with archive:
             yield archive
@@ -189,17 +190,18 @@ def _archive(path: Path):
 
 def _array(archive, name: str, path: Path) -> np.ndarray:
     try:
-        return archive[name]
-    except ValueError as error:
-        if "pickle" not in str(error).lower():
-            raise BadData(f"array {name!r} is damaged ({error})", where=path.name, remedy="write it again") from None
-        raise BadData(
-            f"array {name!r} holds Python objects, stored as a pickle",
-            where=path.name,
-            remedy="convert it to numbers or strings before saving",
-        ) from None
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError) as error:
+        found = archive[name]
+    except Exception as error:  # as above: a damaged header alone can raise five kinds
+        if "pickle" in str(error).lower():
+            raise BadData(
+                f"array {name!r} holds Python objects, stored as a pickle",
+                where=path.name,
+                remedy="convert it to numbers or strings before saving",
+            ) from None
         raise BadData(f"array {name!r} is damaged ({error})", where=path.name, remedy="write it again") from None
+    if not isinstance(found, np.ndarray):  # a member of the archive that is no array comes as bytes
+        raise BadData(f"{name!r} is no array", where=path.name, remedy="save arrays with numpy.savez")
+    return found
 
 
 def _npy(path: Path, target, inputs) -> tuple[Any, Any, dict]:
@@ -213,7 +215,7 @@ def _npy(path: Path, target, inputs) -> tuple[Any, Any, dict]:
     for file in (path, other):
         try:
             loaded.append(np.load(file, allow_pickle=False))
-        except (ValueError, OSError, EOFError) as error:
+        except Exception as error:  # as above
             if "pickle" in str(error).lower():
                 raise BadData(
                     "it holds Python objects, stored as a pickle", where=file.name, remedy="save numbers or strings"
@@ -247,7 +249,7 @@ def _from_columns(columns: dict[str, np.ndarray], target, inputs, path: Path) ->
         raise BadData("no input column is left beside the target", where=path.name, remedy="add one")
     for name in chosen:
         if columns[name].dtype.kind not in "iufb":
-            row = next(i for i, value in enumerate(columns[name]) if not is_number(str(value)))
+            row = next((i for i, value in enumerate(columns[name]) if not is_number(str(value))), 0)
             raise BadData(
                 f"column {name!r} holds {str(columns[name][row])!r} at row {row}",
                 where=path.name,
@@ -257,15 +259,37 @@ def _from_columns(columns: dict[str, np.ndarray], target, inputs, path: Path) ->
     return x, columns[str(target)], {"inputs": chosen, "target": str(target)}
 
 
+def _rows(array: Any, label: str, path: Path) -> np.ndarray:
+    """The array, if it has rows and its rows hold something."""
+    array = np.asarray(array)
+    if array.ndim < 1:
+        raise BadData(f"{label} is a single number", where=path.name, remedy="give one row per sample")
+    if len(array) and not array.size:
+        raise BadData(f"{label} has no columns: shape {array.shape}", where=path.name, remedy="give at least one")
+    return array
+
+
 def _matrix(x: Any, label: str, path: Path) -> np.ndarray:
     x = np.asarray(x)
     if x.dtype.kind not in "iufb":
         raise BadData(f"{label} holds {x.dtype}, not real numbers", where=path.name, remedy="convert it to float")
-    if x.ndim == 1:
-        x = x[:, None]
-    if x.ndim < 1:
-        raise BadData(f"{label} is a single number", where=path.name, remedy="give one row per sample")
     return x.reshape(len(x), -1).astype(float)  # images (P, h, w) become rows of pixels
+
+
+def _varies(array: np.ndarray, columns: Sequence[str] | None, label: str, path: Path) -> None:
+    """Refuse arrays that carry nothing, or whose fourth powers leave the range of double precision."""
+    spread = np.ptp(array, axis=0) / 2
+    if not spread.any():
+        raise BadData(f"every column of {label} is constant", where=path.name, remedy="there is nothing to learn from")
+    largest = np.abs(array).max(0)
+    column = int(np.argmax(largest))
+    if not SMALLEST < spread.max() or not largest[column] < LARGEST:
+        place = f"column {columns[column]!r}" if columns else f"column {column} of {label}"
+        raise BadData(
+            f"entries of {place} reach {largest[column]:.3g}, whose fourth power is no number",
+            where=path.name,
+            remedy="choose other units",
+        )
 
 
 def _finite(array: np.ndarray, columns: Sequence[str] | None, label: str, path: Path) -> None:
@@ -303,6 +327,7 @@ def _targets(y: np.ndarray, facts: dict, regression: bool | None, path: Path) ->
     whole = y.dtype.kind in "ib" and flat is not None and len(np.unique(flat)) <= LABEL_LIMIT
     labels = y.dtype.kind in "US" or (whole if regression is None else not regression)
     if not labels:
+        _varies(_matrix(y, "y", path), name, "y", path)
         return _matrix(y, "y", path), {"task": "regression", "targets": "as given"}
     if flat is None:
         raise BadData(f"labels have shape {y.shape}", where=path.name, remedy="give one label per sample")

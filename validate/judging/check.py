@@ -12,7 +12,7 @@ from ...solvers.predict import predict, solve
 from ...solvers.prediction import Prediction
 from ...theory.claims import Claim, Threshold
 from ...theory.dataset import Dataset, PowerLaw
-from ...theory.errors import UnknownName
+from ...theory.errors import OutsideDomain, UnknownName
 from ...theory.model import Bound, Theory
 from ...theory.setup import Instance
 from ..experiments.experiment import Measurement, run
@@ -35,7 +35,8 @@ class Run:
 def check(theory: Theory | Bound, name: str | None = None, *, seed: int = 0, device: str | None = None) -> Verdict:
     """The verdict on one claim (the first, if none is named), on the claim's data or on data bound with `theory.on`.
 
-    Errors: `UnknownName` for a claim that does not exist; `BadData` when the data cannot carry the claim.
+    Errors: `UnknownName` for a claim that does not exist; `BadData` when the data cannot carry the claim;
+    `OutsideDomain` for a learning rate beyond the threshold where the claim assumes convergence.
     """
     claims = (theory.theory if isinstance(theory, Bound) else theory).claims()
     if name is None:
@@ -57,6 +58,7 @@ def run_claim(
     model = theory.theory if isinstance(theory, Bound) else theory
     claim = name if isinstance(name, Claim) else model.claim(name)
     instances = draw(claim, theory.data if isinstance(theory, Bound) else None, seed)
+    require_convergence(claim, instances)
     prediction = predict(claim, instances, theory=model.model_name())
     rival = predict(claim, instances, rival=True, theory=model.model_name())
     if ledger is not None:
@@ -74,6 +76,24 @@ def draw(claim: Claim, data: Dataset | None, seed: int) -> Sequence[Sequence[Ins
     if isinstance(claim, Threshold):
         return [[setup.draw(row, data) for setup in _around_threshold(claim, row, data)] for row in rows]
     return [[setup.draw(row, data) for setup in claim.settings()] for row in rows]
+
+
+def require_convergence(claim: Claim, instances: Sequence[Sequence[Instance]]) -> None:
+    """Refuse learning rates beyond the one where the claim's training stops converging, before anything is computed.
+
+    A claim that assumes convergence carries a law for that rate in options["critical"]. Raises `OutsideDomain`.
+    """
+    law = claim.options.get("critical")
+    if law is None:
+        return
+    for instance in (instance for row in instances for instance in row):
+        critical, rate = float(solve(law, instance).values[-1, 0]), instance.learning_rate
+        if rate >= critical:
+            raise OutsideDomain(
+                f"learning rate {rate:.4g} is beyond the threshold {critical:.4g} ({law.name})",
+                where=claim.name,
+                remedy=f"training does not converge there: lower it, say to {critical / 4:.2g}",
+            )
 
 
 def _around_threshold(claim: Threshold, seed: int, data: Dataset | None):
