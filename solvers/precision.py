@@ -26,6 +26,23 @@ def double_precision():
         yield
 
 
+@contextmanager
+def host():
+    """Scope in which JAX computes on the CPU, where forecasts are made whatever device trains.
+
+    A forecast, and so its hash, then does not depend on the accelerator, and many small steps cost no kernel launches.
+
+    >>> import jax.numpy as jnp
+    >>> with host():
+    ...     print({device.platform for device in jnp.ones(1).devices()})
+    {'cpu'}
+    """
+    import jax
+
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
+
+
 def x64(function: Callable) -> Callable:
     """Run `function` in the scope of `double_precision` and hand back NumPy arrays in the same structure."""
 

@@ -21,6 +21,7 @@ from ..theory.setup import Instance
 from ..theory.system import FixedPoint, Flow, Map, System
 from .compile import compile
 from .exponents import half_width
+from .precision import host
 from .prediction import Prediction
 
 
@@ -37,8 +38,13 @@ class Solution:
 def solve(law: Law, instance: Instance) -> Solution:
     """Numbers of one law on one instance.
 
-    Errors: whatever the solver explains (`DidNotConverge`, `CannotCompile`).
+    Computed on the CPU. Errors: whatever the solver explains (`DidNotConverge`, `CannotCompile`).
     """
+    with host():
+        return _solved(law, instance)
+
+
+def _solved(law: Law, instance: Instance) -> Solution:
     system = derived(law)
     values = {"eta": instance.learning_rate, **law.bind(instance)}
     if isinstance(system, FixedPoint):

@@ -13,7 +13,9 @@ import pytest
 
 from learning_mechanics.theory.claims import Claim, Converges, Equals, Scales, Threshold
 from learning_mechanics.theory.errors import BadData, UnknownName
-from learning_mechanics.validate.judging.judge import judge, seeds_needed
+from learning_mechanics.theory.model import models
+from learning_mechanics.validate.judging.judge import CLAIMS_IN_A_REPORT, judge, seeds_needed
+from learning_mechanics.validate.judging.plan import plan, shortfall
 from learning_mechanics.validate.judging.statistics import critical_value, jackknife, kurtosis, local_slopes, log_slope
 from learning_mechanics.validate.judging.verdict import Verdict
 
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.instant
 def claim(kind=Equals, **fields):
     defaults = {"name": "c", "statement": "s", "observable": "o", "setup": None, "law": None}
     defaults["rival"] = SimpleNamespace(name="rival law")
+    if kind is Threshold:
+        defaults["critical"] = None
     if kind is Equals:
         defaults["budget"] = {"declared": 0.02}
     return kind(**{**defaults, **fields})
@@ -131,6 +135,19 @@ def test_one_bad_seed_refutes_a_deterministic_claim_but_not_a_mean():
     assert judge(claim(seeds=60), law, rival, measured(data)).outcome == "refuted"
     mean = claim(seeds=60, stochastic=True, relative="point", budget={"b": 0.05})
     assert judge(mean, law, rival, measured(data)).outcome == "holds"
+
+
+def test_runs_that_differ_by_rounding_alone_do_not_scatter():
+    """Equal seeds have a standard error of 1e-17 by rounding, and a deviation of 1e-13 would be thousands of it."""
+    law, rival = predicted(CURVE), predicted(1.5 * CURVE)
+    data = np.repeat(CURVE * (1 + 1e-13), 30, axis=0)
+    data = data * (1 + 1e-16 * np.random.default_rng(8).standard_normal(data.shape))
+    assert len(np.unique(data[:, 0, 3, 0])) > 1
+    judged = claim(stochastic=True, relative="point", seeds=30)
+    verdict = judge(judged, law, rival, measured(data))
+    assert verdict.outcome == "holds" and verdict.z == 0 and verdict.standard_error == 0
+    scattered = judge(judged, law, rival, measured(CURVE * (1 + 1e-13 * np.arange(30.0)[:, None, None, None])))
+    assert scattered.z > 0  # a thousand roundings are scatter
 
 
 # --- the rule ---------------------------------------------------------------------------------------------------
@@ -297,7 +314,17 @@ def test_exponents_and_their_planted_errors():
         refuted.append(judge(judged, law, rival, measured(planted, abscissa=SIZES)).outcome == "refuted")
     assert np.mean(refuted) >= 0.95
     assert verdict.slope == pytest.approx(-1.2, abs=0.02) and verdict.order == -1.2
+    assert verdict.bias == pytest.approx(verdict.slope - verdict.order, abs=1e-12)
     assert verdict.numbers["three_smallest"] == pytest.approx(-1.2, abs=0.2)
+    assert verdict.numbers["slope_of_one_seed"]["mean"] == pytest.approx(-1.2, abs=0.05)
+
+
+def test_a_verdict_keeps_no_number_per_seed():
+    rng = np.random.default_rng(20260111)
+    judged = claim(Scales, budget={"estimator": 0.05}, stochastic=True, seeds=400, window=(20.0, 1000.0))
+    law, rival = (predicted(powers(s), abscissa=SIZES, slope=s, slope_error=0.0) for s in (-1.2, -0.7))
+    verdict = judge(judged, law, rival, measured(powers(-1.2, 400, 0.05, rng), abscissa=SIZES))
+    assert len(json.dumps(verdict.to_dict()["numbers"])) < 2000
 
 
 def test_an_exponent_without_a_stated_slope_is_fitted_to_the_forecast():
@@ -368,3 +395,29 @@ def test_statistics_by_hand():
     assert log_slope(x, np.stack([x, x**-1.0])) == pytest.approx([1, -1])
     values = np.random.default_rng(7).standard_normal((12, 3))
     assert jackknife(lambda v: v.mean(0), values) == pytest.approx(values.std(0, ddof=1) / np.sqrt(12))
+
+
+# --- before training ------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_made_before_training():
+    judged = claim(stochastic=True, relative="point", seeds=400, budget={"b": 0.02}, options={"scatter": 0.4})
+    law, rival = predicted(CURVE), predicted(1.1 * CURVE)
+    planned = plan(judged, law, rival)
+    assert planned == {"scatter": 0.4, "seeds": 400, "seeds_needed": 900}  # (6 x 0.4 / (0.1 - 0.02))^2
+    assert "900 seeds were needed" in shortfall(planned)[0]
+    assert shortfall(plan(claim(**{**vars(judged), "seeds": 900}), law, rival)) == ()
+    assert plan(judged, law, predicted(1.01 * CURVE))["seeds_needed"] is None
+    assert plan(claim(stochastic=True), law, rival) == {} and plan(claim(options={"scatter": 1.0}), law, rival) == {}
+
+
+def test_the_plan_of_an_exponent():
+    judged = claim(Scales, stochastic=True, seeds=12, budget={"b": 0.05}, options={"scatter": 0.1})
+    law, rival = (predicted(powers(s), slope=s, slope_error=0.05) for s in (-1.2, -1.0))
+    assert plan(judged, law, rival)["seeds_needed"] == 36  # (6 x 0.1 / (0.2 - 0.1))^2
+
+
+def test_the_share_of_false_alarms_covers_all_claims_there_are():
+    """Every claim takes one part in `CLAIMS_IN_A_REPORT` of the report's 1 %; more claims would exceed it."""
+    stochastic = [c.name for model in models() for c in model().claims() if c.stochastic]
+    assert 0 < len(stochastic) <= CLAIMS_IN_A_REPORT

@@ -72,6 +72,7 @@ class KernelRegression(Theory):
             seconds=10,
             reference=SIMON,
             budget={"order 1/n": 0.025},
+            options={"scatter": 0.1},
         )
 
     def _finite_population(self) -> Claim:
@@ -96,6 +97,7 @@ class KernelRegression(Theory):
             seconds=8,
             reference=SIMON,
             budget={"non-Gaussian features": 0.1},
+            options={"scatter": 0.1},
         )
 
     def _exponent(self, data: str, prepare: tuple[str, ...], sizes: tuple[int, ...], between_halves: float) -> Claim:
@@ -125,7 +127,8 @@ class KernelRegression(Theory):
             options={
                 "partner": replace(
                     self._law("the same in sample", "test_error", self._of_probe_in_sample), assumptions=()
-                )
+                ),
+                "scatter": 0.1,
             },
         )
 

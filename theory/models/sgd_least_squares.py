@@ -75,7 +75,7 @@ class SgdLeastSquares(Theory):
                 reference=REFERENCE,
                 budget={"declared": 0.08},
                 # earlier, single runs scatter by 20 to 40 % of the mean and 400 of them cannot resolve the budget
-                options={"window": (100, np.inf)},
+                options={"window": (100, np.inf), "scatter": 0.4},
             ),
             Equals(
                 "risk_digits",
@@ -90,7 +90,7 @@ class SgdLeastSquares(Theory):
                 relative="point",
                 seconds=5.0,
                 budget={"declared": 0.05},
-                options={"window": _TRAINED},
+                options={"window": _TRAINED, "scatter": 0.2},
             ),
             Equals(
                 "risk_digits_small_step",
@@ -106,7 +106,7 @@ class SgdLeastSquares(Theory):
                 seconds=3.0,
                 expected="underpowered",
                 budget={"declared": 0.05},
-                options={"window": _TRAINED},
+                options={"window": _TRAINED, "scatter": 0.2},
             ),
             Scales(
                 "time_exponent",
@@ -122,6 +122,7 @@ class SgdLeastSquares(Theory):
                 reference=REFERENCE,
                 window=(500.0, 3000.0),
                 budget={"declared": 0.035},
+                options={"scatter": 0.1},
             ),
         )
 
@@ -247,7 +248,13 @@ def _excess_kurtosis(values: Mapping[str, Any]) -> float:
 _BOUNDED = Invariant(
     "bounded", "second moments stay bounded: the noise gain is below 1", reference=REFERENCE, radius=1.0, measure=_gain
 )
-_ROWS_BOUNDED = Invariant("bounded", "every second moment of the weights shrinks", radius=1.0, measure=_row_gain)
+_ROWS_BOUNDED = Invariant(
+    "bounded",
+    "every second moment of the weights shrinks",
+    reference="Bach & Moulines 2013, arXiv:1306.2119",
+    radius=1.0,
+    measure=_row_gain,
+)
 _GAUSSIAN = Closure(
     "Gaussian features", "fourth moments of the inputs are Gaussian", reference=REFERENCE, measure=_excess_kurtosis
 )

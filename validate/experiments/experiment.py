@@ -12,6 +12,9 @@ from ...theory.errors import UnknownName
 from ...theory.setup import Instance, Setup
 
 
+HOST = "host: NumPy"
+
+
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """Measured values (seed, axis value, abscissa point, component), with where and how they were obtained."""
@@ -53,12 +56,15 @@ def run(
     """Measure `observable` on instances[seed][axis value].
 
     `full_batch` trains one network per instance; `one_pass` and `kernel_solve` take a single row of instances and
-    repeat the random part of the procedure once per seed.
+    repeat the random part of the procedure once per seed. `kernel_solve` runs in NumPy on the host whatever the device,
+    and its measurement says so.
     """
     started = time.perf_counter()
     place, placed = resolve_device(device)
     setup: Setup = instances[0][0].setup
     dtype = setup.options.get("dtype", "float64")
+    if setup.procedure == "kernel_solve":
+        placed, dtype = HOST, "float64"
     columns = []
     for column in range(len(instances[0])):
         report = None
@@ -116,7 +122,13 @@ def resolve_device(name: str | None):
 
 def versions() -> tuple[tuple[str, str], ...]:
     """Versions of everything the numbers depend on."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
+
+    def found(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:  # importable without being installed: a source tree on the path
+            return "unknown"
 
     names = ("jax", "jaxlib", "numpy", "scipy", "sympy", "optax", "diffrax", "scikit-learn")
-    return (("python", platform.python_version()), *((name, version(name)) for name in names))
+    return (("python", platform.python_version()), *((name, found(name)) for name in names))

@@ -7,6 +7,7 @@ progress can be shown and a run interrupted; chunking does not change the number
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,20 +40,22 @@ def train_all(
     instances: Sequence[Instance],
     names: Sequence[str],
     progress: Callable[[float], None] | None = None,
-    device=None,
+    device: Any = None,
     dtype: str = "float64",
+    batched: bool | None = None,
 ) -> dict[str, np.ndarray]:
     """Train instances of one setting (seeds) and record observables: {name: (R, T, components)}.
 
     The program is compiled once. On a CPU one network fills the core, so seeds run one after the other; on an
-    accelerator they run as one batch. `setup.options["loss"]` is "mean" (1/2 mean over samples, default) or "sum".
+    accelerator they run as one batch, unless `batched` says otherwise. `setup.options["loss"]` is "mean" (1/2 mean over samples, default) or "sum".
     Errors: `BadData` when training diverged before the last record, with the step.
     """
     import jax
 
     with double_precision(), jax.default_device(device):
-        place = device or jax.devices()[0]
-        recorded = _train(instances, tuple(names), progress, np.dtype(dtype), batched=place.platform != "cpu")
+        if batched is None:
+            batched = (device or jax.devices()[0]).platform != "cpu"
+        recorded = _train(instances, tuple(names), progress, np.dtype(dtype), batched)
     for name, values in recorded.items():
         bad = ~np.isfinite(values).all(axis=(0, 2))
         if bad.any() and not instances[0].setup.options.get("may_diverge"):

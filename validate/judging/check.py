@@ -5,7 +5,7 @@ written, if a ledger is given) before the experiment starts, and the verdict car
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...solvers.predict import predict, solve
@@ -17,6 +17,7 @@ from ...theory.model import Bound, Theory
 from ...theory.setup import Instance
 from ..experiments.experiment import Measurement, run
 from .judge import judge
+from .plan import plan, shortfall
 from .verdict import Verdict
 
 
@@ -54,7 +55,10 @@ def run_claim(
     ledger: Any = None,
     comparisons: int | None = None,
 ) -> Run:
-    """Predict, register, measure, judge. `ledger.register(prediction, rival)` is called before the experiment."""
+    """Predict, register, plan, measure, judge. `ledger.register(prediction, rival)` is called before the experiment.
+
+    `verdict.numbers["plan"]` says how many seeds were needed, as worked out before the experiment: see `judging.plan`.
+    """
     model = theory.theory if isinstance(theory, Bound) else theory
     claim = name if isinstance(name, Claim) else model.claim(name)
     instances = draw(claim, theory.data if isinstance(theory, Bound) else None, seed)
@@ -63,9 +67,13 @@ def run_claim(
     rival = predict(claim, instances, rival=True, theory=model.model_name())
     if ledger is not None:
         ledger.register(prediction, rival)
+    planned = plan(claim, prediction, rival)
     seeds = range(seed, seed + claim.seeds)
     measurement = run(claim.observable, instances, seeds, device=device, progress=progress)
     verdict = judge(claim, prediction, rival, measurement, comparisons=comparisons, theory=model.model_name())
+    if planned:
+        notes, numbers = (*verdict.notes, *shortfall(planned)), {**verdict.numbers, "plan": planned}
+        verdict = replace(verdict, notes=notes, numbers=numbers)
     return Run(model.model_name(), claim, prediction, rival, measurement, verdict)
 
 

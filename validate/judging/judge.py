@@ -225,12 +225,14 @@ def _scales(claim: Scales, prediction, law, measurement, comparisons) -> Finding
     stated = [getattr(record, "slope_error", None) or 0.0 for record in (prediction, law)]
     half_width = np.maximum(*(_entries(error, own) for error in stated))  # a rival gets at least the room of the law
     allowed = np.broadcast_to(sum(claim.budget.values()) + half_width, predicted.shape)
-    numbers = {"three_smallest": float(np.nanmean(naive)), "slopes": measured.tolist(), "predicted": predicted.tolist()}
+    numbers = {"three_smallest": float(np.nanmean(naive)), "slope_of_one_seed": _spread(measured)}
     critical = _critical(claim, measured.shape, comparisons)
+    slope = measured
     if claim.stochastic and len(predicted) == 1 and len(measured) > 1:
         # one forecast for all seeds: the slope of the mean curve (the mean of noisy logarithms would be biased)
         mean_slope = lambda values: log_slopes(claim, values.mean(0, keepdims=True), measurement)[0][0]  # noqa: E731
-        bias = mean_slope(measurement.values) - predicted[0]
+        slope = mean_slope(measurement.values)
+        bias = slope - predicted[0]
         spread = jackknife(mean_slope, measurement.values)
         comparison = Comparison(
             bias.ravel(), spread.ravel(), allowed[0].ravel(), np.ones(bias.size), critical, len(measured), additive=True
@@ -247,7 +249,7 @@ def _scales(claim: Scales, prediction, law, measurement, comparisons) -> Finding
         comparison.outcome,
         comparison.notes,
         numbers,
-        slope=float(measured.mean()),
+        slope=float(np.mean(slope)),
         order=float(np.mean(predicted)),
     )
 
@@ -271,6 +273,16 @@ def _budget(claim: Claim, allowed: float) -> dict[str, float]:
     if rest > 1e-12 * abs(allowed):
         parts["drift of the slope" if isinstance(claim, Converges) else "prediction"] = rest
     return {**parts, "total": allowed}
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    """What a list with one number a seed comes down to."""
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if np.size(values) > 1 else 0.0,
+        "smallest": float(np.min(values)),
+        "largest": float(np.max(values)),
+    }
 
 
 def _unit(claim: Claim) -> str:

@@ -17,6 +17,7 @@ from ...theory.errors import BadData, UnknownName
 from .statistics import kurtosis, log_slope, mean_and_error
 
 FEWEST_SEEDS = 5
+ROUNDING = 16  # units in the last place of float64 that equal runs may differ by
 POWER = 0.95  # share of repeats that must refute a planted error of twice the resolution
 
 
@@ -163,6 +164,9 @@ def compare(claim: Claim, residual, leverage, allowed, where, *, critical: float
         with np.errstate(invalid="ignore", over="ignore"):
             bias, error = mean_and_error(residual)
             shape = kurtosis(residual)
+            # seeds that differ by rounding alone do not scatter: their standard error would measure nothing
+            rounding = ROUNDING * np.finfo(float).eps * np.max(np.abs(residual) + leverage, axis=0)
+            error = np.where(error * np.sqrt(seeds) <= rounding, 0.0, error)
         lost = ~np.isfinite(bias)  # a run that diverged is no scatter
         bias, error = np.where(lost, np.inf, bias), np.where(lost, 0.0, error)
         shape = np.where(lost, 3.0, shape)

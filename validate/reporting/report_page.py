@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..judging.verdict import Verdict, number
+from .typesetting import proper, prose, title
 
 STYLE_SHEET = Path(__file__).with_name("report.css")
 
@@ -23,7 +24,7 @@ def page(content: Mapping[str, Any]) -> str:
 <h1>{escape(content["title"])}</h1>
 <p class="lead">{escape(content["summary"])}</p>
 {_reading()}
-<h3>Verdicts</h3>
+<h3 id="verdicts">Verdicts</h3>
 {verdict_table([v for model in content["models"] for v in model["verdicts"]], content.get("failures", {}))}
 {sections}
 <h2 id="references">References</h2>
@@ -38,27 +39,25 @@ def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str]
     """All verdicts, one row each; a claim that could not be judged gives its reason."""
     head = (
         "<tr><th>model</th><th>claim</th><th>verdict</th><th class=n>error</th><th class=n>budget</th>"
-        "<th class=n>resolution</th><th>rival</th><th class=n>it misses by</th>"
-        "<th class=n>seeds</th><th class=n>s</th></tr>"
+        "<th class=n>resolution</th><th>rival</th><th class=n>it is off by</th><th class=n>seconds</th></tr>"
     )
     rows, last = [], ""
     for v in verdicts:
-        error = signed(v.bias) + (f"&nbsp;±&nbsp;{number(v.standard_error)}" if v.standard_error else "")
+        error = signed(v.bias) + (f"&nbsp;±&nbsp;{quantity(v.standard_error)}" if v.standard_error else "")
         rows.append(
-            f"<tr><td>{escape(v.theory) if v.theory != last else ''}</td>"
-            f'<td><a href="#{anchor(v.theory, v.claim)}">{escape(v.claim.replace("_", " "))}</a></td>'
+            f"<tr{' class=first' if v.theory != last else ''}><td>{escape(v.theory) if v.theory != last else ''}</td>"
+            f'<td><a href="#{anchor(v.theory, v.claim)}">{escape(proper(v.claim.replace("_", " ")))}</a></td>'
             f"<td>{badge(v)}</td><td class=n>{error}</td><td class=n>{quantity(v.budget.get('total'))}</td>"
-            f"<td class=n>{quantity(v.resolution)}</td><td class=rival>{escape(v.rival)}: {said(v.rival_outcome)}</td>"
-            f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{len(v.seeds)}</td>"
-            f"<td class=n>{v.seconds:.1f}</td></tr>"
+            f"<td class=n>{quantity(v.resolution)}</td><td>{escape(proper(v.rival))}: {said(v.rival_outcome)}</td>"
+            f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{v.seconds:.1f}</td></tr>"
         )
         last = v.theory
     for (theory, claim), reason in failures.items():
         rows.append(
             f"<tr><td>{escape(theory)}</td><td>{escape(claim.replace('_', ' '))}</td>"
-            f'<td><span class="badge failed">not judged</span></td><td colspan=7>{escape(reason)}</td></tr>'
+            f'<td><span class="badge failed">not judged</span></td><td colspan=6>{escape(reason)}</td></tr>'
         )
-    return f'<div class="table"><table>{head}{"".join(rows)}</table></div>'
+    return f'<div class="table"><table class="verdicts">{head}{"".join(rows)}</table></div>'
 
 
 def badge(verdict: Verdict) -> str:
@@ -99,6 +98,7 @@ def anchor(theory: str, claim: str = "") -> str:
 
 
 def escape(text: Any) -> str:
+    """Text as HTML that shows it, inside an attribute too."""
     return html.escape(str(text), quote=True)
 
 
@@ -151,10 +151,10 @@ def _model(model: Mapping[str, Any]) -> str:
 
 def _claim(claim: Mapping[str, Any]) -> str:
     verdict: Verdict = claim["verdict"]
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in verdict.notes)
+    notes = "".join(f'<p class="note">{prose(note)}</p>' for note in verdict.notes)
     return f"""
-<h3 id="{anchor(verdict.theory, verdict.claim)}">{escape(verdict.claim.replace("_", " "))} {badge(verdict)}</h3>
-<p>{escape(verdict.statement)}</p>
+<h3 id="{anchor(verdict.theory, verdict.claim)}">{escape(title(verdict.claim))} {badge(verdict)}</h3>
+<p>{prose(verdict.statement)}</p>
 {picture(claim["image"], claim["caption"])}
 {notes}{table(claim["facts"])}
 """
