@@ -35,6 +35,20 @@ def bibtex(references: Iterable[str]) -> list[dict[str, str]]:
     return list(entries.values())
 
 
+def described(references: Iterable[str]) -> list[str]:
+    """Each cited work once, in order of first use, with its title where the work is known here.
+
+    >>> described(["Saxe, McClelland & Ganguli 2013, arXiv:1312.6120", "Saxe et al. 2013 (arXiv:1312.6120)"])[0][:60]
+    'Saxe, McClelland & Ganguli 2013, arXiv:1312.6120: Exact solu'
+    """
+    found: dict[str, str] = {}
+    for cited in filter(None, (reference.strip() for reference in references)):
+        work, identifier = _known(cited), ARXIV.search(cited)
+        key = work["key"] if work else identifier[1] if identifier else cited
+        found.setdefault(key, cited + (f": {work['title']}" if work and work.get("title") else ""))
+    return list(found.values())
+
+
 @cache
 def _works() -> tuple[dict[str, str], ...]:
     return tuple(json.loads(Path(__file__).with_name("bibliography.json").read_text(encoding="utf-8")))

@@ -69,7 +69,7 @@ def order():
 
 def threshold():
     growth = np.array([0.98, 1.02]).reshape(1, 2, 1, 1)
-    claimed = claim(Threshold, axis="learning_rate", values=(0.99, 1.01), relative="point")
+    claimed = claim(Threshold, axis="learning_rate", values=(0.99, 1.01), relative="point", critical=None)
     return claimed, record(growth, [9]), record(growth - 0.03, [9]), record(growth + 1e-4, [9])
 
 

@@ -18,6 +18,7 @@ from learning_mechanics.theory.system import Flow
 from learning_mechanics.validate.experiments.experiment import Measurement
 from learning_mechanics.validate.judging.check import Run
 from learning_mechanics.validate.judging.judge import judge
+from learning_mechanics.validate.reporting import cards
 from learning_mechanics.validate.reporting import report as module
 from learning_mechanics.validate.reporting.equations import formula, latex
 from learning_mechanics.validate.reporting.plot import figure
@@ -61,7 +62,7 @@ class Stage:
         self.off = {"third": 1.1}
         self.drawn = 0
         monkeypatch.setattr(module, "run_claim", self.run)
-        monkeypatch.setattr(module, "figure", self.draw)
+        monkeypatch.setattr(cards, "figure", self.draw)
 
     def draw(self, *run):
         """Figures are tested elsewhere and cost half a second each; the first is real."""

@@ -13,12 +13,14 @@ import sympy as sp
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath, text_to_path
+from sympy.printing.latex import LatexPrinter
 
 from ...theory.system import FixedPoint, Map, System
+from .typesetting import GREEK, text_latex
 
 _WORDS = re.compile(r"[A-Za-z]{3,}(_[A-Za-z]{2,})*")
 SIZE = 12.0  # points of the setting; the page scales it in units of its own font size
-_GREEK = set("alpha beta gamma delta epsilon eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega".split())
+WIDEST = 48.0  # em; a longer equation is broken at its plus and minus signs, which the page can wrap
 
 
 def rows(system: System) -> list[tuple[str, str]]:
@@ -44,17 +46,28 @@ def rows(system: System) -> list[tuple[str, str]]:
     return made
 
 
-def latex(expression: Any) -> str:
-    """LaTeX of an expression, with names of several letters upright.
+class _Printer(LatexPrinter):
+    """As SymPy's, but what is subtracted comes last: s - a, not -a + s."""
 
-    >>> latex(sp.Symbol("ridge") + 1)
-    '\\\\mathrm{ridge} + 1'
+    def _as_ordered_terms(self, expr, order=None):
+        terms = super()._as_ordered_terms(expr, order=order)
+        return sorted(terms, key=lambda term: bool(term.could_extract_minus_sign()))
+
+
+def latex(expression: Any) -> str:
+    """LaTeX of an expression, with names of several letters upright and what is subtracted last.
+
+    >>> latex(sp.Symbol("ridge") - sp.Symbol("a"))
+    '\\mathrm{ridge} - a'
     """
     expression = sp.sympify(expression)
-    symbols = (symbol for symbol in expression.free_symbols if isinstance(symbol, sp.Symbol))
+    symbols = [symbol for symbol in expression.free_symbols if isinstance(symbol, sp.Symbol)]
     words = (symbol for symbol in symbols if _WORDS.fullmatch(symbol.name))
-    names = {symbol: _word(symbol.name) for symbol in words if symbol.name.split("_")[0] not in _GREEK}
-    return sp.latex(expression, symbol_names=names, mul_symbol=r"\,").replace(r"\frac", r"\dfrac")
+    names = {symbol: _word(symbol.name) for symbol in words if symbol.name.split("_")[0] not in GREEK}
+    names |= {symbol: r"\sigma^{2}" for symbol in symbols if symbol.name == "sigma2"}
+    names |= {symbol: symbol.name[:-1] + "^{+}" for symbol in symbols if symbol.name.endswith("+")}
+    printer = _Printer({"symbol_names": names, "mul_symbol": r"\,"})
+    return printer.doprint(expression).replace(r"\frac", r"\dfrac")
 
 
 def formula(text: str, plain: str = "") -> str:
@@ -66,7 +79,26 @@ def formula(text: str, plain: str = "") -> str:
     '<code>a &lt; b</code>'
     """
     made = _set(text)
-    return made.replace("@LABEL@", html.escape(plain or text, quote=True)) if made else _code(plain or text)
+    if not made:
+        return _code(plain or text)
+    label = html.escape(plain or text, quote=True)
+    width = re.search(r"width:([\d.]+)em", made)
+    pieces = [_set(piece) for piece in _broken(text)] if width and float(width[1]) > WIDEST else [made]
+    if not all(pieces):
+        pieces = [made]
+    return " ".join(piece.replace("@LABEL@", label if not index else "") for index, piece in enumerate(pieces))
+
+
+def _broken(text: str) -> list[str]:
+    """An equation in pieces that each begin with a sign: broken before + and - outside all brackets."""
+    pieces, depth, start = [], 0, 0
+    for found in re.finditer(r"\\left|\\right|[{}]| [+-] ", text):
+        token = found[0]
+        depth += (token in ("{", r"\left")) - (token in ("}", r"\right"))
+        if token.strip() in "+-" and not depth:
+            pieces.append(text[start : found.start()])
+            start = found.start() + 1
+    return [*pieces, text[start:]]
 
 
 def result(value: Any) -> str:
@@ -75,7 +107,9 @@ def result(value: Any) -> str:
         return "<br>".join(formula(*row) for row in rows(value))
     if isinstance(value, sp.Basic):
         return formula(latex(value), str(value))
-    return _code(str(value))
+    read = text_latex(str(value))
+    set_as = [formula(text, str(value)) for text in read or ()]
+    return "<br>".join(set_as) if set_as and all(text.startswith("<svg") for text in set_as) else _code(str(value))
 
 
 @lru_cache(maxsize=1024)

@@ -18,12 +18,9 @@ from ...theory.model import models as all_models
 from ..experiments.experiment import resolve_device, versions
 from ..judging.check import Run, run_claim
 from ..judging.ledger import Ledger, write
-from ..judging.verdict import Verdict, number, plain
-from .equations import formula, result, rows
-from .pictures import pictures
-from .plot import figure
-from .report_page import Markup, escape, page
-from .style import data_uri
+from ..judging.verdict import Verdict, plain
+from .cards import content as page_content
+from .report_page import page
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +123,8 @@ def report(
         "failures": {"/".join(key): reason for key, reason in failures.items()},
     }
     write(targets[1], json.dumps(plain(content)))
-    write(targets[0], page(_page_content(theories, runs, failures, environment, seconds)))
+    summary = _summary(verdicts, failures, seconds) + (f" {resumed} were kept from an earlier run." if resumed else "")
+    write(targets[0], page(page_content(theories, runs, failures, environment, summary)))
     ledger.verify()
     return Report(*targets, verdicts, failures, seconds, resumed)
 
@@ -199,101 +197,6 @@ def _model_record(theory: Theory, runs: Sequence[Run]) -> dict[str, Any]:
             for run in runs
         ],
     }
-
-
-def _page_content(theories, runs, failures, environment, seconds) -> dict[str, Any]:
-    sections, references = [], []
-    for theory in theories:
-        system = theory.derive()
-        own = [run for t, run in runs if t is theory]
-        references += list(system.trail.references)
-        for run in own:
-            references += [run.claim.reference, *run.prediction.references, *run.rival.references]
-        sections.append(
-            {
-                "name": theory.model_name(),
-                "title": theory.title(),
-                "hyperparameters": _hyperparameters(theory),
-                "equations": [formula(*row) for row in rows(system)],
-                "trail": [_step(step) for step in system.trail.steps],
-                "verdicts": [run.verdict for run in own],
-                "claims": [_claim(run) for run in own],
-                "pictures": pictures(own),
-            }
-        )
-    return {
-        "title": "Learning mechanics: predictions against training",
-        "summary": _summary([run.verdict for _, run in runs], failures, seconds),
-        "models": sections,
-        "failures": failures,
-        "references": [r for r in dict.fromkeys(part.strip() for r in references for part in r.split(";")) if r],
-        "environment": {name.replace("_", " "): value for name, value in environment.items()},
-    }
-
-
-def _claim(run: Run) -> dict[str, Any]:
-    verdict, prediction = run.verdict, run.prediction
-    caption = (
-        f"Left: {run.claim.observable.replace('_', ' ')}; line: {run.claim.law.name}, dashed: {run.claim.rival.name}. "
-        "Right: what was judged."
-    )
-    assumptions = "<br>".join(
-        f"{escape(a['name'])}: distance {a['distance']:.3g}, holds up to {a['radius']:.3g}"
-        for a in prediction.assumptions
-    )
-    parts = ", ".join(f"{escape(name)} {number(part)}" for name, part in verdict.budget.items() if name != "total")
-    setup = run.claim.setup
-    facts = {
-        "law": f"{run.claim.law.name}, by {prediction.method}",
-        "error": f"{number(verdict.bias, sign=True)}"
-        + (f" ± {number(verdict.standard_error)}" if verdict.standard_error else "")
-        + (f" {verdict.unit}" if verdict.unit else "")
-        + _among(verdict),
-        "power": _power(verdict),
-        "budget": Markup(f"{number(verdict.budget.get('total', 0.0))} ({parts})"),
-        "resolution": f"{number(verdict.resolution)} {verdict.unit}",
-        "rival": f"{verdict.rival}: {verdict.rival_outcome.replace('_', ' ')}, "
-        f"misses by {number(abs(verdict.rival_bias))}"
-        + (f"; at home: {verdict.rival_home}" if verdict.rival_home else ""),
-        "assumptions": Markup(assumptions),
-        "experiment": f"{setup.procedure.replace('_', ' ')} on {getattr(setup.data, 'name', setup.data)}, "
-        f"{setup.optimizer.name.replace('_', ' ')}, learning rate {setup.optimizer.learning_rate:g}"
-        + (f" {setup.optimizer.unit}" if setup.optimizer.unit != "1" else ""),
-        "run": f"{len(verdict.seeds)} seed{'' if len(verdict.seeds) == 1 else 's'}"
-        f" from {verdict.seeds[0] if verdict.seeds else '-'}, {verdict.device}, "
-        f"{verdict.dtype}, matmul precision {verdict.precision}, {verdict.seconds:.1f} s",
-        "forecast": Markup(f"<code>{verdict.forecast_hash}</code>"),
-    }
-    image = data_uri(figure(run.claim, prediction, run.rival, run.measurement, verdict))
-    return {"verdict": verdict, "caption": caption, "image": image, "facts": facts}
-
-
-def _among(verdict: Verdict) -> str:
-    points = verdict.numbers.get("points", 1)
-    median = number(verdict.numbers.get("median", 0.0))
-    return f", at the decisive one of {points} points; median {median}" if points > 1 else ""
-
-
-def _power(verdict: Verdict) -> str:
-    if verdict.slope is None or verdict.order is None:
-        return ""
-    text = f"{verdict.slope:.4f} measured, {verdict.order:.4f} predicted"
-    if "three_smallest" in verdict.numbers:
-        text += f"; the three smallest points alone say {verdict.numbers['three_smallest']:.4f}"
-    if "slopes" in verdict.numbers and "axis" in verdict.numbers:
-        text += "; local slopes " + ", ".join(f"{slope:.3f}" for slope in verdict.numbers["slopes"])
-    return text
-
-
-def _hyperparameters(theory: Theory) -> str:
-    named = ", ".join(f"{f.name} = {getattr(theory, f.name)}" for f in fields(theory))
-    return f" with {named}" if named else ""
-
-
-def _step(step) -> str:
-    notes = [f"assuming {step.assumption}" if step.assumption else "", step.check, step.reference]
-    told = "; ".join(escape(note) for note in notes if note)
-    return f'{escape(step.rule)}<div class="what">{result(step.result)}</div><span class="soft">{told}</span>'
 
 
 class _Display:

@@ -118,6 +118,7 @@ def quantity(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
+    """As `quantity`, with a plus sign where positive."""
     return ("+" if math.isfinite(value) and value > 0 else "") + quantity(value)
 
 

@@ -43,7 +43,7 @@ _SETTINGS: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "learning-mechanics",
     "axes.formatter.useoffset": False,
-    "axes.formatter.limits": (-3, 4),
+    "axes.formatter.limits": (-3, 5),
     "axes.formatter.use_mathtext": True,
 }
 
@@ -55,7 +55,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def panels(columns: int, width: float = 8.6, height: float = 3.3, ratios=None) -> tuple[Figure, list]:
+def panels(columns: int, width: float = 8.6, height: float = 3.5, ratios=None) -> tuple[Figure, list]:
     """A figure with a row of axes; call within `style()`.
 
     >>> with style():

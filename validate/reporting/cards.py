@@ -1,0 +1,201 @@
+"""What the page says about each model and each claim: equations, trail, caption, and the facts behind a verdict.
+
+`content(...)` turns runs into the plain mapping that `report_page.page` lays out.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from ...bibliography import described
+from ...theory.claims import Converges, Scales, Threshold
+from ...theory.model import Theory
+from ..judging.check import Run
+from ..judging.verdict import Verdict
+from .axes import MOST_SERIES, component
+from .equations import formula, result, rows
+from .pictures import pictures
+from .plot import figure
+from .report_page import Markup, escape, quantity, said, signed
+from .style import data_uri
+from .typesetting import proper, prose
+
+
+def content(
+    theories: Sequence[Theory],
+    runs: Sequence[tuple[Theory, Run]],
+    failures,
+    environment: Mapping[str, Any],
+    summary: str,
+) -> dict[str, Any]:
+    """Everything on the page, model by model."""
+    sections, cited = [], []
+    for theory in theories:
+        system = theory.derive()
+        own = [run for t, run in runs if t is theory]
+        cited += list(system.trail.references)
+        for run in own:
+            cited += [run.claim.reference, *run.prediction.references, *run.rival.references]
+        sections.append(
+            {
+                "name": theory.model_name(),
+                "title": theory.title(),
+                "hyperparameters": _hyperparameters(theory),
+                "equations": [formula(*row) for row in rows(system)],
+                "trail": [_step(step) for step in system.trail.steps],
+                "verdicts": [run.verdict for run in own],
+                "claims": [_claim(run) for run in own],
+                "pictures": pictures(own),
+            }
+        )
+    return {
+        "title": "Learning mechanics: predictions against training",
+        "summary": summary,
+        "models": sections,
+        "failures": failures,
+        "references": described(part for reference in cited for part in reference.split(";")),
+        "environment": {name.replace("_", " "): place(str(value)) for name, value in environment.items()},
+    }
+
+
+def _claim(run: Run) -> dict[str, Any]:
+    image = data_uri(figure(run.claim, run.prediction, run.rival, run.measurement, run.verdict))
+    return {"verdict": run.verdict, "caption": caption(run), "image": image, "facts": _facts(run)}
+
+
+def caption(run: Run) -> str:
+    """What is seen: which curves, which of them are drawn, and what the right-hand panel judges."""
+    claim, verdict = run.claim, run.verdict
+    left = claim.observable.replace("_", " ") + (
+        " against sample size" if run.measurement.abscissa_name == "n" else " during training"
+    )
+    if isinstance(claim, Threshold):
+        left = "growth of a small displacement per step, just below and just above the predicted threshold"
+    count, seeds = run.prediction.values.shape[3], len(run.measurement.values)
+    if len(claim.values) > 1 and not isinstance(claim, Threshold):
+        left += f", for each {claim.axis.replace('_', ' ')}"
+    elif count > MOST_SERIES:
+        kind = {"entry": "entries"}.get(component(claim), component(claim) + "s")
+        left += f", {MOST_SERIES} of {count} {kind}"
+    if len(run.prediction.values) > 1:
+        left += f". Each of the {seeds} seeds has its own prediction; the first is drawn, all are judged"
+    right = {Converges: _right_of_order, Scales: _right_of_slope}.get(type(claim), _right_of_error)(run)
+    missed = abs(verdict.rival_bias)
+    rival = f"The rival, {proper(claim.rival.name)}, " + (
+        f"misses by {missed:.2g}" if verdict.rival_outcome == "refuted" else f"is not refuted here: off by {missed:.2g}"
+    )
+    return f"Left: {left}. Right: {right}. {rival}{' ' + verdict.unit if verdict.unit else ''}."
+
+
+def _right_of_error(run: Run) -> str:
+    claim = run.claim
+    what = "error of the mean over runs" if claim.stochastic else "largest error over everything judged"
+    if not isinstance(claim, Threshold) and run.measurement.values.shape[2] > 1 and "summary" not in claim.options:
+        what += ", point by point,"
+    shaded = "; the shaded window is what was judged" if "window" in claim.options else ""
+    return f"{what} against the budget declared beforehand{shaded}"
+
+
+def _right_of_order(run: Run) -> str:
+    axis = run.claim.axis.replace("_", " ")
+    return f"largest error against {axis}; the line has the predicted slope and passes through the smallest error"
+
+
+def _right_of_slope(run: Run) -> str:
+    return "local slopes between neighbouring points; the slope over the shaded window is what was judged"
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    verdict, claim = run.verdict, run.claim
+    unit = f" {verdict.unit}" if verdict.unit else ""
+    parts = ", ".join(f"{escape(name)} {quantity(part)}" for name, part in verdict.budget.items() if name != "total")
+    error = signed(verdict.bias) + (f" ± {quantity(verdict.standard_error)}" if verdict.standard_error else "")
+    rival = (
+        f"{escape(proper(verdict.rival))}: {said(verdict.rival_outcome)}, off by {quantity(abs(verdict.rival_bias))}"
+    )
+    seeds = f"{len(verdict.seeds)} seed{'' if len(verdict.seeds) == 1 else 's'}"
+    assumptions = (
+        f"{escape(a['name'])}: distance {quantity(a['distance'])}, holds up to {quantity(a['radius'])}"
+        for a in run.prediction.assumptions
+    )
+    return {
+        "law": f"{proper(claim.law.name)}, by {METHODS.get(run.prediction.method, run.prediction.method)}",
+        "error": Markup(f"{error}{unit}{_among(verdict)}"),
+        "power": _power(verdict),
+        "budget": Markup(f"{quantity(verdict.budget.get('total', 0.0))} ({parts})"),
+        "resolution": Markup(f"{quantity(verdict.resolution)}{unit}"),
+        "rival": Markup(rival + (f"; at home: {prose(verdict.rival_home)}" if verdict.rival_home else "")),
+        "assumptions": Markup("<br>".join(assumptions)),
+        "experiment": _experiment(claim),
+        "run": f"{seeds} from {verdict.seeds[0] if verdict.seeds else '-'}, {place(verdict.device)}, "
+        f"{verdict.dtype}, matmul precision {verdict.precision}, {verdict.seconds:.1f} s",
+        "forecast": Markup(f"<code>{verdict.forecast_hash}</code>"),
+    }
+
+
+METHODS = {"ode": "numerical integration"}
+PROCEDURES = {
+    "full_batch": "full-batch training",
+    "one_pass": "one pass of stochastic gradient steps",
+    "kernel_solve": "direct kernel regression",
+}
+
+
+def _experiment(claim) -> str:
+    """Procedure, data and what the optimizer was told; a direct solve has no optimizer."""
+    setup = claim.setup
+    data = str(getattr(setup.data, "name", setup.data)).replace("_", " ")
+    text = f"{PROCEDURES.get(setup.procedure, setup.procedure.replace('_', ' '))} on {data}"
+    if setup.procedure == "kernel_solve":
+        ridge = setup.options.get("ridge")
+        sizes = ", ".join(map(str, setup.sizes))
+        return text + f", n = {sizes}" + (f", ridge {ridge:g}" if isinstance(ridge, int | float) else "")
+    rates = claim.values if claim.axis == "learning_rate" and not isinstance(claim, Threshold) else ()
+    rate = ", ".join(f"{rate:g}" for rate in rates or (setup.optimizer.learning_rate,))
+    rate += f" in units of {setup.optimizer.unit}" if setup.optimizer.unit != "1" else ""
+    if isinstance(claim, Threshold):
+        rate = " and ".join(f"{value:g}" for value in claim.values) + " of the predicted threshold"
+    text += f", {proper(setup.optimizer.name.replace('_', ' '))}, learning rate {rate}"
+    if claim.axis and claim.axis != "learning_rate":
+        text += f", {claim.axis.replace('_', ' ')} {', '.join(f'{value:g}' for value in claim.values)}"
+    return text
+
+
+def place(device: str) -> str:
+    """A device, named once.
+
+    >>> place("cpu: cpu"), place("gpu: NVIDIA H200")
+    ('cpu', 'gpu: NVIDIA H200')
+    """
+    kind, _, name = device.partition(": ")
+    return kind if name == kind else device
+
+
+def _among(verdict: Verdict) -> str:
+    points = verdict.numbers.get("points", 1)
+    median = quantity(verdict.numbers.get("median", 0.0))
+    return f", at the decisive one of {points} points; median {median}" if points > 1 else ""
+
+
+def _power(verdict: Verdict) -> str:
+    if verdict.slope is None or verdict.order is None:
+        return ""
+    text = f"{verdict.slope:.4f} measured, {verdict.order:.4f} predicted"
+    if "three_smallest" in verdict.numbers:
+        text += f"; the three smallest points alone say {verdict.numbers['three_smallest']:.4f}"
+    if len(verdict.numbers.get("slopes", ())) > 1 and "axis" in verdict.numbers:
+        text += "; local slopes " + ", ".join(f"{slope:.3f}" for slope in verdict.numbers["slopes"])
+    return text.replace("-", "−")
+
+
+def _hyperparameters(theory: Theory) -> str:
+    named = ", ".join(f"{f.name.replace('_', ' ')} = {getattr(theory, f.name)}" for f in fields(theory))
+    return f" with {named}" if named else ""
+
+
+def _step(step) -> str:
+    check = re.sub(r"\b0e\+00\b", "0", step.check or "")
+    notes = [f"assuming {step.assumption}" if step.assumption else "", check, step.reference]
+    told = "; ".join(escape(note) for note in notes if note)
+    return f'{prose(step.rule)}<div class="what">{result(step.result)}</div><span class="soft">{told}</span>'

@@ -1,0 +1,147 @@
+"""What the judge looked at: the error against its budget, against an axis for an order, local slopes for an exponent.
+
+These are the right-hand panels. The law is blue, the rival orange and dashed, the budget a black line.
+"""
+
+import numpy as np
+
+from ..judging.residuals import prepare
+from ..judging.statistics import local_slopes
+from .axes import plain_ticks, setting, ticks, x_label
+from .style import BUDGET, COLOURS, DASHED, DOTS, GREY, INK, LINE, end_labels
+
+SUMMARIES = {"last": "at the last record", "last_third_mean": "mean of the last third of the steps"}
+HUGE = 1e17
+
+
+def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
+    """Largest error over components and seeds (or of the mean over seeds) against the budget, on a log scale."""
+    laws = [(prediction, COLOURS[0], LINE, "law")] + ([(rival, COLOURS[1], DASHED, "rival")] if rival else [])
+    axes.set_yscale("log")
+    logarithmic = getattr(claim.setup, "spacing", "") == "log" or measurement.abscissa_name == "n"
+    budget = float(sum(getattr(claim, "budget", {}).values()))
+    ends, along, shown = [], False, []
+    for law, colour, look, name in laws:
+        residual = prepare(claim, law, prediction, measurement, flat=False).residual
+        size = np.abs(residual.mean(0)) if claim.stochastic else np.abs(residual).max(0)
+        size = np.minimum(np.nan_to_num(size.max(-1), nan=HUGE, posinf=HUGE), HUGE)  # (setting, point)
+        worst = int(np.argmax(size.max(1)))
+        points = np.asarray(measurement.abscissa[worst], float)
+        along = size.shape[1] > 1
+        x, y = (points, size[worst]) if along else (np.arange(len(size)), size[:, 0])
+        keep = (y > 0) & ((x > 0) | (not (along and logarithmic)))  # an error of exactly zero has no place here
+        if not keep.any():
+            continue
+        x, y = x[keep], y[keep]
+        axes.plot(x, y, color=colour, **(look if along else {"marker": "o", "ls": "none"}))
+        ends.append((x[-1], y[-1], name, colour))
+        shown.append(y if name == "law" else np.minimum(y, max(10.0, 10 * budget)))
+    if along:
+        axes.set_xscale("log" if logarithmic else "linear")
+        if "window" in claim.options:
+            low, high = np.clip(claim.options["window"], *axes.get_xlim())
+            axes.axvspan(low, high, color=BUDGET, alpha=0.25, lw=0)
+        axes.set_xlabel(x_label(measurement.abscissa_name))
+    elif claim.axis:
+        axes.set_xticks(np.arange(len(claim.values)), [setting(claim, index) for index in range(len(claim.values))])
+        axes.set_xlim(-0.6, len(claim.values) - 0.4)
+        axes.set_xlabel(claim.axis.replace("_", " "))
+    else:
+        summary = str(claim.options.get("summary", "last"))
+        axes.set_xticks([])
+        axes.set_xlim(-0.6, 0.6)
+        axes.set_xlabel(SUMMARIES.get(summary, summary.replace("_", " ")))
+    everything = np.concatenate([*shown, [budget] if budget > 0 else []])
+    if len(everything):
+        axes.set_ylim(everything.min() / 2.5, everything.max() * 2.5)
+    if budget > 0:
+        axes.axhline(budget, color=INK, lw=0.9)
+        ends.append((axes.get_xlim()[1], budget, "budget", INK))
+    axes.set_ylabel("error" + relative(claim, " (absolute)"))
+    plain_ticks(axes)
+    right = max((x for x, *_ in ends), default=0.0)
+    end_labels(axes, [(right, *rest) for _, *rest in ends] if along else ends)
+
+
+def order(axes, claim, prediction, rival, measurement, verdict=None) -> None:
+    """Largest error of each setting against the axis, with a line of the claimed order through the smallest."""
+    values = np.asarray(claim.values, float)
+    ends = []
+    for law, colour, name in ((prediction, COLOURS[0], "law"), (rival, COLOURS[1], "rival")):
+        if law is None:
+            continue
+        error = np.abs(prepare(claim, law, prediction, measurement, flat=False).residual).max(axis=(2, 3))
+        mean = error.mean(0)
+        bars = 2 * error.std(0, ddof=1) / np.sqrt(len(error)) if len(error) > 1 else None
+        axes.errorbar(values, mean, yerr=bars, color=colour, **DOTS)
+        if name == "rival":
+            axes.plot(values, mean, color=colour, **DASHED)
+        else:
+            last = int(np.argmin(values) if claim.order > 0 else np.argmax(values))
+            axes.plot(values, mean[last] * (values / values[last]) ** claim.order, color=colour, **LINE)
+            name = f"slope {claim.order:g}".replace("-", "−")
+        right = int(np.argmax(values))
+        ends.append((values[right], mean[right], name, colour))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    plain_ticks(axes)
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel(claim.axis.replace("_", " "))
+    axes.set_ylabel("largest error" + relative(claim))
+    end_labels(axes, ends)
+    _measured(axes, "slope", verdict, 3)
+
+
+def slopes(axes, claim, prediction, rival, measurement, verdict=None) -> None:
+    """Local log-log slopes between neighbouring points; the shaded window is what was judged."""
+    points = np.asarray(measurement.abscissa[0], float)
+    keep = points > 0
+    middle = np.sqrt(points[keep][1:] * points[keep][:-1])
+    runs = measurement.values[:, 0, keep, 0]
+    for law, colour, look in ((prediction, COLOURS[0], LINE), (rival, COLOURS[0], DASHED)):
+        if law is not None:
+            axes.plot(middle, local_slopes(points[keep], law.values[0, 0, keep, 0]), color=colour, **look)
+    measured = local_slopes(points[keep], runs.mean(0))
+    bars = None
+    if len(runs) > 1:
+        spread = local_slopes(points[keep], np.maximum(runs, np.finfo(float).tiny))
+        bars = 2 * spread.std(0, ddof=1) / np.sqrt(len(runs))
+    axes.errorbar(middle, measured, yerr=bars, color=COLOURS[0], **DOTS)
+    axes.axvspan(max(claim.window[0], middle[0]), min(claim.window[1], middle[-1]), color=BUDGET, alpha=0.25, lw=0)
+    axes.set_xscale("log")
+    chosen = ticks(middle[0], middle[-1])
+    axes.set_xticks(chosen, [f"{tick:g}" for tick in chosen])
+    axes.minorticks_off()
+    axes.set_xlabel(x_label(measurement.abscissa_name))
+    axes.set_ylabel("local slope (exponent)")
+    _measured(axes, "slope", verdict, 3)
+
+
+def growth(axes, claim, prediction, rival, measurement) -> None:
+    """Growth per step below and above the threshold; the grey cross is where both are one."""
+    x = np.asarray(claim.values, float)
+    axes.axhline(1, color=GREY, lw=0.8)
+    axes.axvline(1, color=GREY, lw=0.8)
+    axes.plot(x, np.abs(prediction.values[0, :, -1, 0]), color=COLOURS[0], **LINE)
+    if rival is not None:
+        axes.plot(x, np.abs(rival.values[0, :, -1, 0]), color=COLOURS[0], **DASHED)
+    runs = np.abs(measurement.values[:, :, -1, 0])
+    bars = 2 * runs.std(0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else None
+    axes.errorbar(x, runs.mean(0), yerr=bars, color=COLOURS[0], **DOTS)
+    marks = sorted({*x.tolist(), 1.0})
+    axes.set_xticks(marks, [f"{mark:g}" for mark in marks])
+    axes.set_xlabel(f"{(claim.axis or 'parameter').replace('_', ' ')} (multiples of the critical value)")
+
+
+def relative(claim, otherwise: str = "") -> str:
+    """What errors are divided by."""
+    of = {"point": "prediction", "final": "final value", "scale": "largest value"}.get(claim.relative)
+    return f" / {of}" if of else otherwise
+
+
+def _measured(axes, name: str, verdict, digits: int) -> None:
+    if verdict is None or verdict.slope is None or verdict.order is None:
+        return
+    said = f"{name} {verdict.slope:.{digits}f} measured, {verdict.order:.{digits}f} predicted".replace("-", "−")
+    axes.set_title(said, fontsize=8.5, fontweight="normal")
