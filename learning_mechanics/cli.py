@@ -185,7 +185,7 @@ def parser() -> Parser:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="move the setting: learning_rate=0.1, width=64"
     )
     _reading_options(check)
-    _run_options(check)
+    _run_options(check, writes=False)
 
     report = command("report", "the main job: derive, predict, train and judge everything on real data")
     report.add_argument(
@@ -221,11 +221,12 @@ def _reading_options(command: Parser) -> None:
     task.add_argument("--labels", dest="regression", action="store_false", help="integer targets are labels")
 
 
-def _run_options(command: Parser, device: bool = True) -> None:
+def _run_options(command: Parser, device: bool = True, writes: bool = True) -> None:
     if device:
         command.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: what JAX finds")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default: 0)")
-    command.add_argument("--force", action="store_true", help="overwrite files that exist")
+    if writes:
+        command.add_argument("--force", action="store_true", help="overwrite files that exist")
 
 
 def _examples(command: str) -> str:

@@ -6,6 +6,7 @@ The matrix equations hold for any data and any start. Two layers close exactly o
 alignment and balance reduce any depth to one scalar equation per singular mode of the input-output correlation.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,6 +23,7 @@ from ..dynamics.linear_networks import (
     drift_map,
     gram_map,
     growth_at_minimum,
+    infinite_depth_flow,
     layerwise_sharpness,
     mode_flow,
     mode_map,
@@ -48,8 +50,12 @@ class DeepLinear(Theory):
 
     depth: int = parameter(2, "number of weight matrices in the aligned theory (`derive`)")
 
+    def __post_init__(self):
+        if self.depth != math.inf and (self.depth != int(self.depth) or self.depth < 1):
+            raise BadData(f"depth {self.depth}", where="deep-linear", remedy="give a whole number from 1, or inf")
+
     def derive(self) -> Flow:
-        return mode_flow(self.depth)
+        return infinite_depth_flow() if self.depth == math.inf else mode_flow(self.depth)
 
     def claims(self) -> tuple[Claim, ...]:
         return (

@@ -168,6 +168,7 @@ def _refuse(path: Path) -> None:
 
 
 def _npz(path: Path, target, inputs) -> tuple[Any, Any, dict]:
+    _one_array(inputs, path)
     with _archive(path) as archive:
         names = list(archive.files)
         x_name, y_name = (inputs[0] if inputs else "x"), target or "y"
@@ -204,7 +205,17 @@ def _array(archive, name: str, path: Path) -> np.ndarray:
     return found
 
 
+def _one_array(inputs, path: Path, most: int = 1) -> None:
+    if inputs and len(inputs) > most:
+        raise BadData(
+            f"input names {', '.join(inputs)}, but columns of arrays have no names",
+            where=path.name,
+            remedy="give one array of shape (samples, inputs)",
+        )
+
+
 def _npy(path: Path, target, inputs) -> tuple[Any, Any, dict]:
+    _one_array(inputs, path, 0)
     other = Path(target) if target else path.with_name(path.name.replace("x", "y", 1))
     if not target and (other == path or not other.exists()):
         raise BadData(
