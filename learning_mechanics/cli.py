@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = arguments.command
         arguments.hyperparameters = _pairs(extra, arguments)
         _cache_compilations()
+        _repeat_on_accelerators()
         from . import commands
 
         return commands.COMMANDS[command](arguments)
@@ -287,3 +288,10 @@ def _cache_compilations() -> None:
     if home.is_dir() and os.access(home, os.W_OK):
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "learning-mechanics" / "jax"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+def _repeat_on_accelerators() -> None:
+    """The same seed must give the same numbers on a GPU: no kernels chosen by timing, no unordered sums."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()

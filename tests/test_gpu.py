@@ -85,20 +85,14 @@ def test_float32_products_keep_all_their_bits():
         steps=1,
         records=2,
     )
-    exact, single = (
-        measured_outputs(replace(setup, options={"dtype": dtype}), data, ACCELERATOR)
-        for dtype in ("float64", "float32")
-    )
+    stated = (replace(setup, options={"dtype": dtype}).draw(0, data) for dtype in ("float64", "float32"))
+    exact, single = (run("outputs", [[instance]], range(1), device=ACCELERATOR).values for instance in stated)
     assert apart(exact, single) < 2e-6
     with jax.default_device(on(ACCELERATOR)), jax.default_matmul_precision("default"):
         a, b = (rng.standard_normal((2048, 2048)).astype(np.float32) for _ in range(2))
         loose = np.asarray(jnp.asarray(a) @ jnp.asarray(b), float)
     if float(getattr(on(ACCELERATOR), "compute_capability", 0) or 0) >= 8.0:  # hardware that has TF32
         assert apart(a.astype(float) @ b.astype(float), loose) > 2e-5
-
-
-def measured_outputs(setup, data, device):
-    return run("outputs", [[setup.draw(0, data)]], range(1), device=device).values
 
 
 def test_one_pass_in_float64_agrees_with_the_cpu():
