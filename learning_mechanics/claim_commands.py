@@ -23,11 +23,14 @@ def validate(arguments: Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(model, claims, arguments)
     keep(arguments.output, arguments.force)
+    keep(arguments.plot, arguments.force)
+    if arguments.plot and len(claims) != 1:
+        raise BadData(f"{len(claims)} claims in one figure", where="--plot", remedy="name one claim")
     from .validate.judging.check import run_claim
 
     record = Record(arguments.output, _terms(model, arguments))
     for claim in claims:
-        kept = claim.name in record.finished
+        kept = claim.name in record.finished and not arguments.plot
         if not kept:
             with bar(claim.name) as progress:
                 run = run_claim(model, claim, seed=arguments.seed, device=arguments.device, progress=progress)
@@ -40,6 +43,10 @@ def validate(arguments: Namespace) -> int:
             )
     verdicts = [record.verdict(claim.name) for claim in claims]
     record.close([claim.name for claim in claims])
+    if arguments.plot:
+        from .validate.reporting.plot import save_portrait
+
+        save_portrait(run, arguments.plot, arguments.shown or ())
     if arguments.json:
         as_json([verdict.to_dict() for verdict in verdicts])
     return 0 if all(verdict.as_expected for verdict in verdicts) else 1

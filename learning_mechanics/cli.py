@@ -139,7 +139,13 @@ def parser() -> Parser:
         made.add_argument("--json", action="store_true", help="print JSON and nothing else")
         return made
 
-    command("list", "models, their claims and the last verdicts")
+    listed = command("list", "models, their claims and the last verdicts")
+    listed.add_argument(
+        "--report", type=Path, nargs="+", metavar="PATH", help="reports with verdicts (default: the last)"
+    )
+    listed.add_argument("--format", choices=("text", "markdown", "verdicts"), default="text", help="default: text")
+    listed.add_argument("--write", type=Path, metavar="FILE", help="put the Markdown table between this file's markers")
+    listed.add_argument("--force", action="store_true", help="replace the table that stands there")
 
     derive = command("derive", "equations of motion, conserved quantities, closed form and trail of a model")
     derive.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
@@ -174,6 +180,8 @@ def parser() -> Parser:
     validate.add_argument(
         "--output", type=Path, metavar="FILE", help="write predictions and verdicts as JSON into this file"
     )
+    validate.add_argument("--plot", type=Path, metavar="FILE", help="draw one claim into this .png, .svg or .pdf")
+    validate.add_argument("--shown", type=_sizes, metavar="N,N,..", help="components to draw, say 1,2,3 (default: six)")
     _run_options(validate)
 
     check = command("check", "judge one claim, on its own data, on yours, or on your training log")

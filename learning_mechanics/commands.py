@@ -1,6 +1,5 @@
 """What each command does. Layers are imported inside the functions, so that a command loads only what it uses."""
 
-import json
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +16,9 @@ def list_models(arguments: Namespace) -> int:
     """Models, their claims, and what became of them in the last report."""
     from .theory.model import models
 
-    last = _last_verdicts(Path("learning-mechanics-report"))
+    if arguments.format != "text" or arguments.write:
+        return _verdict_table(arguments)
+    last = _last_verdicts(arguments.report)
     found: list[dict[str, Any]] = []
     for model in models():
         claims = [
@@ -123,16 +124,29 @@ def _conserved(system) -> tuple:
         return ()
 
 
-def _last_verdicts(folder: Path) -> dict[tuple[str, str], str]:
-    """Outcomes in the ledger of the last report, by model and claim; what cannot be read is as if not there."""
-    found = {}
-    for path in sorted(folder.glob("verdicts/*.json")):
-        try:
-            verdict = json.loads(path.read_text())["verdict"]
-            found[verdict["theory"], verdict["claim"]] = verdict["outcome"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return found
+def _last_verdicts(reports: list[Path] | None) -> dict[tuple[str, str], str]:
+    """Outcomes of the named reports, or of the last one here if there is one, by model and claim."""
+    from .validate.reporting.verdict_table import LAST, read_verdicts
+
+    if reports is None and not any(LAST.glob("verdicts/*.json")):
+        return {}
+    verdicts = [verdict for path in reports or [LAST] for verdict in read_verdicts(path)]
+    return {(verdict.theory, verdict.claim): verdict.outcome for verdict in verdicts}
+
+
+def _verdict_table(arguments: Namespace) -> int:
+    """The table of verdicts, printed or put between the markers of a file."""
+    from .validate.reporting.verdict_table import LAST, between_markers, markdown, read_verdicts
+
+    reports = [read_verdicts(path) for path in arguments.report or [LAST]]
+    if arguments.json or arguments.format == "verdicts":
+        return as_json([verdict.to_dict() for verdicts in reports for verdict in verdicts])
+    table = markdown(reports)
+    if not arguments.write:
+        return show(table.rstrip())
+    text = between_markers(arguments.write, table, arguments.force)
+    arguments.write.write_text(text, encoding="utf-8")
+    return 0
 
 
 COMMANDS = {

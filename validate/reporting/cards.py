@@ -13,13 +13,13 @@ from ...theory.claims import Converges, Scales, Threshold
 from ...theory.model import Theory
 from ..judging.check import Run
 from ..judging.verdict import Verdict
-from .axes import MOST_SERIES, component
+from .axes import MOST_SERIES, component, y_label
 from .equations import formula, result, rows
 from .pictures import pictures
 from .plot import figure
 from .report_page import Markup, escape, quantity, said, signed
 from .style import data_uri
-from .typesetting import proper, prose
+from .typesetting import label, proper, prose
 
 
 def content(
@@ -67,7 +67,7 @@ def _claim(run: Run) -> dict[str, Any]:
 def caption(run: Run) -> str:
     """What is seen: which curves, which of them are drawn, and what the right-hand panel judges."""
     claim, verdict = run.claim, run.verdict
-    left = claim.observable.replace("_", " ") + (
+    left = y_label(claim.observable).split("(")[0].strip() + (
         " against sample size" if run.measurement.abscissa_name == "n" else " during training"
     )
     if isinstance(claim, Threshold):
@@ -82,7 +82,7 @@ def caption(run: Run) -> str:
         left += f". Each of the {seeds} seeds has its own prediction; the first is drawn, all are judged"
     right = {Converges: _right_of_order, Scales: _right_of_slope}.get(type(claim), _right_of_error)(run)
     missed = abs(verdict.rival_bias)
-    rival = f"The rival, {proper(claim.rival.name)}, " + (
+    rival = f"The rival, {label(claim.rival.name)}, " + (
         f"misses by {missed:.2g}" if verdict.rival_outcome == "refuted" else f"is not refuted here: off by {missed:.2g}"
     )
     return f"Left: {left}. Right: {right}. {rival}{' ' + verdict.unit if verdict.unit else ''}."
@@ -111,23 +111,21 @@ def _facts(run: Run) -> dict[str, Any]:
     unit = f" {verdict.unit}" if verdict.unit else ""
     parts = ", ".join(f"{escape(name)} {quantity(part)}" for name, part in verdict.budget.items() if name != "total")
     error = signed(verdict.bias) + (f" ± {quantity(verdict.standard_error)}" if verdict.standard_error else "")
-    rival = (
-        f"{escape(proper(verdict.rival))}: {said(verdict.rival_outcome)}, off by {quantity(abs(verdict.rival_bias))}"
-    )
+    rival = f"{escape(label(verdict.rival))}: {said(verdict.rival_outcome)}, off by {quantity(abs(verdict.rival_bias))}"
     seeds = f"{len(verdict.seeds)} seed{'' if len(verdict.seeds) == 1 else 's'}"
     assumptions = (
         f"{escape(a['name'])}: distance {quantity(a['distance'])}, holds up to {quantity(a['radius'])}"
         for a in run.prediction.assumptions
     )
     return {
-        "law": f"{proper(claim.law.name)}, by {METHODS.get(run.prediction.method, run.prediction.method)}",
+        "law": f"{label(claim.law.name)}, by {METHODS.get(run.prediction.method, run.prediction.method)}",
         "error": Markup(f"{error}{unit}{_among(verdict)}"),
         "power": _power(verdict),
         "budget": Markup(f"{quantity(verdict.budget.get('total', 0.0))} ({parts})"),
         "resolution": Markup(f"{quantity(verdict.resolution)}{unit}"),
         "rival": Markup(rival + (f"; at home: {prose(verdict.rival_home)}" if verdict.rival_home else "")),
         "assumptions": Markup("<br>".join(assumptions)),
-        "experiment": _experiment(claim),
+        "experiment": Markup(_experiment(claim)),
         "run": f"{seeds} from {verdict.seeds[0] if verdict.seeds else '-'}, {place(verdict.device)}, "
         f"{verdict.dtype}, matmul precision {verdict.precision}, {verdict.seconds:.1f} s",
         "forecast": Markup(f"<code>{verdict.forecast_hash}</code>"),
@@ -145,12 +143,12 @@ PROCEDURES = {
 def _experiment(claim) -> str:
     """Procedure, data and what the optimizer was told; a direct solve has no optimizer."""
     setup = claim.setup
-    data = str(getattr(setup.data, "name", setup.data)).replace("_", " ")
+    data = escape(str(getattr(setup.data, "name", setup.data)).replace("_", " "))
     text = f"{PROCEDURES.get(setup.procedure, setup.procedure.replace('_', ' '))} on {data}"
     if setup.procedure == "kernel_solve":
         ridge = setup.options.get("ridge")
         sizes = ", ".join(map(str, setup.sizes))
-        return text + f", n = {sizes}" + (f", ridge {ridge:g}" if isinstance(ridge, int | float) else "")
+        return text + f", n = {sizes}" + (f", ridge {quantity(ridge)}" if isinstance(ridge, int | float) else "")
     rates = claim.values if claim.axis == "learning_rate" and not isinstance(claim, Threshold) else ()
     rate = ", ".join(f"{rate:g}" for rate in rates or (setup.optimizer.learning_rate,))
     rate += f" in units of {setup.optimizer.unit}" if setup.optimizer.unit != "1" else ""
@@ -198,4 +196,5 @@ def _step(step) -> str:
     check = re.sub(r"\b0e\+00\b", "0", step.check or "")
     notes = [f"assuming {step.assumption}" if step.assumption else "", check, step.reference]
     told = "; ".join(escape(note) for note in notes if note)
-    return f'{prose(step.rule)}<div class="what">{result(step.result)}</div><span class="soft">{told}</span>'
+    rule = prose(step.rule.replace("**", "^"))
+    return f'{rule}<div class="what">{result(step.result)}</div><span class="soft">{told}</span>'

@@ -16,7 +16,7 @@ from matplotlib.textpath import TextPath, text_to_path
 from sympy.printing.latex import LatexPrinter
 
 from ...theory.system import FixedPoint, Map, System
-from .typesetting import GREEK, text_latex
+from .typesetting import GREEK, dotted, spoken, text_latex
 
 _WORDS = re.compile(r"[A-Za-z]{3,}(_[A-Za-z]{2,})*")
 SIZE = 12.0  # points of the setting; the page scales it in units of its own font size
@@ -39,7 +39,7 @@ def rows(system: System) -> list[tuple[str, str]]:
         elif isinstance(system, Map):
             left, plain = rf"{name}^{{+}}", f"{unknown}+"
         else:
-            left, plain = rf"\dot{{{name}}}", f"{unknown}'"
+            left, plain = dotted(name), f"{unknown}'"
         made.append((f"{left} = {latex(equation)}", f"{plain} = {equation}"))
     for name, expression in system.observables.items():
         made.append((rf"{_word(name)} = {latex(expression)}", f"{name} = {expression}"))
@@ -58,7 +58,7 @@ def latex(expression: Any) -> str:
     """LaTeX of an expression, with names of several letters upright and what is subtracted last.
 
     >>> latex(sp.Symbol("ridge") - sp.Symbol("a"))
-    '\\mathrm{ridge} - a'
+    '\\\\mathrm{ridge} - a'
     """
     expression = sp.sympify(expression)
     symbols = [symbol for symbol in expression.free_symbols if isinstance(symbol, sp.Symbol)]
@@ -102,19 +102,21 @@ def _broken(text: str) -> list[str]:
 
 
 def result(value: Any) -> str:
-    """What a derivation step gave: an expression or a system as a formula, text as code."""
+    """What a derivation step gave: an expression, a system or an equation in text as a formula, else words."""
     if isinstance(value, System):
         return "<br>".join(formula(*row) for row in rows(value))
     if isinstance(value, sp.Basic):
         return formula(latex(value), str(value))
     read = text_latex(str(value))
     set_as = [formula(text, str(value)) for text in read or ()]
-    return "<br>".join(set_as) if set_as and all(text.startswith("<svg") for text in set_as) else _code(str(value))
+    return "<br>".join(set_as) if set_as and all(text.startswith("<svg") for text in set_as) else spoken(str(value))
 
 
 @lru_cache(maxsize=1024)
 def _set(text: str) -> str:
     prop = FontProperties(size=SIZE, math_fontfamily="cm")
+    # brackets that grow also shrink: around small contents they are set plainly
+    text = re.sub(r"\\left\(((?:(?!\\left|\\right|\\dfrac|\\sum|\^).)*)\\right\)", r"(\1)", text)
     source = "$" + text.replace("\\limits", "") + "$"
     try:
         width, height, descent = text_to_path.get_text_width_height_descent(source, prop, ismath=True)

@@ -36,6 +36,10 @@ def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
         axes.plot(x, y, color=colour, **(look if along else {"marker": "o", "ls": "none"}))
         ends.append((x[-1], y[-1], name, colour))
         shown.append(y if name == "law" else np.minimum(y, max(10.0, 10 * budget)))
+        if name == "law" and claim.stochastic and along and len(residual) > 1:
+            noise = 2 * residual[:, worst].std(0, ddof=1).max(-1)[keep] / np.sqrt(len(residual))
+            axes.plot(x, noise, color=GREY, lw=1.0, ls=":")
+            ends.append((x[-1], noise[-1], "2 s.e.", GREY))
     if along:
         axes.set_xscale("log" if logarithmic else "linear")
         if "window" in claim.options:
@@ -53,7 +57,7 @@ def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
         axes.set_xlabel(SUMMARIES.get(summary, summary.replace("_", " ")))
     everything = np.concatenate([*shown, [budget] if budget > 0 else []])
     if len(everything):
-        axes.set_ylim(everything.min() / 2.5, everything.max() * 2.5)
+        axes.set_ylim(max(everything.min(), 1e-17) / 2.5, everything.max() * 2.5)
     if budget > 0:
         axes.axhline(budget, color=INK, lw=0.9)
         ends.append((axes.get_xlim()[1], budget, "budget", INK))

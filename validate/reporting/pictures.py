@@ -48,7 +48,7 @@ def _modes(setup) -> dict[str, str]:
     answers_are_images = data.y.shape[1] > 10
     images = raw.x - raw.x.mean(0)
     with style():
-        figure = Figure(figsize=(8.6, 2.6 if answers_are_images else 1.75), layout="constrained")
+        figure = Figure(figsize=(8.6, 1.95 if answers_are_images else 1.75), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(2 if answers_are_images else 1, rank, squeeze=False)
         for mode in range(rank):

@@ -5,6 +5,7 @@ judge looked at: the error against its budget, the error against the axis for an
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from .axes import (
     y_label,
 )
 from .style import BUDGET, COLOURS, DASHED, DOTS, INK, LINE, end_labels, panels, style
+from .typesetting import label
 
 __all__ = ["MOST_SERIES", "curve_figure", "figure", "forecast_figure", "plot", "portrait"]
 MARKERS = ("o", "s", "^")
@@ -87,6 +89,19 @@ def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
         axes.yaxis.label.set_size(10.5)
         _legend(made, prediction, rival, measurement, all_seeds=True)
         return made
+
+
+def save_portrait(run: Any, path: Path, shown: Sequence[int] = ()) -> None:
+    """Draw the curves of a run into a file, in the format its name says; 1600 pixels wide where it has pixels."""
+    with style():
+        drawing = portrait(run, shown)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            drawing.savefig(path, dpi=200)
+        except ValueError as error:
+            raise BadData(
+                str(error).split("(")[0].strip(), where=str(path), remedy="write .png, .svg or .pdf"
+            ) from None
 
 
 def forecast_figure(prediction) -> Figure:
@@ -199,7 +214,7 @@ def _settings_key(axes, claim, ends) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, **LINE, label=name) for _, _, name, colour in ends]
-    axes.legend(handles=handles, title=claim.axis.replace("_", " "), title_fontsize=8.5, loc="best", handlelength=1.4)
+    axes.legend(handles=handles, title=x_label(claim.axis), title_fontsize=8.5, loc="best", handlelength=1.4)
 
 
 def _legend(made: Figure, prediction, rival, measurement, all_seeds: bool = False) -> None:
@@ -211,11 +226,13 @@ def _legend(made: Figure, prediction, rival, measurement, all_seeds: bool = Fals
     else:
         dots = f"measured (mean of {seeds}, bars 2 standard errors)" if seeds > 1 else "measured"
     handles = [
-        Line2D([], [], color=INK, **LINE, label=f"predicted: {getattr(prediction, 'law', '') or 'law'}"),
+        Line2D([], [], color=INK, **LINE, label=f"predicted: {label(getattr(prediction, 'law', '') or 'law')}"),
         Line2D([], [], color=INK, marker="o", mfc="white", ms=4.2, ls="none", label=dots),
     ]
     if rival is not None:
-        handles.append(Line2D([], [], color=INK, **DASHED, label=f"rival: {getattr(rival, 'law', '') or 'rival'}"))
+        handles.append(
+            Line2D([], [], color=INK, **DASHED, label=f"rival: {label(getattr(rival, 'law', '') or 'rival')}")
+        )
     characters = sum(len(handle.get_label()) for handle in handles)
-    columns = len(handles) if characters <= 13 * made.get_figwidth() else 2
+    columns = len(handles) if characters <= 13.6 * made.get_figwidth() else 2
     made.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.6, handlelength=2.4)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..judging.verdict import Verdict, number
-from .typesetting import proper, prose, title
+from .typesetting import label, proper, prose, title
 
 STYLE_SHEET = Path(__file__).with_name("report.css")
 
@@ -48,7 +48,7 @@ def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str]
             f"<tr{' class=first' if v.theory != last else ''}><td>{escape(v.theory) if v.theory != last else ''}</td>"
             f'<td><a href="#{anchor(v.theory, v.claim)}">{escape(proper(v.claim.replace("_", " ")))}</a></td>'
             f"<td>{badge(v)}</td><td class=n>{error}</td><td class=n>{quantity(v.budget.get('total'))}</td>"
-            f"<td class=n>{quantity(v.resolution)}</td><td>{escape(proper(v.rival))}: {said(v.rival_outcome)}</td>"
+            f"<td class=n>{quantity(v.resolution)}</td><td>{escape(label(v.rival))}: {said(v.rival_outcome)}</td>"
             f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{v.seconds:.1f}</td></tr>"
         )
         last = v.theory
@@ -114,6 +114,8 @@ def quantity(value: float | None) -> str:
     if not exponent:
         return mantissa.replace("-", "−")
     power = str(int(exponent)).replace("-", "−")
+    if mantissa == "1":
+        return f"10<sup>{power}</sup>"
     return f"{mantissa.replace('-', '−')}&middot;10<sup>{power}</sup>"
 
 

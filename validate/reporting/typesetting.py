@@ -20,7 +20,7 @@ def text_latex(text: str) -> list[str] | None:
     """LaTeX of each equation in a text such as "a' = b*(s - a*b); b' = a*(s - a*b)"; None if any cannot be read.
 
     >>> text_latex("W1' = W2.T*(S - W2*W1)")
-    ['\\\\dot{W_{1}} = W_{2}^{T}\\\\,\\\\left(S - W_{2}\\\\,W_{1}\\\\right)']
+    ['\\\\dot{W}_{1} = W_{2}^{T}\\\\,\\\\left(S - W_{2}\\\\,W_{1}\\\\right)']
     >>> text_latex("a sentence, really") is None
     True
     """
@@ -83,6 +83,35 @@ def name_latex(name: str) -> str:
     return r"\mathrm{" + name.replace("_", r"\ ") + "}"
 
 
+def dotted(name: str) -> str:
+    """The time derivative of a name, with the dot on its letter and not on its index.
+
+    >>> dotted("W_{1}")
+    '\\\\dot{W}_{1}'
+    """
+    stem, low, index = name.partition("_")
+    return rf"\dot{{{stem}}}{low}{index}"
+
+
+def spoken(text: str) -> str:
+    """Mathematics that is no single formula, as HTML in words and symbols.
+
+    >>> spoken("l = 1/2 (x.w - z)^2, z ~ N(0, sigma2)")
+    'l = 1/2 (x.w − z)<sup>2</sup>, z ~ N(0, σ<sup>2</sup>)'
+    """
+    made = prose(re.sub(r"\bsigma2\b", "sigma^2", text).replace("**", "^")).replace("&lt;-", "←")
+    return re.sub(r"(?<=[\w)>])\*(?=[\w(<])", " ", re.sub(r"\bover\(", "Σ<sub>modes</sub>(", made))
+
+
+def label(words: str) -> str:
+    """A name in a figure: proper names in capitals, Greek letters, a real minus sign.
+
+    >>> label("growth |1 - eta S| of nesterov")
+    'growth |1 − η S| of Nesterov'
+    """
+    return " ".join(LETTERS.get(word, word) for word in proper(words).replace(" - ", " − ").split(" "))
+
+
 def _indexed(found: re.Match) -> str:
     stem = LETTERS.get(found[1], found[1])
     return f"{stem}<sub>{found[2]}</sub>" if len(stem) == 1 else found[0]
@@ -104,7 +133,7 @@ def _side(text: str) -> str | None:
     marked = _PREFIX.match(text)
     if marked:
         name = name_latex(marked["name"])
-        return rf"\dot{{{name}}}" if marked["mark"] == "'" else f"{name}^{{+}}"
+        return dotted(name) if marked["mark"] == "'" else f"{name}^{{+}}"
     # "lambda" is a word of Python's own
     source = re.sub(r"\blambda\b", "lambda_", text)
     try:

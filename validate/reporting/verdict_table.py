@@ -1,0 +1,138 @@
+"""Verdicts of one or more reports as one Markdown table, and its place in a document.
+
+A row is a claim; every report (one per device) adds a column with its outcome. Numbers are those of the first report.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...theory.errors import BadData, WouldOverwrite
+from ...theory.model import models
+from ..judging.verdict import Verdict, number
+from .typesetting import label
+
+LAST = Path("learning-mechanics-report")
+MARKERS = re.compile(r"(<!-- verdicts\b[^>]*-->\n)(.*?)(<!-- end of verdicts -->)", re.DOTALL)
+MARKS = {"holds": "✓ holds", "refuted": "✗ refuted", "underpowered": "underpowered", "outside_domain": "outside domain"}
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Verdicts in a report's folder (finished or not), in its `report.json`, or in a file of verdicts, model by model.
+
+    Errors: `BadData` for what holds no verdicts; in a folder, files that cannot be read are left out.
+    """
+    path = Path(path)
+    if path.is_dir():
+        sources = sorted(path.glob("verdicts/*.json")) or sorted(path.glob("*.json"))
+    else:
+        sources = [path]
+    found: dict[tuple[str, str], Verdict] = {}
+    for source in sources:
+        try:
+            content = json.loads(source.read_text(encoding="utf-8"))
+            for verdict in map(Verdict.from_dict, _records(content)):
+                found.setdefault((verdict.theory, verdict.claim), verdict)
+        except (OSError, ValueError, TypeError):
+            if source == path:
+                raise BadData("no JSON with verdicts", where=str(path), remedy="name a report's folder") from None
+    if not found:
+        raise BadData("holds no verdicts", where=str(path), remedy="run learning-mechanics report, or name its folder")
+    order = [(m.model_name(), claim.name) for m in models() for claim in m().claims()]
+    place = {key: index for index, key in enumerate(order)}
+    return sorted(found.values(), key=lambda v: place.get((v.theory, v.claim), len(place)))
+
+
+def markdown(reports: Sequence[Sequence[Verdict]]) -> str:
+    """The table in Markdown, ending in a line break.
+
+    >>> made = Verdict("m", "c", "It falls.", "holds", bias=1e-13, budget={"total": 1e-10}, device="cpu: cpu")
+    >>> print(markdown([[made]]).splitlines()[-1])
+    | | c | It falls. | ✓ holds | 1e-13 | 1e-10 | – | – | 0.0 |
+    """
+    devices = [_device(verdicts) for verdicts in reports]
+    seconds = [f"s ({device})" for device in devices] if len(devices) > 1 else ["s"]
+    head = ["model", "claim", "what is claimed", *devices, "error", "budget", "resolution", "rival is off by", *seconds]
+    align = ["---"] * (3 + len(devices)) + ["---:"] * (len(head) - 3 - len(devices))
+    rows, last = [head, align], ""
+    others = [{(v.theory, v.claim): v for v in verdicts} for verdicts in reports]
+    for first in reports[0]:
+        key = (first.theory, first.claim)
+        same = [found.get(key) for found in others]
+        if first.theory != last:
+            rows.append([f"**{first.theory}**"] + [""] * (len(head) - 1))
+        last = first.theory
+        rows.append(
+            [
+                "",
+                first.claim.replace("_", " "),
+                _cell(first.statement),
+                *(_outcome(verdict) for verdict in same),
+                _error(first),
+                _number(first.budget.get("total")),
+                _number(first.resolution),
+                _number(abs(first.rival_bias)) + ("" if first.rival_outcome in ("refuted", "") else " (not refuted)"),
+                *(f"{verdict.seconds:.1f}" if verdict else "–" for verdict in same),
+            ]
+        )
+    return "".join("| " + " | ".join(row).replace("|  |", "| |") + " |\n" for row in rows).replace("|  ", "| ")
+
+
+def between_markers(path: Path, table: str, force: bool = False) -> str:
+    """The text of a document with the table between its markers.
+
+    Errors: `BadData` without markers; `WouldOverwrite` if another table stands there, unless `force`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise BadData("cannot be read as text", where=str(path), remedy="name a document with the markers") from None
+    found = MARKERS.search(text)
+    if not found:
+        raise BadData(
+            "has no place for the table",
+            where=str(path),
+            remedy="add the lines <!-- verdicts --> and <!-- end of verdicts -->",
+        )
+    placed = f"\n{table}\n"
+    if found[2].strip() and found[2] != placed and not force:
+        raise WouldOverwrite(f"{path} has a table already", remedy="replace it with --force")
+    return text[: found.start()] + found[1] + placed + found[3] + text[found.end() :]
+
+
+def _records(content: Any) -> list[dict[str, Any]]:
+    """Verdicts as they lie in a ledger's file, in a report or in a list."""
+    if isinstance(content, list):
+        return [record.get("verdict", record) for record in content]
+    if "verdict" in content:
+        return [content["verdict"]]
+    if "models" in content:
+        return [claim["verdict"] for model in content["models"] for claim in model["claims"]]
+    return list(content.get("verdicts", ()))
+
+
+def _device(verdicts: Sequence[Verdict]) -> str:
+    kinds = list(dict.fromkeys(v.device.partition(":")[0].upper() for v in verdicts if v.device))
+    return kinds[0] if kinds else "verdict"
+
+
+def _outcome(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "–"
+    said = MARKS.get(verdict.outcome, verdict.outcome)
+    return said if verdict.as_expected else f"**{said}**, announced {verdict.expected.replace('_', ' ')}"
+
+
+def _error(verdict: Verdict) -> str:
+    size = _number(abs(verdict.bias))
+    return size + (f" ± {_number(verdict.standard_error)}" if verdict.standard_error else "")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value or abs(value) == float("inf") else number(value)
+
+
+def _cell(text: str) -> str:
+    return label(text.rstrip(".").replace("|", r"\|"))
