@@ -16,7 +16,7 @@ import sympy as sp
 
 from ..theory.claims import Claim, Law, Scales
 from ..theory.closed_forms.closed_form import closed_form
-from ..theory.errors import LearningMechanicsError, NoClosedForm
+from ..theory.errors import BadData, LearningMechanicsError, NoClosedForm
 from ..theory.setup import Instance
 from ..theory.system import FixedPoint, Flow, Map, System
 from .compile import compile
@@ -114,9 +114,13 @@ def _read(law, system, unknowns, values, points) -> np.ndarray:
             given = [unknowns[str(s)][point] if str(s) in unknowns else values[str(s)] for s in arguments]
             rows.append(np.ravel(evaluate(*given)[0]))
         return np.array(rows, float)
-    given = [np.asarray(unknowns.get(str(s), values.get(str(s)))) for s in arguments]
-    read = np.asarray(evaluate(*given)[0], float)
-    read = read.reshape(-1, 1) if read.ndim < 2 and read.size == points else np.atleast_2d(read)
+    given = []
+    for symbol in map(str, arguments):
+        array = np.asarray(unknowns.get(symbol, values.get(symbol)))
+        # a scalar along the run is a column, so that it never meets mode arrays (C,) that happen to be as long
+        runs = symbol in unknowns and not isinstance(system, FixedPoint) and array.ndim == 1
+        given.append(array[:, None] if runs else array)
+    read = np.atleast_2d(np.asarray(evaluate(*given)[0], float))
     return np.broadcast_to(read, (points, read.shape[1])).copy()
 
 
@@ -175,6 +179,13 @@ def window_slope(claim: Scales, abscissa: np.ndarray, values: np.ndarray) -> flo
     else:
         x, y = abscissa[0].astype(float), values.mean(axis=(0, 1, 3))
     inside = (x >= claim.window[0]) & (x <= claim.window[1]) & (x > 0)
+    if inside.sum() < 2:
+        low, high = claim.window
+        raise BadData(
+            f"{inside.sum()} points lie in the window {low:g} to {high:g}",
+            where=claim.name,
+            remedy="widen it, or record more and longer",
+        )
     return float(np.polyfit(np.log(x[inside]), np.log(y[inside]), 1)[0])
 
 

@@ -19,9 +19,7 @@ def kept(device):
 def test_the_kept_report_of_a_gpu_agrees_with_that_of_a_cpu():
     gpu, cpu = kept("gpu"), kept("cpu")
     if not gpu:
-        pytest.skip(
-            "no report of a GPU is kept in tests/reference/gpu: run `learning-mechanics report` where there is one"
-        )
+        pytest.skip("no report of a GPU is kept in tests/reference/gpu; `agreement.py` says how to keep one")
     assert gpu.keys() == cpu.keys()
     for name in gpu:
         assert all(not entry["device"].startswith("cpu") for entry in gpu[name]["claims"].values())

@@ -48,10 +48,10 @@ class Claim:
                    "scale" (divide by the largest predicted value) or "none"
     `seconds`      its share of the report's time budget, on 2 cores
     `options`      "window" (abscissa points that are judged), "summary" (over the abscissa), "domain", "partner" (a
-                   second forecast, the gap being the error), and "scatter": the standard deviation of one seed, as
-                   expected beforehand, in the units of the budget. It plans the number of seeds and judges nothing
-    `options`      what a procedure or the judge documents; "critical": a law for the learning rate beyond which training
-                   does not converge, where the claim assumes that it does (a faster one is refused)
+                   second forecast, the gap being the error); "critical": a law for the learning rate beyond which
+                   training does not converge, where the claim assumes that it does (a faster one is refused);
+                   "scatter": the standard deviation of one seed as expected beforehand, in the units of the budget,
+                   which plans the number of seeds and judges nothing
     """
 
     name: str

@@ -90,6 +90,17 @@ class PowerLaw:
     noise: float = 0.0
     name: str = "power_law"
 
+    def __post_init__(self):
+        whole = np.isfinite(self.dim) and self.dim == int(self.dim) and self.dim >= 1
+        for name, right, remedy in (
+            ("dim", whole, "give a whole number from 1"),
+            ("capacity", np.isfinite(self.capacity), "give a number"),
+            ("target_exponent", np.isfinite(self.target_exponent), "give a number"),
+            ("noise", np.isfinite(self.noise) and self.noise >= 0, "a variance is 0 or more"),
+        ):
+            if not right:
+                raise BadData(f"{name} {getattr(self, name)}", where=self.name, remedy=remedy)
+
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues lambda (dim,) with sum 1 and target coefficients w (dim,) with sum lambda w^2 = 1."""
         k = np.arange(1.0, self.dim + 1)

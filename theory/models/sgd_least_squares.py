@@ -48,6 +48,10 @@ class SgdLeastSquares(Theory):
     noise: float = parameter(0.0, "variance of label noise")
     batch: int = parameter(1, "samples per step")
 
+    def __post_init__(self):
+        if not (np.isfinite(self.batch) and self.batch == int(self.batch) and self.batch >= 1):
+            raise BadData(f"batch {self.batch}", where="sgd-least-squares", remedy="give a whole number from 1")
+
     def derive(self) -> Map:
         """The recursion of second moments for Gaussian features, with its derivation."""
         return gaussian_second_moments()

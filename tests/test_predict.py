@@ -1,0 +1,59 @@
+"""From a law to numbers: scalars along the run against modes, windows without points."""
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from learning_mechanics.solvers.predict import solve, window_slope
+from learning_mechanics.theory.claims import Law, Scales
+from learning_mechanics.theory.dataset import Dataset, PowerLaw
+from learning_mechanics.theory.errors import BadData
+from learning_mechanics.theory.network import chain
+from learning_mechanics.theory.setup import Setup
+from learning_mechanics.theory.symbols import modes, over, positive
+from learning_mechanics.theory.system import Flow, Map
+
+pytestmark = pytest.mark.short
+lam, clock, u = modes("lambda"), sp.Symbol("s", nonnegative=True), positive("u")
+SETUP = Setup(network=chain(1, 1), steps=4, records=5, data=PowerLaw(dim=3))
+RATES = {"five": np.array([0.1, 0.2, 0.3, 0.4, 0.5]), "three": np.array([0.1, 0.2, 0.3])}
+
+
+def solved(system, bound, readout="seen"):
+    instance = SETUP.draw(0, Dataset(np.ones((2, 1)), np.ones(2)))
+    return solve(Law("law", lambda: system, lambda _: bound, readout), instance)
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_a_scalar_of_the_run_meets_modes(name):
+    """exp(-lambda s) has a value for every step and mode, also where there are as many modes as steps."""
+    system = Map((clock,), (clock + 1,), observables={"seen": sp.exp(-lam * clock), "sum": over(sp.exp(-lam * clock))})
+    expected = np.exp(-np.arange(5.0)[:, None] * RATES[name])
+    assert solved(system, {"s": 0.0, "lambda": RATES[name]}).values == pytest.approx(expected)
+    total = solved(system, {"s": 0.0, "lambda": RATES[name]}, "sum").values
+    assert total == pytest.approx(expected.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_what_does_not_move_keeps_its_modes(name):
+    system = Flow((u,), (1 - u,), observables={"seen": 2 * lam})
+    found = solved(system, {"u": 0.5, "lambda": RATES[name]}).values
+    assert np.array_equal(found, np.tile(2 * RATES[name], (5, 1)))
+
+
+def test_a_flow_of_one_scalar_is_one_component():
+    system = Flow((u,), (1 - u,), observables={"seen": u**2})
+    found = solved(system, {"u": 0.5}).values
+    assert found[:, 0] == pytest.approx((1 - 0.5 * np.exp(-0.1 * np.arange(5.0))) ** 2) and found.shape == (5, 1)
+
+
+def test_a_window_without_points_is_one_line():
+    claim = Scales("slope", "", "o", SETUP, None, None, window=(50.0, 90.0))
+    with pytest.raises(BadData, match="0 points lie in the window 50 to 90"):
+        window_slope(claim, np.arange(1.0, 6.0)[None], np.ones((1, 1, 5, 1)))
+
+
+@pytest.mark.parametrize("wrong", [{"dim": 0}, {"dim": 2.5}, {"noise": -1.0}, {"capacity": float("nan")}])
+def test_power_laws_that_do_not_exist(wrong):
+    with pytest.raises(BadData, match=next(iter(wrong))):
+        PowerLaw(**wrong)
