@@ -45,7 +45,7 @@ def described(references: Iterable[str]) -> list[str]:
     for cited in filter(None, (reference.strip() for reference in references)):
         work, identifier = _known(cited), ARXIV.search(cited)
         key = work["key"] if work else identifier[1] if identifier else cited
-        found.setdefault(key, cited + (f": {work['title']}" if work and work.get("title") else ""))
+        found.setdefault(key, cited + (": " + re.sub("[{}]", "", work["title"]) if work and work.get("title") else ""))
     return list(found.values())
 
 

@@ -140,9 +140,7 @@ def parser() -> Parser:
         return made
 
     listed = command("list", "models, their claims and the last verdicts")
-    listed.add_argument(
-        "--report", type=Path, nargs="+", metavar="PATH", help="reports with verdicts (default: the last)"
-    )
+    listed.add_argument("--report", type=Path, nargs="+", metavar="PATH", help="reports to read (default: the last)")
     listed.add_argument("--format", choices=("text", "markdown", "verdicts"), default="text", help="default: text")
     listed.add_argument("--write", type=Path, metavar="FILE", help="put the Markdown table between this file's markers")
     listed.add_argument("--force", action="store_true", help="replace the table that stands there")

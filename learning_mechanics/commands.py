@@ -136,11 +136,11 @@ def _last_verdicts(reports: list[Path] | None) -> dict[tuple[str, str], str]:
 
 def _verdict_table(arguments: Namespace) -> int:
     """The table of verdicts, printed or put between the markers of a file."""
-    from .validate.reporting.verdict_table import LAST, between_markers, markdown, read_verdicts
+    from .validate.reporting.verdict_table import LAST, between_markers, lines, markdown, read_verdicts
 
     reports = [read_verdicts(path) for path in arguments.report or [LAST]]
     if arguments.json or arguments.format == "verdicts":
-        return as_json([verdict.to_dict() for verdicts in reports for verdict in verdicts])
+        return show(lines([verdict for verdicts in reports for verdict in verdicts]))
     table = markdown(reports)
     if not arguments.write:
         return show(table.rstrip())

@@ -81,6 +81,15 @@ def test_public_functions_and_classes_are_documented(path):
             assert ast.get_docstring(node), f"{path}: {node.name} has no docstring"
 
 
+FOLDERS = sorted({path.parent for path in FILES})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_folder_holds_at_most_twelve_modules(folder):
+    modules = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
+    assert len(modules) <= 12, sorted(modules)
+
+
 def test_there_is_no_drawer_for_everything():
     assert not [path for path in FILES if path.stem in ("utils", "helpers", "misc", "common")]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from learning_mechanics.bibliography import bibtex
-from learning_mechanics.cli import main, parser
+from learning_mechanics.cli import EXAMPLES, main, parser
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.short
@@ -63,10 +63,152 @@ def test_mistakes_are_one_line_with_the_nearest_name(capsys, arguments, expected
     assert expected in refused(capsys, *arguments.split())
 
 
-def test_help_of_every_command(capsys):
-    for command in (*parser()._subparsers._group_actions[0].choices, ""):
-        assert main([*command.split(), "--help"]) == 0
-        assert "usage: learning-mechanics" in capsys.readouterr().out
+COMMANDS = tuple(parser()._subparsers._group_actions[0].choices)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_help_of_every_command_explains_every_option_and_shows_examples(capsys, command):
+    assert main([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "usage: learning-mechanics" in text and "examples:\n  learning-mechanics" in text
+    if command:
+        actions = parser()._subparsers._group_actions[0].choices[command]._actions
+        assert [action.dest for action in actions if not action.help] == []
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+def test_examples_in_the_help_can_be_typed(line):
+    arguments, extra = parser().parse_known_args(line.split())
+    assert arguments.command in COMMANDS and (not extra or arguments.command == "derive")
+
+
+class Fault:
+    """A command that goes wrong in a way nobody explained."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, arguments):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (ZeroDivisionError("division by zero"), 70, "a fault of this program, not of your input (ZeroDivisionError"),
+        (PermissionError(13, "Permission denied", "/data/x"), 2, "/data/x: Permission denied"),
+        (OSError(28, "No space left on device", "out.json"), 2, "out.json: No space left on device"),
+        (MemoryError("8 TiB"), 2, "not enough memory (8 TiB)"),
+        (RecursionError("too deep\nsecond line"), 70, "RecursionError"),
+    ],
+)
+def test_no_traceback_reaches_a_user(capsys, monkeypatch, error, status, expected):
+    import learning_mechanics.commands as commands
+
+    monkeypatch.delenv("LEARNING_MECHANICS_TRACEBACK", raising=False)
+    monkeypatch.setitem(commands.COMMANDS, "list", Fault(error))
+    assert main(["list"]) == status
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("learning-mechanics: ") and expected in err
+    if status == 70:
+        monkeypatch.setenv("LEARNING_MECHANICS_TRACEBACK", "1")
+        with pytest.raises(type(error)):
+            main(["list"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("predict digits --plot curve.xyz", ".xyz is no kind of figure; use .png"),
+        ("predict digits --output {file}/forecast.json", "this is a file, not a folder"),
+        ("predict digits --output {closed}/forecast.json", "no permission to write here"),
+        ("predict digits --plot {closed}/deeper/curve.png", "no permission to write here"),
+        ("validate deep-linear --output {closed}/v.json", "no permission to write here"),
+        ("report --output {file}", "this is a file, not a folder"),
+        ("report --output {closed}/report", "no permission to write here"),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(capsys, tmp_path, monkeypatch, arguments, expected):
+    import os
+
+    file, closed = tmp_path / "file", tmp_path / "closed"
+    file.write_text("mine")
+    closed.mkdir()
+    access = os.access  # the superuser may write anywhere, so the answer is planted
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed and access(path, mode))
+    assert expected in refused(capsys, *arguments.format(file=file, closed=closed).split())
+    assert file.read_text() == "mine" and not list(closed.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "file"]
+
+
+@pytest.mark.parametrize(
+    ("move", "expected"),
+    [
+        ("learning_rate=0", "learning_rate = 0; give a number above 0"),
+        ("learning_rate=nan", "learning_rate = nan"),
+        ("width=-3", "width = -3"),
+        ("width=inf", "width = inf; give a number above 0 that is finite"),
+        ("steps=0", "steps = 0"),
+        ("records=1", "records = 1; give a number at least 2"),
+        ("momentum=1", "at least 0 and below 1"),
+        ("spacing=lgo", "unknown spacing 'lgo'; did you mean 'log'?"),
+    ],
+)
+def test_a_setting_moves_only_where_an_experiment_can_run(capsys, move, expected):
+    assert expected in refused(capsys, "check", "deep-linear", "balance_drift", "--set", move)
+
+
+def test_a_time_horizon_replaces_the_steps():
+    from learning_mechanics.claim_commands import _moved
+    from learning_mechanics.theory.model import find
+
+    claim = _moved(find("deep-linear")().claim("balance_drift"), ["time=6"])
+    assert claim.setup.total_steps() == 20  # 6 / 0.3
+
+
+@pytest.mark.parametrize("claim", ["aligned_recursion", "sharpness_at_convergence"])
+def test_a_learning_rate_beyond_the_threshold_names_it_before_training(capsys, monkeypatch, claim):
+    """2 / sharpness of three layers, 2 / (3 s^(4/3)), with s from the digits by NumPy alone."""
+    import learning_mechanics.validate.judging.check as check
+    from learning_mechanics.validate.inputs.data import load
+
+    for step in ("predict", "run"):
+        monkeypatch.setattr(check, step, lambda *a, **k: pytest.fail("something was computed first"))
+    x = load("digits").x
+    x = (x - x.mean(0))[:, x.std(0) > 0]
+    y = (load("digits").y == np.arange(10)).astype(float)
+    white = np.linalg.svd(x, full_matrices=False)[0][:, : np.linalg.matrix_rank(x)] * np.sqrt(len(x))
+    s = np.linalg.svd((y - y.mean(0)).T @ white / len(x), compute_uv=False)[0]
+    threshold = 2 / (3 * s ** (4 / 3))
+    line = refused(capsys, "check", "deep-linear", claim, "--set", f"learning_rate={1.01 * threshold:.6f}")
+    assert f"beyond the threshold {threshold:.4g}" in line and "lower it" in line
+    with pytest.raises(pytest.fail.Exception, match="something was computed first"):
+        main(["check", "deep-linear", claim, "--set", f"learning_rate={0.99 * threshold:.6f}"])
+
+
+def test_every_command_without_a_file_or_with_a_wrong_device_is_one_line(capsys):
+    assert "no command given: one of list, derive" in refused(capsys)
+    assert "unknown device 'quantum'" in refused(capsys, "validate", "deep-linear", "--device", "quantum")
+    assert "name it: --data FILE" in refused(capsys, "check", "deep-linear", "balance_drift", "--target", "y")
+    assert "--log FILE" in refused(capsys, "check", "deep-linear", "balance_drift", "--start", "w.npz")
+
+
+def test_a_device_that_is_not_there_is_one_line(capsys, tmp_path):
+    import jax
+
+    missing = next(name for name in ("tpu", "gpu") if name not in {d.platform for d in jax.devices()})
+    for command in (["validate", "deep-linear"], ["report", "--output", tmp_path / "out"]):
+        assert f"'{missing}'" in refused(capsys, *command, "--device", missing)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("depth", ["0", "-1", "2.5", "nan"])
+def test_depths_that_do_not_exist_are_refused(capsys, depth):
+    assert "depth" in refused(capsys, "derive", "deep-linear", f"--depth={depth}")
+
+
+def test_infinite_depth_has_its_own_equation(capsys):
+    assert answer(capsys, "derive", "deep-linear", "--depth", "inf")["system"]["equations"] == ["a**2*(-a + s)"]
 
 
 def test_list_names_every_model_and_claim(capsys):
@@ -228,7 +370,45 @@ def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
     assert main(["report"]) == 130
     assert "the same command goes on where it stopped" in capsys.readouterr().err
     assert main(["validate", "deep-linear"]) == 130
-    assert "name the remaining claims" in capsys.readouterr().err
+    assert "with --output finished verdicts are kept" in capsys.readouterr().err
+
+
+def test_an_interrupted_validation_goes_on(capsys, tmp_path, monkeypatch):
+    """Finished verdicts lie on disk and are not judged twice; another seed starts afresh; nothing is left behind."""
+    import learning_mechanics.validate.judging.check as check
+
+    output = tmp_path / "verdicts.json"
+    arguments = ["validate", "deep-linear", "balance_drift", "aligned_recursion", "--output", str(output)]
+    judged, run_claim = [], check.run_claim
+
+    def interrupted(model, claim, **options):
+        if claim.name == "aligned_recursion" and "aligned_recursion" not in judged:
+            judged.append(claim.name)
+            raise KeyboardInterrupt
+        judged.append(claim.name)
+        return run_claim(model, claim, **options)
+
+    monkeypatch.setattr(check, "run_claim", interrupted)
+    assert main(arguments) == 130
+    assert not output.exists() and (tmp_path / "verdicts.json.unfinished").exists()
+    first = capsys.readouterr().out
+    assert main(arguments) == 0
+    again = capsys.readouterr().out
+    assert judged == ["balance_drift", "aligned_recursion", "aligned_recursion"]
+    assert first.splitlines()[0] in again and "kept        from an interrupted run" in again
+    assert [entry["verdict"]["claim"] for entry in json.loads(output.read_text())] == arguments[2:4]
+    assert [path.name for path in tmp_path.iterdir()] == ["verdicts.json"]
+
+
+def test_an_interrupted_validation_of_another_seed_is_not_gone_on_with(tmp_path):
+    from learning_mechanics.record import Record
+
+    path = tmp_path / "verdicts.json"
+    Record(path, {"seed": 0}).add("drift", {"verdict": {}})
+    assert set(Record(path, {"seed": 0}).finished) == {"drift"}
+    assert Record(path, {"seed": 1}).finished == {}
+    (tmp_path / "verdicts.json.unfinished").write_text("{")
+    assert Record(path, {"seed": 0}).finished == {}
 
 
 def test_a_report_is_written_once_and_resumes(capsys, tmp_path, monkeypatch):

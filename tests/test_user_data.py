@@ -1,7 +1,9 @@
 """Every way a user's file can be unusable is one line that says where; every usable one reads as it is."""
 
 import pickle
+import random
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -90,6 +92,13 @@ class Danger:
         return (exec, ("raise SystemExit('code from a data file was run')",))
 
 
+def _with_member(path):
+    """The archive with a member that is text."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("z", "hello")
+    return path
+
+
 def _bad_files(folder):
     """name of the case -> (path, what the line must say)."""
     nan, infinite = X.copy(), X.copy()
@@ -136,13 +145,23 @@ def _bad_files(folder):
         "kind": (written(folder / "data.xlsx", "x"), "unknown file kind '.xlsx'"),
         "complex": (saved(folder / "complex.npz", x=X * 1j, y=Y), "complex128, not real numbers"),
         "classes": (saved(folder / "classes.npz", x=X, y=np.arange(6)), "6 classes in 6 samples"),
+        "scalar": (saved(folder / "scalar.npz", x=3.0, y=Y), "x is a single number"),
+        "scalar target": (saved(folder / "sy.npz", x=X, y=3.0), "y is a single number"),
+        "no columns": (saved(folder / "nocol.npz", x=X[:, :0], y=Y), "x has no columns: shape (6, 0)"),
+        "constant input": (saved(folder / "cx.npz", x=np.ones_like(X), y=Y), "every column of x is constant"),
+        "huge": (saved(folder / "huge.npz", x=X * 1e200, y=Y), "whose fourth power is no number"),
+        "tiny": (saved(folder / "tiny.npz", x=X * 1e-200, y=Y), "whose fourth power is no number"),
+        "huge target": (saved(folder / "hy.npz", x=X, y=Y * 1e200), "column 0 of y reach 3.5e+200"),
+        "row number": (written(folder / "index.csv", ",a,y\n0,1,2\n1,3,4\n"), "column 1 has no name"),
+        "no array": (_with_member(saved(folder / "member.npz", x=X, y=Y)), "'z' is no array"),
     }
 
 
 CASES = (
     "nan|inf|nan target|nan csv|shapes|constant|constant label|no samples|no field|ragged|no header|twice|no target"
     "|only target|text input|latin|binary csv|csv as npz|csv as npy|csv as parquet|cut parquet|truncated|broken"
-    "|cut npy|pkl|hidden pickle|object array|missing|directory|empty|kind|complex|classes"
+    "|cut npy|pkl|hidden pickle|object array|missing|directory|empty|kind|complex|classes|scalar|scalar target"
+    "|no columns|constant input|huge|tiny|huge target|row number|no array"
 ).split("|")
 
 
@@ -162,7 +181,7 @@ def test_bad_input_is_one_clear_line(bad_files, case):
     path, expected = bad_files[case]
     other = path.parent / "lone.npy" if case in ("cut npy", "csv as npy") else None
     with pytest.raises(LearningMechanicsError) as caught:
-        user_data.read(path, target=other)
+        user_data.read(path, target=other or ("z" if case == "no array" else None))
     assert expected in str(caught.value)
     assert path.name in str(caught.value) or case == "kind"
     assert "\n" not in str(caught.value)
@@ -177,6 +196,7 @@ def test_the_command_line_says_it_in_one_line_with_status_2(bad_files, case, cap
         pytest.importorskip("pyarrow")
     path, expected = bad_files[case]
     extra = ["--target", str(path.parent / "lone.npy")] if case in ("cut npy", "csv as npy") else []
+    extra = ["--target", "z"] if case == "no array" else extra
     before = sorted(path.parent.iterdir())
     assert main(["diagnose", str(path), *extra]) == 2
     out, err = capsys.readouterr()
@@ -254,6 +274,91 @@ def test_bad_logs_are_one_clear_line(tmp_path, content, expected):
     with pytest.raises(BadData) as caught:
         read_log(written(tmp_path / "log.csv", content)).values("loss", (0, 5))
     assert expected in str(caught.value) and "log.csv" in str(caught.value)
+
+
+TOKENS = b'nan|inf|1e999||,|\n|"|\0|\xff|red|1_0|99999999999999999999999|;|y|\r|1,2,3\n|1e300'.split(b"|")
+
+
+def damaged(content, rng):
+    """The content with one to eight random edits: bytes changed, inserted, deleted, repeated, or cut off."""
+    content = bytearray(content)
+    for _ in range(rng.choice([1, 1, 1, 2, 3, 8])):
+        start, end = sorted(rng.randrange(len(content) + 1) for _ in range(2))
+        edit = rng.randrange(6)
+        if edit == 0 and start < len(content):
+            content[start] = rng.randrange(256)
+        elif edit == 1:
+            content[start:start] = rng.choice(TOKENS)
+        elif edit == 2:
+            del content[start : start + rng.choice([1, 2, 5, 20])]
+        elif edit == 3:
+            del content[start:]
+        elif edit == 4:
+            content[start:start] = content[start:end]
+        else:
+            content[start : start + 3] = rng.choice(TOKENS)
+        content = content or bytearray(b"x")
+    return bytes(content)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("kind", ["csv", "npz", "compressed", "npy", "parquet"])
+def test_damaged_files_read_as_numbers_or_are_explained(tmp_path, kind):
+    """600 random edits of a good file: finite arrays, or one line with a remedy; never another exception."""
+    import zlib
+
+    if kind == "parquet":
+        parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+        parquet.write_table(arrow.table({"a": X[:, 0], "b": X[:, 1], "y": Y}), tmp_path / "good.parquet")
+    np.save(tmp_path / "y.npy", Y)
+    np.save(tmp_path / "good.npy", X)
+    np.savez(tmp_path / "good.npz", x=X, y=Y)
+    np.savez_compressed(tmp_path / "good.compressed", x=X, y=np.array(list("abcabc")))
+    written(tmp_path / "good.csv", TEXT)
+    source = tmp_path / ("good.compressed.npz" if kind == "compressed" else f"good.{kind}")
+    content, path = source.read_bytes(), tmp_path / f"damaged{source.suffix}"
+    rng = random.Random(zlib.crc32(kind.encode()))
+    refusals = 0
+    for _ in range(600):
+        path.write_bytes(damaged(content, rng))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", user_data.DuplicateRows)
+            try:
+                data = user_data.read(path, target=tmp_path / "y.npy" if kind == "npy" else None)
+            except LearningMechanicsError as error:
+                assert "\n" not in str(error) and error.remedy
+                refusals += 1
+            else:
+                assert data.x.size and np.isfinite(data.x).all() and np.isfinite(data.y).all()
+    assert refusals > 60
+
+
+def test_whole_numbers_beyond_64_bits_read_as_floating_point(tmp_path):
+    data = user_data.read(written(tmp_path / "d.csv", TEXT.replace("5,7", "1" + 22 * "0" + ",7")))
+    assert data.x[2, 0] == 1e22
+
+
+def test_names_of_columns_mean_nothing_for_arrays(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(BadData, match="columns of arrays have no names"):
+        user_data.read(tmp_path / "x.npy", inputs=["a"])
+    with pytest.raises(BadData, match="columns of arrays have no names"):
+        user_data.read(saved(tmp_path / "d.npz", x=X, y=Y), inputs=["x", "y"])
+
+
+def test_decimals_in_parquet_are_numbers(tmp_path):
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    from decimal import Decimal
+
+    prices = [Decimal("1.25"), Decimal("2.50"), None, Decimal("0.75")]
+    parquet.write_table(arrow.table({"a": [1.0, 2.0, 3.0, 5.0], "y": prices}), tmp_path / "d.parquet")
+    with pytest.raises(BadData, match="nan at row 2, column 'y'"):
+        user_data.read(tmp_path / "d.parquet")
+    parquet.write_table(
+        arrow.table({"a": [1.0, 2.0, 5.0], "y": [prices[0], prices[1], prices[3]]}), tmp_path / "e.parquet"
+    )
+    assert user_data.read(tmp_path / "e.parquet").y[:, 0].tolist() == [1.25, 2.5, 0.75]
 
 
 def test_reading_good_data_is_silent(tmp_path):

@@ -7,6 +7,17 @@ import difflib
 from collections.abc import Iterable
 
 
+def shortened(names: Iterable[str], most: int = 12) -> str:
+    """Names with commas; of many, the first ones and how many more there are.
+
+    >>> shortened(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    names = [str(name) for name in names]
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 class LearningMechanicsError(Exception):
     """Base of every explained failure: `found` (with the number), `where`, `remedy`.
 
@@ -16,7 +27,8 @@ class LearningMechanicsError(Exception):
 
     def __init__(self, found: str, *, where: str = "", remedy: str = ""):
         self.found, self.where, self.remedy = found, where, remedy
-        super().__init__((f"{where}: " if where else "") + found + (f"; {remedy}" if remedy else ""))
+        line = (f"{where}: " if where else "") + found + (f"; {remedy}" if remedy else "")
+        super().__init__(" ".join(line.split()))  # one line, whatever a name or a file held
 
 
 class AssumptionViolated(LearningMechanicsError):
@@ -58,7 +70,7 @@ class UnknownName(LearningMechanicsError):
     def among(cls, name: str, known: Iterable[str], *, kind: str, where: str = "") -> "UnknownName":
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        remedy = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
+        remedy = f"did you mean {near[0]!r}?" if near else "known: " + shortened(known)
         return cls(f"unknown {kind} {name!r}", where=where, remedy=remedy)
 
 

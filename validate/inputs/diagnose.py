@@ -8,6 +8,7 @@ Whiteness is the spread of the covariance eigenvalues, sd(lambda) / mean(lambda)
 (5, 0, True, True)
 """
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,11 +19,13 @@ from ...theory.dataset import Dataset, PowerLaw
 from ...theory.errors import LearningMechanicsError
 from ...theory.regression.spectrum import FIRST_RANK, LAST_SHARE
 from ..judging.verdict import plain
+from .suitability import require_suitable
 from .user_data import conflicts, duplicates
 
 NUMERICAL_RANK = 1e-10  # relative to the largest singular value, as in the preparation "whiten"
 NEIGHBOURS = 10
 LARGEST_SEARCH = 4000  # rows used for nearest neighbours: quadratic in this number
+NOTABLE = 1e-3  # distances below this fraction of their radius are not worth a word on the card
 LARGEST_TRIAL = 2000  # rows on which the models' assumptions are tried: some need a Gram matrix
 
 
@@ -83,11 +86,7 @@ class Diagnosis:
         ]
         if self.zipf is not None:
             lines.append(f"  one-hot      inputs are symbols with frequencies ~ rank^-{self.zipf:.2f} (Zipf)")
-        if self.models:
-            lines.append("  models")
-        for entry in self.models:
-            mark = "applies" if entry["applies"] else "does not"
-            lines.append(f"    {mark:<9} {entry['model']} / {entry['claim']}: {entry['why']}")
+        lines += _models_card(self.models)
         return "\n".join(lines)
 
 
@@ -122,6 +121,28 @@ def diagnose(data: Dataset, *, models: bool = True) -> Diagnosis:
         zipf=_zipf(data.x),
         models=tuple(_models(data)) if models else (),
     )
+
+
+def _models_card(models) -> list[str]:
+    """Which claims of each model apply, and why the others do not; an assumption's distance where one was measured."""
+    lines = ["  models"] if models else []
+    for model in dict.fromkeys(entry["model"] for entry in models):
+        mine = [entry for entry in models if entry["model"] == model]
+        named = [
+            entry["claim"]
+            + (f" ({entry['why']})" if entry.get("distance", 0.0) > NOTABLE * entry.get("radius", 0.0) else "")
+            for entry in mine
+            if entry["applies"]
+        ]
+        first = f"    {model:<18} "
+        lines += textwrap.wrap(
+            ", ".join(named) or "no claim applies", 116, initial_indent=first, subsequent_indent=" " * 23
+        )
+        for entry in mine:
+            if not entry["applies"]:
+                text = f"not {entry['claim']}: {entry['why']}"
+                lines += textwrap.wrap(text, 116, initial_indent=" " * 23, subsequent_indent=" " * 25)
+    return lines
 
 
 def _kurtosis(scores: np.ndarray) -> tuple[float, float]:
@@ -190,6 +211,7 @@ def _zipf(x: np.ndarray) -> float | None:
 def _models(data: Dataset):
     """Every claim that takes the user's data, with the worst of its law's assumption distances on a few rows."""
     from ...theory.model import models
+    from ..judging.check import require_convergence
 
     rows = np.sort(np.random.default_rng(0).permutation(len(data))[:LARGEST_TRIAL])
     few = Dataset(data.x[rows], data.y[rows], data.name, None, data.facts)
@@ -201,14 +223,16 @@ def _models(data: Dataset):
                 continue  # a claim about a stated distribution, not about data
             entry = {"model": model.model_name(), "claim": claim.name}
             try:
+                require_suitable(data, claim)
                 instance = claim.settings()[0].draw(0, few)
+                require_convergence(claim, [[instance]])
                 if not claim.law.assumptions:  # nothing to measure, so nothing to bind
-                    yield {**entry, "applies": True, "why": "no assumption to measure"}
+                    yield {**entry, "applies": True, "why": "it assumes nothing about data"}
                     continue
                 arrays = {**instance.arrays, **instance.moments(), **claim.law.bind(instance)}
                 tried = [(a.name, float(a.distance(arrays)), float(a.radius)) for a in claim.law.assumptions]
             except LearningMechanicsError as error:
-                yield {**entry, "applies": False, "why": str(error)}
+                yield {**entry, "applies": False, "why": f"{error.found}; {error.remedy}"}
                 continue
             except (ValueError, KeyError, IndexError) as error:  # one model's gap must not cost the others their line
                 why = f"not prepared for data of this shape ({type(error).__name__}: {error})"

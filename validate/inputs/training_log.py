@@ -26,7 +26,7 @@ import numpy as np
 
 from ...solvers.prediction import Prediction
 from ...theory.claims import Claim
-from ...theory.errors import BadData, Underpowered, UnknownName
+from ...theory.errors import BadData, Underpowered, UnknownName, shortened
 from ..experiments.experiment import Measurement, versions
 from .tables import read_csv
 
@@ -110,7 +110,7 @@ def read_log(path: str | Path) -> TrainingLog:
     columns = read_csv(path) if path.suffix.lower() == ".csv" else _from_json(path)
     if "step" not in columns and "n" not in columns:
         raise BadData(
-            f"no column 'step' among {', '.join(columns) or 'none'}", where=path.name, remedy="add the step number"
+            f"no column 'step' among {shortened(columns) or 'none'}", where=path.name, remedy="add the step number"
         )
     for name, column in columns.items():
         if column.dtype.kind not in "iufb":

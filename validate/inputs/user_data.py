@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from ...theory.dataset import Dataset
-from ...theory.errors import BadData, UnknownName
+from ...theory.errors import BadData, UnknownName, shortened
 from .tables import is_number, read_csv, read_parquet
 
 LARGEST, SMALLEST = 1e75, 1e-75  # fourth moments are taken of inputs and targets
@@ -248,7 +248,7 @@ def _from_columns(columns: dict[str, np.ndarray], target, inputs, path: Path) ->
         target = next((name for name in ("y", "target", "label") if name in columns), None)
         if target is None:
             raise BadData(
-                f"no column called y, target or label among {', '.join(columns)}",
+                f"no column called y, target or label among {shortened(columns)}",
                 where=path.name,
                 remedy="name the one to predict, say --target " + list(columns)[-1],
             )
