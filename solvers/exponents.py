@@ -151,7 +151,7 @@ def forecast(
         raise BadData(f"sizes {window}", where="exponent", remedy="give at least two sizes, a factor 1.5 apart")
     curve, partner = (learning_curve(spectrum, sizes=window, ridge=ridge) for spectrum in (cross, every))
     value = -(curve.slope + partner.slope) / 2
-    scatter = _scatter(every, window)
+    scatter = every.slope_scatter(window)
     error = half_width(curve.slope - partner.slope, scatter)
     try:
         asymptotic, refused = cross.data_exponent(), ""
@@ -206,12 +206,6 @@ def exponents(bound: Any, sizes: Sequence[float] | None = None, **options: Any) 
         )
     ridge = options.pop("ridge", getattr(theory, "ridge", 0.0))
     return forecast(kernel, data.x, data.y, sizes, ridge=ridge, groups=data.groups, **options)
-
-
-def _scatter(spectrum, sizes):
-    """Jackknife error of the slope over the window, or over what of it the path resolves (at least a factor 3)."""
-    last = min(sizes[-1], spectrum.resolved)
-    return spectrum.path.slope_scatter((min(sizes[0], last / 3), last))
 
 
 def _assumptions(cross, curve, partner, sizes):

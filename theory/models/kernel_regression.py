@@ -188,11 +188,7 @@ class KernelRegression(Theory):
     def _of_probe_in_sample(self, instance: Instance) -> dict[str, Any]:
         groups = instance["groups_probe"] if "groups_probe" in instance else None
         spectrum = in_sample(self.kernel, instance["x_probe"], instance["y_probe"], instance.seed, groups=groups)
-        sizes = instance.setup.sizes
-        last = min(sizes[-1], spectrum.resolved)
-        # error of the slope from one draw of rows or groups to the next, over what of the window the rows resolve
-        scatter = spectrum.path.slope_scatter((min(sizes[0], last / 3), last)) if spectrum.path else 0.0
-        return {**_bound(spectrum, instance), "slope_scatter": scatter}
+        return {**_bound(spectrum, instance), "slope_scatter": spectrum.slope_scatter(instance.setup.sizes)}
 
     def _of_probe_as_population(self, instance: Instance) -> dict[str, Any]:
         return _bound(finite_population(self.kernel, instance["x_probe"], instance["y_probe"]), instance)

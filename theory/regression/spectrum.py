@@ -10,7 +10,7 @@ References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 20
 (arXiv:math/0609418) for spectra fitted through such integrals.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,6 +139,16 @@ class Spectrum:
         source = Estimate(self.target_exponent.value - 1, self.target_exponent.error)
         saturated = Estimate(2 * self.capacity.value, 2 * self.capacity.error)
         return min(source, saturated, key=lambda estimate: estimate.value)
+
+    def slope_scatter(self, sizes: Sequence[float] | np.ndarray) -> float:
+        """Jackknife error of the curve's slope over `sizes`, or over what of them the rows resolve (a factor 3 at least).
+
+        From one draw of rows, or groups of rows, to the next; zero where no row was left out in turn.
+        """
+        if self.path is None:
+            return 0.0
+        last = min(sizes[-1], self.resolved)
+        return self.path.slope_scatter((min(sizes[0], last / 3), last))
 
     def to_dict(self) -> dict:
         return {

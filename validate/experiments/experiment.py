@@ -11,7 +11,6 @@ import numpy as np
 from ...theory.errors import UnknownName
 from ...theory.setup import Instance, Setup
 
-
 HOST = "host: NumPy"
 
 

@@ -47,7 +47,8 @@ def train_all(
     """Train instances of one setting (seeds) and record observables: {name: (R, T, components)}.
 
     The program is compiled once. On a CPU one network fills the core, so seeds run one after the other; on an
-    accelerator they run as one batch, unless `batched` says otherwise. `setup.options["loss"]` is "mean" (1/2 mean over samples, default) or "sum".
+    accelerator they run as one batch, unless `batched` says otherwise. `setup.options["loss"]` is "mean" (1/2 mean over
+    samples, default) or "sum".
     Errors: `BadData` when training diverged before the last record, with the step.
     """
     import jax

@@ -35,9 +35,9 @@ def plan(claim: Claim, prediction: Prediction, rival: Prediction) -> dict[str, A
         return {}
     budget = float(sum(getattr(claim, "budget", {}).values()))
     if isinstance(claim, Scales):
-        stated = [max(record.slope_error or 0.0 for record in (prediction, rival)), budget]
-        slopes = [SimpleNamespace(values=np.full((1, 1, 1, 1), record.slope)) for record in (prediction, rival)]
-        needed = seeds_needed(*slopes, scatter, budget=sum(stated), relative="none")
+        budget += max(record.slope_error or 0.0 for record in (prediction, rival))
+        law, other = (SimpleNamespace(values=np.full((1, 1, 1, 1), record.slope)) for record in (prediction, rival))
+        needed = seeds_needed(law, other, scatter, budget=budget, relative="none")
     else:
         needed = seeds_needed(prediction, rival, scatter, budget=budget, relative=claim.relative)
     return {"scatter": float(scatter), "seeds": claim.seeds, "seeds_needed": needed}
