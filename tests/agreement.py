@@ -1,6 +1,6 @@
 """Two reports of the same claims, from two devices: what is kept of each, and where they disagree.
 
-    python tests/agreement.py learning-mechanics-report/report.json tests/reference/gpu/report.json
+    python tests/agreement.py learning-mechanics-report/report.json tests/reference/gpu/numbers.json
 
 keeps a report (a CPU's goes to `tests/reference/cpu/`). Two agree if every claim has the same verdict; float64 numbers
 that do not scatter differ by at most 1e-8 of the largest; means over seeds by at most four standard errors. Of float32

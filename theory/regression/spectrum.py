@@ -141,9 +141,9 @@ class Spectrum:
         return min(source, saturated, key=lambda estimate: estimate.value)
 
     def slope_scatter(self, sizes: Sequence[float] | np.ndarray) -> float:
-        """Jackknife error of the curve's slope over `sizes`, or over what of them the rows resolve (a factor 3 at least).
+        """Jackknife error of the curve's slope over `sizes`, or over what of them is resolved (a factor 3 at least).
 
-        From one draw of rows, or groups of rows, to the next; zero where no row was left out in turn.
+        From one draw of rows, or groups of rows, to the next. Errors: `BadData` where no row was left out in turn.
         """
         if self.path is None:
             return 0.0
