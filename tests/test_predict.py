@@ -7,7 +7,7 @@ import sympy as sp
 from learning_mechanics.solvers.predict import solve, window_slope
 from learning_mechanics.theory.claims import Law, Scales
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
-from learning_mechanics.theory.errors import BadData
+from learning_mechanics.theory.errors import BadData, NoClosedForm
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import modes, over, positive
@@ -57,3 +57,13 @@ def test_a_window_without_points_is_one_line():
 def test_power_laws_that_do_not_exist(wrong):
     with pytest.raises(BadData, match=next(iter(wrong))):
         PowerLaw(**wrong)
+
+
+def test_a_system_needs_one_equation_per_unknown():
+    with pytest.raises(BadData, match="Flow: 1 unknowns but 0 equations; give one equation per unknown"):
+        Flow((u,), ())
+
+
+def test_a_sum_over_modes_is_not_differentiated_by_one_of_them():
+    with pytest.raises(NoClosedForm, match="differentiate by a scalar"):
+        over(lam**2).diff(lam)

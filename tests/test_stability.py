@@ -15,7 +15,7 @@ from learning_mechanics.theory.dynamics.stability import (
     marginal_stability,
     oscillation_onset,
 )
-from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm, OutsideDomain
+from learning_mechanics.theory.errors import AssumptionViolated, BadData, NoClosedForm, OutsideDomain
 from learning_mechanics.theory.symbols import LEARNING_RATE, positive, scalars
 from learning_mechanics.theory.system import Map
 
@@ -211,7 +211,7 @@ def test_failures_explain_themselves():
         marginal_stability(Map(*_numbers([3, -2], [1, 0])), H)
     with pytest.raises(OutsideDomain, match="never inside"):
         marginal_stability(rules.adam(second_moment=sp.Rational(11, 10)), S)
-    with pytest.raises(ValueError, match="2 weights but 1 gradients"):
+    with pytest.raises(BadData, match="2 weights but 1 gradients"):
         rules.linear_optimizer([1, 0], [1])
 
 

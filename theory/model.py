@@ -45,11 +45,11 @@ class Theory:
 
     def derive(self) -> System:
         """The reduced system, with the whole derivation in its trail."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no derive(): return a Flow, Map or FixedPoint")
 
     def claims(self) -> tuple[Claim, ...]:
         """Everything the model lets itself be refuted by."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no claims(): return a tuple of claims, each with a rival")
 
     def claim(self, name: str) -> Claim:
         found = {claim.name: claim for claim in self.claims()}

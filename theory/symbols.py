@@ -13,6 +13,8 @@ The one idea: a *mode symbol* stands for one entry of an array with one value pe
 
 import sympy as sp
 
+from .errors import NoClosedForm
+
 TIME = sp.Symbol("t", nonnegative=True)
 STEP = sp.Symbol("k", integer=True, nonnegative=True)
 LEARNING_RATE = sp.Symbol("eta", positive=True)
@@ -84,7 +86,11 @@ class over(sp.Function):
 
     def _eval_derivative(self, symbol):
         if isinstance(symbol, ModeSymbol):
-            raise ValueError(f"differentiate {self} by a scalar, not by the mode symbol {symbol}")
+            raise NoClosedForm(
+                f"the derivative of {self} by one entry of {symbol} is no expression of modes",
+                where="over",
+                remedy="differentiate by a scalar",
+            )
         derivative = self.args[0].diff(symbol)
         return over(derivative) if derivative.atoms(ModeSymbol) else sp.S.Zero
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import sympy as sp
 
+from .errors import BadData
 from .trail import Trail
 
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
@@ -44,7 +45,8 @@ class System:
 
     def __post_init__(self):
         if len(self.unknowns) != len(self.equations):
-            raise ValueError(f"{len(self.unknowns)} unknowns but {len(self.equations)} equations")
+            found = f"{len(self.unknowns)} unknowns but {len(self.equations)} equations"
+            raise BadData(found, where=type(self).__name__, remedy="give one equation per unknown, in the same order")
         object.__setattr__(self, "observables", MappingProxyType(dict(self.observables)))
         object.__setattr__(self, "eliminated", MappingProxyType(dict(self.eliminated)))
 

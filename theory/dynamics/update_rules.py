@@ -15,6 +15,7 @@ Map
 
 import sympy as sp
 
+from ..errors import BadData
 from ..symbols import LEARNING_RATE, positive, scalars
 from ..system import Map
 from ..trail import Trail
@@ -121,7 +122,8 @@ def linear_optimizer(weights, gradients) -> Map:
       w_1+ = w
     """
     if len(weights) != len(gradients):
-        raise ValueError(f"{len(weights)} weights but {len(gradients)} gradients; give one of each per remembered step")
+        found = f"{len(weights)} weights but {len(gradients)} gradients"
+        raise BadData(found, where="linear_optimizer", remedy="give one of each per remembered step")
     past = (WEIGHT, *(sp.Symbol(f"w_{lag}", real=True) for lag in range(1, len(weights))))
     following = sum(
         (a * w - LEARNING_RATE * b * CURVATURE * w for a, b, w in zip(weights, gradients, past, strict=True)), sp.S.Zero
