@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from learning_mechanics.theory.claims import Converges, Equals, Scales, Threshold
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.validate.reporting.plot import MOST_SERIES, figure, forecast_figure, plot
+from learning_mechanics.validate.reporting.plot import (
+    MOST_SERIES,
+    figure,
+    forecast_figure,
+    plot,
+    portrait,
+    save_portrait,
+)
 from learning_mechanics.validate.reporting.style import style, svg
 
 pytestmark = pytest.mark.short
@@ -179,3 +186,49 @@ def test_exponents_and_learning_curves():
     assert len(axes.texts) == 2 and axes.get_xscale() == axes.get_yscale() == "log"
     assert len(plot(curve).axes[0].lines) == 1
     assert len(plot(SimpleNamespace(sizes=sizes, errors=[curve.test, partner.test])).axes[0].lines) == 2
+
+
+def test_a_portrait_shows_every_seed_of_the_components_asked_for(tmp_path):
+    claimed, prediction, rival, measurement = sigmoids()
+    run = SimpleNamespace(claim=claimed, prediction=prediction, rival=rival, measurement=measurement)
+    (axes,) = portrait(run, (1, 9)).axes
+    dots = [line for line in axes.lines if line.get_linestyle() == "None"]
+    assert {line.get_marker() for line in dots} == {"o", "s", "^"} and len(dots) == 2 * 3
+    assert sorted(text.get_text() for text in axes.texts) == ["mode 1", "mode 9"]
+    with pytest.raises(BadData, match="no component 10"):
+        portrait(run, (1, 10))
+    with pytest.raises(BadData, match="nosuch"):
+        save_portrait(run, tmp_path / "figure.nosuch", (1,))
+    save_portrait(run, tmp_path / "new" / "figure.svg", (1,))
+    assert "<svg" in (tmp_path / "new" / "figure.svg").read_text()
+
+
+def test_what_is_conserved_is_shown_by_how_it_moves():
+    claimed, prediction, rival, measurement = sigmoids()
+    claimed = claim(observable="balancedness", relative="scale")
+    for each in (prediction, rival, measurement):
+        each.values = each.values + 7.0
+    low, high = figure(claimed, prediction, rival, measurement).axes[0].get_ylim()
+    assert low < 0 < high < 2
+
+
+def test_short_logarithmic_axes_have_plain_numbers():
+    (_, right) = drawn(exponent)[1].axes
+    left = drawn(exponent)[1].axes[0]
+    labels = [text.get_text() for axis in (left.xaxis, right.xaxis) for text in axis.get_ticklabels()]
+    assert len(labels) >= 6 and all(float(text) > 0 for text in labels)
+
+
+def test_the_curves_of_settings_have_a_key():
+    left = drawn(order)[1].axes[0]
+    key = left.get_legend()
+    assert key.get_title().get_text() == "learning rate"
+    assert [text.get_text() for text in key.get_texts()] == ["0.2", "0.1", "0.05", "0.025"]
+
+
+def test_a_long_legend_stays_inside():
+    claimed, prediction, rival, measurement = exponent()
+    prediction.law, rival.law = "a forecast with quite a long name", "a rival whose name is quite as long as that"
+    made = figure(claimed, prediction, rival, measurement)
+    made.draw_without_rendering()
+    assert made.legends[0].get_window_extent().x1 <= made.bbox.x1

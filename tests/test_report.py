@@ -1,31 +1,38 @@
 """The report: all inside one page, all numbers in one JSON, nothing lost by an interruption, nothing overwritten."""
 
+import ast
 import json
 import re
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from learning_mechanics.cli import main
 from learning_mechanics.solvers.prediction import Prediction
 from learning_mechanics.theory.claims import Equals, Law
 from learning_mechanics.theory.errors import BadData, UnknownName, WouldOverwrite
-from learning_mechanics.theory.model import Theory, parameter
+from learning_mechanics.theory.model import Theory, models, parameter
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import positive
 from learning_mechanics.theory.system import Flow
 from learning_mechanics.validate.experiments.experiment import Measurement
 from learning_mechanics.validate.judging.check import Run
 from learning_mechanics.validate.judging.judge import judge
+from learning_mechanics.validate.judging.verdict import Verdict
 from learning_mechanics.validate.reporting import cards
 from learning_mechanics.validate.reporting import report as module
-from learning_mechanics.validate.reporting.equations import formula, latex
+from learning_mechanics.validate.reporting.equations import formula, latex, result
 from learning_mechanics.validate.reporting.plot import figure
 from learning_mechanics.validate.reporting.report import report
 from learning_mechanics.validate.reporting.style import panels, style
+from learning_mechanics.validate.reporting.typesetting import _addends, text_latex
+from learning_mechanics.validate.reporting.verdict_table import MARKERS, markdown, read_verdicts
 
 pytestmark = pytest.mark.short
+ROOT = Path(__file__).resolve().parents[1]
 a, s = positive("a s")
 
 
@@ -226,3 +233,86 @@ def test_every_derived_matrix_equation_can_be_set(depth):
 
     made = [formula(*row) for row in rows(network_flow(chain("input", *["width"] * (depth - 1), "output")))]
     assert len(made) >= depth and all(text.startswith("<svg") for text in made)
+
+
+def test_texts_of_a_trail_are_set_as_formulas():
+    text = "W1' = W2.T*(Sigma_yx - W2*W1); W2' = (Sigma_yx - W2*W1)*W1.T"
+    assert result(text).count("<svg") == 2
+    assert "<svg" not in result("x_j ~ N(0, lambda_j), z <- z - eta g") and "λ<sub>j</sub>" in result("x ~ lambda_j")
+    assert "&lt;script&gt;" in result("<script> is text") and text_latex("__import__('os').system('x')") is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_moving_terms_keeps_the_value(seed):
+    """What is subtracted goes last; the signed terms still add up to the expression."""
+    random = np.random.default_rng(seed)
+    atoms = [*"abcd", "2", "(a - b)", "-c", "(-d + a)"]
+    factors = ["*".join(random.choice(atoms, size=random.integers(1, 4))) for _ in range(4)]
+    text = (
+        "-" * int(random.integers(2)) + "".join(f + random.choice([" + ", " - "]) for f in factors[:-1]) + factors[-1]
+    )
+    values = dict(zip("abcd", random.normal(size=4), strict=True))
+    terms = _addends(ast.parse(text, mode="eval").body)
+    total = sum(
+        (-1 if minus else 1) * eval(ast.unparse(ast.fix_missing_locations(term)), values) for minus, term in terms
+    )
+    assert total == pytest.approx(eval(text, dict(values)), rel=1e-12)
+
+
+def test_long_equations_are_broken_at_their_signs():
+    terms = positive("x1:40")
+    made = formula("a = " + latex(sum(terms[:20]) - sum(terms[20:])))
+    assert made.count("<svg") == len(terms) and len(re.findall('aria-label="[^"]+"', made)) == 1
+    assert formula("a = " + latex(terms[0] - terms[1])).count("<svg") == 1
+
+
+def test_the_table_in_the_readme_is_the_one_the_tool_makes():
+    folders = [
+        path for path in (ROOT / "tests/reference/cpu", ROOT / "tests/reference/gpu") if any(path.glob("*.json"))
+    ]
+    table = markdown([read_verdicts(folder) for folder in folders])
+    assert MARKERS.search((ROOT / "README.md").read_text(encoding="utf-8"))[2].strip() == table.strip()
+
+
+def test_the_table_names_every_claim_there_is():
+    judged = {(verdict.theory, verdict.claim) for verdict in read_verdicts(ROOT / "tests/reference/cpu")}
+    assert judged == {(model.model_name(), claim.name) for model in models() for claim in model().claims()}
+
+
+def test_a_table_is_placed_between_the_markers_only(stage, tmp_path, capsys):
+    made = report(tmp_path / "r", models=[Decaying()], progress=False)
+    document = tmp_path / "doc.md"
+    document.write_text("before\n<!-- verdicts: here -->\n<!-- end of verdicts -->\nafter\n")
+    command = ["list", "--report", str(tmp_path / "r"), "--write", str(document)]
+    assert main(command) == 0
+    text = document.read_text()
+    assert text.startswith("before\n<!-- verdicts: here -->\n") and text.endswith("<!-- end of verdicts -->\nafter\n")
+    assert "| third | third falls &amp; stays | ✗ refuted |" in text and "**decaying**" in text
+    assert main(command) == 0 and document.read_text() == text  # the same table is no change
+    changed = text.replace("refuted", "holds")
+    document.write_text(changed)
+    assert main(command) == 2 and document.read_text() == changed and "--force" in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0 and document.read_text() == text
+    document.write_text("no place")
+    assert main(command) == 2 and document.read_text() == "no place"
+    # the ledger, the report and a file of verdicts say the same
+    capsys.readouterr()
+    assert main(["list", "--report", str(made.json), "--format", "verdicts"]) == 0
+    (tmp_path / "verdicts.json").write_text(capsys.readouterr().out)
+    tables = [markdown([read_verdicts(p)]) for p in (tmp_path / "r", made.json, tmp_path / "verdicts.json")]
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_a_second_report_adds_a_column():
+    first = Verdict("m", "c", "It falls.", "holds", bias=0.01, device="cpu: cpu", seconds=2.0)
+    second = replace(first, device="gpu: big", outcome="refuted", seconds=1.0)
+    *_, row = markdown([[first, replace(first, claim="d")], [second]]).splitlines()[:4]
+    assert row == "| c | It falls | ✓ holds | **✗ refuted**, announced holds | 0.01 | – | – | – | 2.0 | 1.0 |"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", '{"verdict": {"theory": 1}}'])
+def test_what_holds_no_verdicts_is_one_line(content, tmp_path, capsys):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    assert main(["list", "--report", str(path), "--format", "markdown"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -154,7 +154,8 @@ def _experiment(claim) -> str:
     rate += f" in units of {setup.optimizer.unit}" if setup.optimizer.unit != "1" else ""
     if isinstance(claim, Threshold):
         rate = " and ".join(f"{value:g}" for value in claim.values) + " of the predicted threshold"
-    text += f", {proper(setup.optimizer.name.replace('_', ' '))}, learning rate {rate}"
+    named = "" if setup.procedure == "one_pass" else f" {proper(setup.optimizer.name.replace('_', ' '))},"
+    text += f",{named} learning rate {rate}"
     if claim.axis and claim.axis != "learning_rate":
         text += f", {claim.axis.replace('_', ' ')} {', '.join(f'{value:g}' for value in claim.values)}"
     return text
@@ -195,6 +196,6 @@ def _hyperparameters(theory: Theory) -> str:
 def _step(step) -> str:
     check = re.sub(r"\b0e\+00\b", "0", step.check or "")
     notes = [f"assuming {step.assumption}" if step.assumption else "", check, step.reference]
-    told = "; ".join(escape(note) for note in notes if note)
+    told = "; ".join(prose(note) for note in notes if note)
     rule = prose(step.rule.replace("**", "^"))
     return f'{rule}<div class="what">{result(step.result)}</div><span class="soft">{told}</span>'

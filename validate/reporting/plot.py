@@ -85,8 +85,9 @@ def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
         made, (axes,) = panels(1, width=8.0, height=4.3)
         chosen = [(0, number - 1, f"{component(claim)} {number}") for number in shown]
         _curves(axes, claim, prediction, rival, measurement, chosen, seeds=len(measurement.values))
-        axes.xaxis.label.set_size(10.5)
-        axes.yaxis.label.set_size(10.5)
+        for text in (axes.xaxis.label, axes.yaxis.label):
+            text.set_size(10.5)
+        made.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
         _legend(made, prediction, rival, measurement, all_seeds=True)
         return made
 
@@ -99,9 +100,8 @@ def save_portrait(run: Any, path: Path, shown: Sequence[int] = ()) -> None:
         try:
             drawing.savefig(path, dpi=200)
         except ValueError as error:
-            raise BadData(
-                str(error).split("(")[0].strip(), where=str(path), remedy="write .png, .svg or .pdf"
-            ) from None
+            reason = str(error).split("(")[0].strip()
+            raise BadData(reason, where=str(path), remedy="write .png, .svg or .pdf") from None
 
 
 def forecast_figure(prediction) -> Figure:
@@ -163,7 +163,8 @@ def curve_figure(x) -> Figure:
 def _curves(axes, claim, prediction, rival, measurement, chosen=(), seeds: int = 1) -> None:
     """Curves against the abscissa; `seeds` of them where each has its own prediction, else their mean."""
     scales = scales_of(claim, prediction, measurement)
-    laws, rivals, runs = (_shifted(claim, r) for r in (prediction, rival, measurement))
+    laws, runs = _shifted(claim, prediction), _shifted(claim, measurement)
+    rivals = _shifted(claim, rival) if rival is not None else None
     ends, shown = [], []
     own = len(laws) > 1
     for colour, (at, part, name) in zip(COLOURS, chosen or series(laws, claim), strict=False):
@@ -201,10 +202,8 @@ def _curves(axes, claim, prediction, rival, measurement, chosen=(), seeds: int =
         end_labels(axes, [(max(x for x, *_ in ends), *rest) for _, *rest in ends])
 
 
-def _shifted(claim, record) -> np.ndarray | None:
+def _shifted(claim, record) -> np.ndarray:
     """The values; for an observable that is shown as a change, less those of the first record."""
-    if record is None:
-        return None
     values = np.asarray(record.values, float)
     return values - values[:, :, :1] if claim.observable in CHANGES else values
 
@@ -218,6 +217,7 @@ def _settings_key(axes, claim, ends) -> None:
 
 
 def _legend(made: Figure, prediction, rival, measurement, all_seeds: bool = False) -> None:
+    from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
 
     seeds = len(measurement.values)
@@ -225,14 +225,19 @@ def _legend(made: Figure, prediction, rival, measurement, all_seeds: bool = Fals
         dots = f"measured ({seeds} seeds)" if all_seeds else f"measured (first of {seeds} seeds)"
     else:
         dots = f"measured (mean of {seeds}, bars 2 standard errors)" if seeds > 1 else "measured"
-    handles = [
-        Line2D([], [], color=INK, **LINE, label=f"predicted: {label(getattr(prediction, 'law', '') or 'law')}"),
-        Line2D([], [], color=INK, marker="o", mfc="white", ms=4.2, ls="none", label=dots),
+    kinds = MARKERS[: min(seeds, len(MARKERS))] if all_seeds and len(prediction.values) > 1 else MARKERS[:1]
+    dot = [Line2D([], [], color=INK, marker=kind, mfc="white", ms=4.2, ls="none") for kind in kinds]
+    named = label(getattr(prediction, "law", "") or "law")
+    entries: list[tuple[Any, str]] = [
+        (Line2D([], [], color=INK, **LINE), f"predicted: {named}"),
+        (tuple(dot) if len(dot) > 1 else dot[0], dots),
     ]
     if rival is not None:
-        handles.append(
-            Line2D([], [], color=INK, **DASHED, label=f"rival: {label(getattr(rival, 'law', '') or 'rival')}")
-        )
-    characters = sum(len(handle.get_label()) for handle in handles)
-    columns = len(handles) if characters <= 13.6 * made.get_figwidth() else 2
-    made.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.6, handlelength=2.4)
+        other = label(getattr(rival, "law", "") or "rival")
+        entries.append((Line2D([], [], color=INK, **DASHED), f"rival: {other}"))
+    handles, labels = zip(*entries, strict=True)
+    columns = len(entries) if sum(map(len, labels)) <= 13.6 * made.get_figwidth() else 2
+    look: dict[str, Any] = {"ncols": columns, "columnspacing": 1.6, "handlelength": 2.4}
+    if len(dot) > 1:
+        look["handler_map"] = {tuple: HandlerTuple(ndivide=None, pad=0.6)}
+    made.legend(handles, labels, loc="outside upper left", **look)

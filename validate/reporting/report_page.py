@@ -106,7 +106,7 @@ def quantity(value: float | None) -> str:
     """Two digits with a real power of ten; a dash for what is not known.
 
     >>> quantity(1.2e-10), quantity(0.05), quantity(math.inf)
-    ('1.2&middot;10<sup>−10</sup>', '0.05', '–')
+    ('1.2·10<sup>−10</sup>', '0.05', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -116,7 +116,7 @@ def quantity(value: float | None) -> str:
     power = str(int(exponent)).replace("-", "−")
     if mantissa == "1":
         return f"10<sup>{power}</sup>"
-    return f"{mantissa.replace('-', '−')}&middot;10<sup>{power}</sup>"
+    return f"{mantissa.replace('-', '−')}·10<sup>{power}</sup>"
 
 
 def signed(value: float) -> str:

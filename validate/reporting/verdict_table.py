@@ -11,8 +11,9 @@ from typing import Any
 
 from ...theory.errors import BadData, WouldOverwrite
 from ...theory.model import models
-from ..judging.verdict import Verdict, number
-from .typesetting import label
+from ..judging.verdict import Verdict
+from .report_page import quantity
+from .typesetting import proper, prose
 
 LAST = Path("learning-mechanics-report")
 MARKERS = re.compile(r"(<!-- verdicts\b[^>]*-->\n)(.*?)(<!-- end of verdicts -->)", re.DOTALL)
@@ -48,36 +49,47 @@ def read_verdicts(path: Path) -> list[Verdict]:
 def markdown(reports: Sequence[Sequence[Verdict]]) -> str:
     """The table in Markdown, ending in a line break.
 
-    >>> made = Verdict("m", "c", "It falls.", "holds", bias=1e-13, budget={"total": 1e-10}, device="cpu: cpu")
+    >>> made = Verdict("m", "c", "It falls.", "holds", bias=0.01, budget={"total": 0.02}, device="cpu: cpu")
     >>> print(markdown([[made]]).splitlines()[-1])
-    | | c | It falls. | ✓ holds | 1e-13 | 1e-10 | – | – | 0.0 |
+    | c | It falls | ✓ holds | 0.01 | 0.02 | – | – | 0.0 |
     """
     devices = [_device(verdicts) for verdicts in reports]
     seconds = [f"s ({device})" for device in devices] if len(devices) > 1 else ["s"]
-    head = ["model", "claim", "what is claimed", *devices, "error", "budget", "resolution", "rival is off by", *seconds]
-    align = ["---"] * (3 + len(devices)) + ["---:"] * (len(head) - 3 - len(devices))
+    head = ["claim", "what is claimed", *devices, "error", "budget", "resolution", "rival misses by", *seconds]
+    align = ["---"] * (2 + len(devices)) + ["---:"] * (len(head) - 2 - len(devices))
     rows, last = [head, align], ""
     others = [{(v.theory, v.claim): v for v in verdicts} for verdicts in reports]
     for first in reports[0]:
-        key = (first.theory, first.claim)
-        same = [found.get(key) for found in others]
+        same = [found.get((first.theory, first.claim)) for found in others]
         if first.theory != last:
             rows.append([f"**{first.theory}**"] + [""] * (len(head) - 1))
         last = first.theory
+        spared = "" if first.rival_outcome in ("refuted", "") else " (not refuted)"
         rows.append(
             [
-                "",
-                first.claim.replace("_", " "),
-                _cell(first.statement),
+                proper(first.claim.replace("_", " ")),
+                _statement(first.statement),
                 *(_outcome(verdict) for verdict in same),
-                _error(first),
-                _number(first.budget.get("total")),
-                _number(first.resolution),
-                _number(abs(first.rival_bias)) + ("" if first.rival_outcome in ("refuted", "") else " (not refuted)"),
+                quantity(abs(first.bias)) + (f" ± {quantity(first.standard_error)}" if first.standard_error else ""),
+                quantity(first.budget.get("total")),
+                quantity(first.resolution),
+                quantity(abs(first.rival_bias)) + spared,
                 *(f"{verdict.seconds:.1f}" if verdict else "–" for verdict in same),
             ]
         )
-    return "".join("| " + " | ".join(row).replace("|  |", "| |") + " |\n" for row in rows).replace("|  ", "| ")
+    return "".join("|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|\n" for row in rows)
+
+
+def lines(verdicts: Sequence[Verdict]) -> str:
+    """Verdicts as a JSON list with one to a line; of the numbers on the way only those that stand alone.
+
+    >>> json.loads(lines([Verdict("m", "c", numbers={"points": 3, "slopes": [1, 2]})]))[0]["numbers"]
+    {'points': 3}
+    """
+    records = [verdict.to_dict() for verdict in verdicts]
+    for record in records:
+        record["numbers"] = {k: v for k, v in record["numbers"].items() if not isinstance(v, list | dict)}
+    return "[\n" + ",\n".join(json.dumps(record, allow_nan=False) for record in records) + "\n]"
 
 
 def between_markers(path: Path, table: str, force: bool = False) -> str:
@@ -125,14 +137,6 @@ def _outcome(verdict: Verdict | None) -> str:
     return said if verdict.as_expected else f"**{said}**, announced {verdict.expected.replace('_', ' ')}"
 
 
-def _error(verdict: Verdict) -> str:
-    size = _number(abs(verdict.bias))
-    return size + (f" ± {_number(verdict.standard_error)}" if verdict.standard_error else "")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None or value != value or abs(value) == float("inf") else number(value)
-
-
-def _cell(text: str) -> str:
-    return label(text.rstrip(".").replace("|", r"\|"))
+def _statement(text: str) -> str:
+    """A claim as HTML in one cell, without its full stop or a remark in brackets at its end."""
+    return prose(re.sub(r"(?<=\w) \([^()]{40,}\)$", "", text.rstrip("."))).replace("|", "&#124;")
