@@ -142,7 +142,7 @@ def _side(text: str) -> str | None:
         return None
 
 
-def _term(node: ast.AST) -> tuple[str, int]:
+def _term(node: ast.expr) -> tuple[str, int]:
     """LaTeX of a node and how tightly it binds. Raises `KeyError` for what is no formula."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return f"{node.value:g}", _ATOM
@@ -178,7 +178,7 @@ def _binary(node: ast.BinOp) -> tuple[str, int]:
     raise KeyError(ast.dump(node.op))
 
 
-def _addends(node: ast.AST, minus: bool = False) -> list[tuple[bool, ast.AST]]:
+def _addends(node: ast.expr, minus: bool = False) -> list[tuple[bool, ast.expr]]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
         return _addends(node.left, minus) + _addends(node.right, minus ^ isinstance(node.op, ast.Sub))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -192,7 +192,7 @@ def _addends(node: ast.AST, minus: bool = False) -> list[tuple[bool, ast.AST]]:
     return [(minus, node)]
 
 
-def _held(node: ast.AST, tightness: int) -> str:
+def _held(node: ast.expr, tightness: int) -> str:
     """A part, in brackets where it binds less tightly than what surrounds it."""
     text, own = _term(node)
     return text if own >= tightness else rf"\left({text}\right)"
