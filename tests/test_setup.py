@@ -103,3 +103,24 @@ def test_power_law_is_normalised():
 def test_errors_say_what_was_found(build, message):
     with pytest.raises((BadData, UnknownName), match=message):
         build()
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("rows", [4, 9, 200])
+def test_second_moments_are_kept_also_by_few_rows(rows):
+    """Fewer rows than columns of (x, y) too: Sigma_xx and Sigma_yx of the short form are those of the data."""
+    rng = np.random.default_rng(rows)
+    data = Dataset(rng.standard_normal((rows, 6)), rng.standard_normal((rows, 3)))
+    short = data.prepare("second_moments")
+    for mine, theirs in zip(short.covariances(), data.covariances(), strict=True):
+        assert np.abs(mine - theirs).max() < 1e-13
+
+
+@pytest.mark.instant
+def test_numbers_are_not_taken_for_labels():
+    """Whole targets are labels; real ones are a regression, with one column and no parity."""
+    x = np.arange(8.0).reshape(4, 2)
+    labels, numbers = Dataset(x, np.array([0.0, 1.0, 2.0, 1.0])), Dataset(x, np.array([0.1, 0.7, -2.3, 0.4]))
+    assert labels.prepare("one_hot").y.shape == (4, 3) and set(labels.prepare("parity").y.ravel()) == {-1.0, 1.0}
+    for preparation in ("one_hot", "parity"):
+        assert np.array_equal(numbers.prepare(preparation).y, numbers.y)

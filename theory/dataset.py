@@ -148,8 +148,8 @@ def _whiten(data: Dataset) -> Dataset:
 
 def _second_moments(data: Dataset) -> Dataset:
     """A few rows with the same second moments of (x, y): the squared loss of every linear map is the same on them."""
-    triangle = np.linalg.qr(np.hstack([data.x, data.y]), mode="r") * np.sqrt(len(data.x[0]) + len(data.y[0]))
-    triangle /= np.sqrt(len(data))
+    triangle = np.linalg.qr(np.hstack([data.x, data.y]), mode="r")
+    triangle *= np.sqrt(len(triangle) / len(data))
     split = data.x.shape[1]
     return replace(data, x=triangle[:, :split], y=triangle[:, split:], groups=None).noting(samples=len(data))
 
@@ -168,8 +168,8 @@ def _parity(data: Dataset) -> Dataset:
 
 
 def _coded(data: Dataset) -> bool:
-    """Whether targets are numbers already (read from a file that said so, or several columns) rather than labels."""
-    return "targets" in data.facts or data.y.shape[1] > 1
+    """Whether targets are numbers already (said so, several columns, or not whole) rather than labels."""
+    return "targets" in data.facts or data.y.shape[1] > 1 or bool((data.y % 1).any())
 
 
 PREPARATIONS = {
