@@ -287,7 +287,7 @@ def test_a_table_is_placed_between_the_markers_only(stage, tmp_path, capsys):
     assert main(command) == 0
     text = document.read_text()
     assert text.startswith("before\n<!-- verdicts: here -->\n") and text.endswith("<!-- end of verdicts -->\nafter\n")
-    assert "| third | third falls &amp; stays | ✗ refuted |" in text and "**decaying**" in text
+    assert "| **third**: third falls &amp; stays | ✗ refuted |" in text and "`decaying`" in text
     assert main(command) == 0 and document.read_text() == text  # the same table is no change
     changed = text.replace("refuted", "holds")
     document.write_text(changed)
@@ -307,7 +307,7 @@ def test_a_second_report_adds_a_column():
     first = Verdict("m", "c", "It falls.", "holds", bias=0.01, device="cpu: cpu", seconds=2.0)
     second = replace(first, device="gpu: big", outcome="refuted", seconds=1.0)
     *_, row = markdown([[first, replace(first, claim="d")], [second]]).splitlines()[:4]
-    assert row == "| c | It falls | ✓ holds | **✗ refuted**, announced holds | 0.01 | – | – | – | 2.0 | 1.0 |"
+    assert row == "| **c**: It falls | ✓ holds | **✗ refuted**, announced holds | 0.01 / – | – | – | 2.0 | 1.0 |"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "3", '{"verdict": {"theory": 1}}'])

@@ -93,6 +93,8 @@ def _right_of_error(run: Run) -> str:
     what = "error of the mean over runs" if claim.stochastic else "largest error over everything judged"
     if not isinstance(claim, Threshold) and run.measurement.values.shape[2] > 1 and "summary" not in claim.options:
         what += ", point by point,"
+    if claim.stochastic:
+        what += " with two of its standard errors dotted,"
     shaded = "; the shaded window is what was judged" if "window" in claim.options else ""
     return f"{what} against the budget declared beforehand{shaded}"
 

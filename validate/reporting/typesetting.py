@@ -38,6 +38,8 @@ def prose(text: str) -> str:
 
     >>> prose("moves by eta^2 at 1e-6 of width^(-1/2)")
     'moves by η<sup>2</sup> at 10<sup>−6</sup> of width<sup>−1/2</sup>'
+    >>> prose("ridge/kappa")
+    'ridge/κ'
     """
     made = html.escape(text, quote=False)
     made = re.sub(r"(?<![\w.])1e(-?)0*(\d+)\b", lambda m: f"10<sup>{'−' if m[1] else ''}{m[2]}</sup>", made)
@@ -45,7 +47,7 @@ def prose(text: str) -> str:
     made = re.sub(r"(?<![A-Za-z])([Wg])(\d)", r"\1<sub>\2</sub>", made)
     made = re.sub(r"(?<![A-Za-z])([Wgu](?:<sub>\d</sub>)?)'", r"\1<sup>T</sup>", made)
     made = re.sub(r"(?<![A-Za-z])([A-Za-z]+)_([a-z]{1,2})\b", _indexed, made)
-    made = re.sub(r"(?<![A-Za-z<>/])(" + "|".join(LETTERS) + r")(?![A-Za-z])", lambda m: LETTERS[m[1]], made)
+    made = re.sub(r"(?<![A-Za-z<])(?<!</)(" + "|".join(LETTERS) + r")(?![A-Za-z])", lambda m: LETTERS[m[1]], made)
     return made.replace(" - ", " − ")
 
 

@@ -51,27 +51,25 @@ def markdown(reports: Sequence[Sequence[Verdict]]) -> str:
 
     >>> made = Verdict("m", "c", "It falls.", "holds", bias=0.01, budget={"total": 0.02}, device="cpu: cpu")
     >>> print(markdown([[made]]).splitlines()[-1])
-    | c | It falls | ✓ holds | 0.01 | 0.02 | – | – | 0.0 |
+    | **c**: It falls | ✓ holds | 0.01 / 0.02 | – | – | 0.0 |
     """
     devices = [_device(verdicts) for verdicts in reports]
     seconds = [f"s ({device})" for device in devices] if len(devices) > 1 else ["s"]
-    head = ["claim", "what is claimed", *devices, "error", "budget", "resolution", "rival misses by", *seconds]
-    align = ["---"] * (2 + len(devices)) + ["---:"] * (len(head) - 2 - len(devices))
+    head = ["claim", *devices, "error / budget", "resolution", "rival misses by", *seconds]
+    align = ["---"] * (1 + len(devices)) + ["---:"] * (len(head) - 1 - len(devices))
     rows, last = [head, align], ""
     others = [{(v.theory, v.claim): v for v in verdicts} for verdicts in reports]
     for first in reports[0]:
         same = [found.get((first.theory, first.claim)) for found in others]
         if first.theory != last:
-            rows.append([f"**{first.theory}**"] + [""] * (len(head) - 1))
+            rows.append([f"`{first.theory}`"] + [""] * (len(head) - 1))
         last = first.theory
         spared = "" if first.rival_outcome in ("refuted", "") else " (not refuted)"
         rows.append(
             [
-                proper(first.claim.replace("_", " ")),
-                _statement(first.statement),
+                f"**{proper(first.claim.replace('_', ' '))}**: {_statement(first.statement)}",
                 *(_outcome(verdict) for verdict in same),
-                quantity(abs(first.bias)) + (f" ± {quantity(first.standard_error)}" if first.standard_error else ""),
-                quantity(first.budget.get("total")),
+                f"{_error(first)} / {quantity(first.budget.get('total'))}",
                 quantity(first.resolution),
                 quantity(abs(first.rival_bias)) + spared,
                 *(f"{verdict.seconds:.1f}" if verdict else "–" for verdict in same),
@@ -135,6 +133,11 @@ def _outcome(verdict: Verdict | None) -> str:
         return "–"
     said = MARKS.get(verdict.outcome, verdict.outcome)
     return said if verdict.as_expected else f"**{said}**, announced {verdict.expected.replace('_', ' ')}"
+
+
+def _error(verdict: Verdict) -> str:
+    size = quantity(abs(verdict.bias))
+    return size + (f"&nbsp;±&nbsp;{quantity(verdict.standard_error)}" if verdict.standard_error else "")
 
 
 def _statement(text: str) -> str:
