@@ -193,6 +193,12 @@ def test_a_claim_whose_terms_changed_is_judged_anew(stage, tmp_path, monkeypatch
     assert made.resumed == 2 and made.verdicts[0].outcome == "refuted" and made.verdicts[0].budget["total"] == 1e-12
 
 
+def test_terms_cover_the_setting():
+    claim = Decaying().claims()[0]
+    moved = replace(claim, setup=claim.setup.at(learning_rate=0.2))
+    assert module._terms(claim) == module._terms(Decaying().claims()[0]) != module._terms(moved)
+
+
 def test_nothing_is_overwritten_without_force(stage, tmp_path):
     made = report(tmp_path, models=[Decaying()], progress=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -19,7 +19,7 @@ from learning_mechanics.theory.dynamics.moments import (
 )
 from learning_mechanics.theory.dynamics.row_moments import row_second_moments
 from learning_mechanics.theory.dynamics.spectral_decay import asymptotic_risk, spectral_decay, time_exponent
-from learning_mechanics.theory.errors import AssumptionViolated, BadData
+from learning_mechanics.theory.errors import AssumptionViolated, BadData, OutsideDomain
 from learning_mechanics.theory.models.sgd_least_squares import SgdLeastSquares, full_batch_moments
 
 
@@ -211,6 +211,13 @@ def test_exponent_of_the_spectrum(capacity, power):
     slopes = np.diff(np.log(values)) / np.diff(np.log(times))
     assert np.abs(slopes + exponent).max() < 1e-3
     assert values * times**exponent == pytest.approx(prefactor, rel=1e-3)
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize(("power", "capacity"), [(1, 1), (0.5, 1.4), (2, 0), (2, -1)])
+def test_sums_without_a_power_law_in_time_are_refused(power, capacity):
+    with pytest.raises(OutsideDomain, match="the power must exceed 1"):
+        spectral_decay(power, capacity)
 
 
 @pytest.mark.instant

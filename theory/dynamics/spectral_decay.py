@@ -11,6 +11,7 @@ from typing import Any
 
 import sympy as sp
 
+from ..errors import OutsideDomain
 from ..symbols import TIME, positive
 
 _b, _rho, _u = positive("b rho u")
@@ -41,6 +42,12 @@ def spectral_decay(power: Any, capacity: Any) -> tuple[Any, Any]:
     (a - 1)/b
     """
     power, capacity = sp.sympify(power), sp.sympify(capacity)
+    if (power - 1).is_nonpositive or capacity.is_nonpositive:
+        raise OutsideDomain(
+            f"power {power}, capacity {capacity}: the sum over modes diverges or does not decay",
+            where="spectral decay",
+            remedy="the power must exceed 1 and the capacity 0",
+        )
     exponent, prefactor = _derived()
     images = {_rho: (power - 1) / capacity, _b: capacity}
     return sp.simplify(exponent.subs(images)), sp.simplify(prefactor.subs(images, simultaneous=True))

@@ -178,7 +178,10 @@ def _terms(claim) -> str:
     return hashlib.sha256(json.dumps([type(claim).__name__, agreed]).encode()).hexdigest()[:16]
 
 
-_TERMS = ("statement", "seeds", "stochastic", "relative", "axis", "values", "expected", "budget", "order", "tolerance")
+_TERMS = (
+    *("statement", "observable", "setup", "axis", "values", "seeds", "stochastic", "relative"),
+    *("budget", "order", "tolerance", "window", "expected"),
+)
 
 
 def _model_record(theory: Theory, runs: Sequence[Run]) -> dict[str, Any]:
