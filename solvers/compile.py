@@ -18,6 +18,7 @@ learning_mechanics.theory.errors.CannotCompile: zeta has no jax counterpart; eva
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import sympy as sp
@@ -70,7 +71,7 @@ def _compile(expressions, arguments, backend):
 
 def _sizes(arguments):
     """Symbolic dimensions of matrix arguments, each with the (argument, axis) its value is read from."""
-    found = {}
+    found: dict[sp.Symbol, tuple[int, int]] = {}
     for which, argument in enumerate(arguments):
         for axis, size in enumerate(getattr(argument, "shape", ())):
             if isinstance(size, sp.Symbol) and size not in arguments:
@@ -81,7 +82,9 @@ def _sizes(arguments):
 def _printer(functions, backend):
     """The backend's printer, taught traces and elementwise functions of matrices."""
 
-    class Printer(JaxPrinter if backend == "jax" else NumPyPrinter):
+    base: Any = JaxPrinter if backend == "jax" else NumPyPrinter
+
+    class Printer(base):
         def _print_Trace(self, trace):
             return f"trace({self._print(trace.arg)})"
 
@@ -115,12 +118,8 @@ def _refuse(expression, arguments, backend):
 
 
 def _functions(backend):
-    if backend == "jax":
-        import jax.numpy as xp
-        from jax.scipy import special
-    else:
-        import numpy as xp
-        from scipy import special
+    xp: Any = import_module("jax.numpy" if backend == "jax" else "numpy")
+    special: Any = import_module("jax.scipy.special" if backend == "jax" else "scipy.special")
     return {
         "over": lambda values: xp.sum(values, axis=-1, keepdims=True),
         "trace": xp.trace,

@@ -21,6 +21,7 @@ number of samples, as the last term.
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -109,7 +110,9 @@ def tangent_kernel(
 
 def _layers(network, weights, x):
     """(error signal, input, 1 if it has a bias) of every dense node, all inputs at once, multipliers included."""
-    values, slopes, factors = {}, {}, {}
+    values: dict[str, Any] = {}
+    slopes: dict[str, np.ndarray] = {}
+    factors: dict[str, float] = {}
     dense = [node for node in network.nodes if node.op == "dense"]
     if len({node.weight for node in dense}) < len(dense):
         raise BadData("weights are tied", where="tangent_kernel", remedy="use jax.jacobian")

@@ -62,12 +62,12 @@ def _features(instance, seeds, observable):
         batch = max(1, _BATCH // (n * len(eigenvalues)))
         for start in range(0, len(seeds), batch):
             rows = slice(start, min(start + batch, len(seeds)))
-            x, y = [], []
+            features, labels = [], []
             for seed in seeds[rows]:
                 rng = np.random.default_rng([seed, n])
-                x.append(rng.standard_normal((n, len(eigenvalues))) * np.sqrt(eigenvalues))
-                y.append(x[-1] @ target + np.sqrt(noise) * rng.standard_normal(n))
-            x, y = np.stack(x), np.stack(y)[..., None]
+                features.append(rng.standard_normal((n, len(eigenvalues))) * np.sqrt(eigenvalues))
+                labels.append(features[-1] @ target + np.sqrt(noise) * rng.standard_normal(n))
+            x, y = np.stack(features), np.stack(labels)[..., None]
             dual = np.linalg.solve(x @ x.swapaxes(1, 2) + ridge * np.eye(n), y)
             learned = (x.swapaxes(1, 2) @ dual)[..., 0]
             if observable == "training_error":
