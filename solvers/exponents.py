@@ -109,6 +109,8 @@ class Exponent:
             lines.append(f"  three smallest runs extrapolated: {self.naive:.3f}; measured {self.measured:.3f}")
         return "\n".join(lines)
 
+    __repr__ = __str__
+
 
 def forecast(
     kernel: Callable,

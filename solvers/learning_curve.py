@@ -74,6 +74,8 @@ class LearningCurve:
         ]
         return "\n".join(lines)
 
+    __repr__ = __str__
+
 
 def learning_curve(
     eigenvalues: Any,

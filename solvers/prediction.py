@@ -131,6 +131,8 @@ class Prediction:
         ]
         return "\n".join([*lines, f"  forecast      {self.hash[:16]}"])
 
+    __repr__ = __str__
+
 
 def _listed(values: np.ndarray) -> list:
     return np.asarray(values, float).tolist()

@@ -126,6 +126,8 @@ class ClosedForm:
         rows.append(("" if before else "trail", str(replace(last, result="the closed form above"))))
         return "\n".join(f"{name:<12} {text}" for name, text in rows)
 
+    __repr__ = __str__
+
 
 def closed_form(system: System) -> ClosedForm:
     """Solve a system of one unknown in closed form: u' = f(u), u+ = A + B u, or 0 = f(u).

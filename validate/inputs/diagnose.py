@@ -89,6 +89,8 @@ class Diagnosis:
         lines += _models_card(self.models)
         return "\n".join(lines)
 
+    __repr__ = __str__
+
 
 def diagnose(data: Dataset, *, models: bool = True) -> Diagnosis:
     """The diagnosis of x (P, d), y (P, o). With `models`, every claim's assumptions are tried on at most 2000 rows.

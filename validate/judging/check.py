@@ -61,6 +61,10 @@ def run_claim(
     """
     model = theory.theory if isinstance(theory, Bound) else theory
     claim = name if isinstance(name, Claim) else model.claim(name)
+    if isinstance(theory, Bound):
+        from ..inputs.suitability import require_suitable
+
+        require_suitable(theory.data, claim)
     instances = draw(claim, theory.data if isinstance(theory, Bound) else None, seed)
     require_convergence(claim, instances)
     prediction = predict(claim, instances, theory=model.model_name())

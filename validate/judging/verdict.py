@@ -109,6 +109,8 @@ class Verdict:
         lines = [title] + [f"  {name:<11} {text}" for name, text in rows.items()]
         return "\n".join(lines + [f"  {'note':<11} {note}" for note in self.notes])
 
+    __repr__ = __str__
+
     def _unit(self) -> str:
         return f" {self.unit}" if self.unit else ""
 
