@@ -7,7 +7,12 @@ from .singular_modes import singular_modes
 
 
 def normal(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
-    """W ~ N(0, scale^2 / fan_in)."""
+    """W ~ N(0, scale^2 / fan_in); biases are zero.
+
+    >>> weights = normal(np.random.default_rng(0), {"W1": (400, 100), "b1": (400,)}, 2.0, {})
+    >>> round(float(weights["W1"].std()), 2), weights["b1"].any()
+    (0.2, np.False_)
+    """
     return {
         name: scale * rng.standard_normal(shape) / np.sqrt(shape[1]) if len(shape) == 2 else np.zeros(shape)
         for name, shape in shapes.items()
@@ -15,7 +20,11 @@ def normal(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
 
 
 def standard_normal(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
-    """W ~ N(0, scale^2): the fan-in factor sits in the network (NTK parameterisation)."""
+    """W ~ N(0, scale^2): the fan-in factor sits in the network (NTK parameterisation).
+
+    >>> round(float(standard_normal(np.random.default_rng(0), {"W1": (400, 100)}, 2.0, {})["W1"].std()), 2)
+    2.0
+    """
     return {
         name: scale * rng.standard_normal(shape) if len(shape) == 2 else np.zeros(shape)
         for name, shape in shapes.items()
@@ -26,6 +35,10 @@ def antisymmetric(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
     """As `standard_normal`, in pairs of units whose outputs cancel: the network is exactly zero at the start.
 
     Two layers; the width must be even.
+
+    >>> weights = antisymmetric(np.random.default_rng(0), {"W1": (6, 3), "W2": (1, 6)}, 1.0, {})
+    >>> bool(np.allclose(weights["W2"] @ np.tanh(weights["W1"] @ np.ones(3)), 0))
+    True
     """
     (first, (width, fan_in)), (last, (outputs, _)) = ((n, s) for n, s in shapes.items() if len(s) == 2)
     if width % 2:
@@ -39,6 +52,12 @@ def aligned_balanced(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
     """Every layer carries the singular modes of Sigma_yx with strength scale^(1/L): W_l = R_l diag R_{l-1}'.
 
     The end-to-end map starts at scale x U V', balanced and aligned; inner bases R_l are random.
+
+    >>> data = {"x": np.sqrt(2) * np.eye(2), "y": np.sqrt(2) * np.diag([3.0, 1.0])}
+    >>> weights = aligned_balanced(np.random.default_rng(0), {"W1": (4, 2), "W2": (2, 4)}, 0.1, data)
+    >>> np.abs(weights["W2"] @ weights["W1"]).round(6)
+    array([[0.1, 0. ],
+           [0. , 0.1]])
     """
     matrices = [(name, shape) for name, shape in shapes.items() if len(shape) == 2]
     left, singular, right = singular_modes(arrays["x"], arrays["y"])
@@ -47,7 +66,14 @@ def aligned_balanced(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
 
 
 def balanced_minimum(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
-    """The balanced global minimum for white inputs, its strongest mode displaced by the relative amount `scale`."""
+    """The balanced global minimum for white inputs, each layer's strongest mode displaced by the share `scale`.
+
+    >>> data = {"x": np.sqrt(2) * np.eye(2), "y": np.sqrt(2) * np.diag([3.0, 1.0])}
+    >>> weights = balanced_minimum(np.random.default_rng(0), {"W1": (4, 2), "W2": (2, 4)}, 0.0, data)
+    >>> np.abs(weights["W2"] @ weights["W1"]).round(6)
+    array([[3., 0.],
+           [0., 1.]])
+    """
     matrices = [(name, shape) for name, shape in shapes.items() if len(shape) == 2]
     left, singular, right = singular_modes(arrays["x"], arrays["y"])
     rank = min(len(singular), *(min(shape) for _, shape in matrices))

@@ -72,7 +72,11 @@ class Bound:
 
 @cache
 def classes() -> dict[str, type[Theory]]:
-    """Every model class by class name, from the files in `theory/models/`."""
+    """Every model class by class name, from the files in `theory/models/`.
+
+    >>> classes()["DeepLinear"]().depth
+    2
+    """
     package = import_module(f"{__package__}.models")
     found = {}
     for module in pkgutil.iter_modules(package.__path__):
@@ -101,5 +105,9 @@ def find(name: str) -> type[Theory]:
 
 
 def describe(theory: Theory) -> dict[str, str]:
-    """Hyperparameters with their documentation."""
+    """Hyperparameters with their documentation.
+
+    >>> describe(find("deep-linear")()).keys()
+    dict_keys(['depth'])
+    """
     return {f.name: f.metadata.get("doc", "") for f in fields(theory)}

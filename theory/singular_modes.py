@@ -32,7 +32,11 @@ def nearly_equal(singular: np.ndarray, ratio: float = 1.1) -> list[np.ndarray]:
 
 
 def subspace_means(values, singular: np.ndarray, count: int):
-    """Mean over each of the first `count` groups of nearly equal modes: (..., K) -> (..., count)."""
+    """Mean over each of the first `count` groups of nearly equal modes: (..., K) -> (..., count).
+
+    >>> subspace_means(np.array([1.0, 2.0, 4.0]), np.array([3.0, 2.0, 1.9]), 2)
+    array([1., 3.])
+    """
     weights = np.zeros((len(singular), count))
     for column, group in enumerate(nearly_equal(singular)[:count]):
         weights[group, column] = 1 / len(group)

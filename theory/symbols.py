@@ -21,17 +21,29 @@ LEARNING_RATE = sp.Symbol("eta", positive=True)
 
 
 def scalars(names: str):
-    """Real symbols, one or a tuple: `a, b = scalars("a b")`."""
+    """Real symbols, one or a tuple: `a, b = scalars("a b")`.
+
+    >>> [symbol.is_real for symbol in scalars("a b")]
+    [True, True]
+    """
     return sp.symbols(names, real=True)
 
 
 def positive(names: str):
-    """Positive symbols, one or a tuple."""
+    """Positive symbols, one or a tuple.
+
+    >>> positive("kappa").is_positive
+    True
+    """
     return sp.symbols(names, positive=True)
 
 
 def dimensions(names: str):
-    """Positive integer symbols for matrix shapes, one or a tuple."""
+    """Positive integer symbols for matrix shapes, one or a tuple.
+
+    >>> dimensions("P").is_integer
+    True
+    """
     return sp.symbols(names, integer=True, positive=True)
 
 

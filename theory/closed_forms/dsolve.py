@@ -29,7 +29,12 @@ for one in solved if isinstance(solved, list) else [solved]:
 
 
 def by_dsolve(equation: Any, u: Any) -> Match | None:
-    """An explicit solution from `sympy.dsolve`, for example u' = e^(-u) or u' = -2 t u; None after 30 seconds."""
+    """An explicit solution from `sympy.dsolve`, for example u' = e^(-u) or u' = -2 t u; None after 30 seconds.
+
+    >>> u = sp.Symbol("u", real=True)
+    >>> by_dsolve(-2 * TIME * u, u).expression
+    u_0*exp(-t**2)
+    """
     if equation.has(over, LEARNING_RATE) or not sys.executable:
         return None
     parameters = sorted(equation.free_symbols - {u, TIME}, key=str)

@@ -39,7 +39,11 @@ class Match:
 
 
 def initial_symbol(unknown: Any) -> Any:
-    """The symbol of the initial value: `a` starts at `a_0`, with the same assumptions."""
+    """The symbol of the initial value: `a` starts at `a_0`, with the same assumptions.
+
+    >>> initial_symbol(sp.Symbol("a", positive=True)), initial_symbol(sp.Symbol("a", positive=True)).is_positive
+    (a_0, True)
+    """
     return unknown.func(f"{unknown.name}_0", **unknown.assumptions0)
 
 
@@ -98,7 +102,12 @@ def riccati(equation: Any, u: Any) -> Match | None:
 
 
 def single_power(equation: Any, u: Any) -> Match | None:
-    """u' = A u^p, p not 0 or 1: u^(1-p) is linear in time."""
+    """u' = A u^p, p not 0 or 1: u^(1-p) is linear in time.
+
+    >>> u = sp.Symbol("u", positive=True)
+    >>> print(single_power(-(u**3), u).expression)
+    1/sqrt(2*t + u_0**(-2))
+    """
     found = terms(equation, u)
     if found is None or len(found) != 1:
         return None
@@ -186,7 +195,12 @@ def two_layer(equation: Any, u: Any) -> Match | None:
 
 
 def affine_recursion(equation: Any, u: Any) -> Match | None:
-    """u+ = A + B u: u_k = u* + (u_0 - u*) B^k."""
+    """u+ = A + B u: u_k = u* + (u_0 - u*) B^k.
+
+    >>> u = sp.Symbol("u")
+    >>> affine_recursion(1 + u / 2, u).final
+    2
+    """
     found = terms(equation, u)
     if found is None or not set(found) <= {0, 1}:
         return None
@@ -199,7 +213,12 @@ def affine_recursion(equation: Any, u: Any) -> Match | None:
 
 
 def polynomial_root(equation: Any, u: Any) -> Match | None:
-    """0 = equation, rational in the unknown: its one positive root; factors are linear, quadratic or A u^n - B."""
+    """0 = equation, rational in the unknown: its one positive root; factors are linear, quadratic or A u^n - B.
+
+    >>> u = sp.Symbol("u", positive=True)
+    >>> polynomial_root(u**2 - u - 6, u).expression
+    3
+    """
     if equation.has(sp.Function):
         return None
     try:

@@ -34,7 +34,11 @@ _LAYERWISE = "Martens & Grosse 2015, arXiv:1503.05671"
 
 
 def stack(depth: int) -> Network:
-    """The network: `depth` weight matrices, hidden layers of one width."""
+    """The network: `depth` weight matrices, hidden layers of one width.
+
+    >>> [weight.name for weight in stack(3).weights()]
+    ['W1', 'W2', 'W3']
+    """
     return chain("input", *["width"] * (depth - 1), "output")
 
 
@@ -46,7 +50,11 @@ def layer_flow(depth: int) -> Flow:
 
 @cache
 def mode_flow(depth: int) -> Flow:
-    """Mode strength a = u^L: a' = L a^(2 - 2/L) (s - a)."""
+    """Mode strength a = u^L: a' = L a^(2 - 2/L) (s - a).
+
+    >>> print(mode_flow(4).equations[0])
+    4*a**(3/2)*(-a + s)
+    """
     system = layer_flow(depth)
     return change_variables(system, {"a": system.observables["end_to_end"]})
 
@@ -120,7 +128,11 @@ def drift_map(depth: int = 2) -> Map:
 
 @cache
 def conserved_balance(depth: int = 2) -> Map:
-    """What gradient flow says: the balance stays where it is."""
+    """What gradient flow says: the balance stays where it is.
+
+    >>> conserved_balance().equations
+    (D,)
+    """
     system = network_flow(stack(depth))
     (balance,) = conserved(system)
     D = sp.MatrixSymbol("D", *balance.shape)
@@ -140,7 +152,11 @@ def sharpness_at_minimum(depth: int) -> FixedPoint:
 
 @cache
 def layerwise_sharpness(depth: int) -> FixedPoint:
-    """Curvature when one layer moves at a time: the block-diagonal approximation of the Hessian."""
+    """Curvature when one layer moves at a time: the block-diagonal approximation of the Hessian.
+
+    >>> print(layerwise_sharpness(2).equations[0])
+    S - s
+    """
     s = positive("s")
     weights = sp.symbols(f"w1:{depth + 1}", positive=True)
     loss = (s - sp.prod(weights)) ** 2 / 2
@@ -152,7 +168,13 @@ def layerwise_sharpness(depth: int) -> FixedPoint:
 
 @cache
 def growth_at_minimum(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
-    """Factor per step by which gradient descent multiplies a small displacement: |1 - eta S|."""
+    """Factor per step by which gradient descent multiplies a small displacement: |1 - eta S|.
+
+    >>> from functools import partial
+    >>> growth = growth_at_minimum(partial(sharpness_at_minimum, 2))
+    >>> growth.equations[0].subs({LEARNING_RATE: sp.Rational(1, 2), positive("s"): 2, positive("g"): 0})
+    -1
+    """
     system = sharpness()
     g = positive("g")
     value = sp.solve(system.equations[0], system.unknowns[0])[0]
@@ -162,7 +184,12 @@ def growth_at_minimum(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
 
 @cache
 def critical_rate(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
-    """The learning rate at which the growth factor reaches one: eta_c = 2 / S."""
+    """The learning rate at which the growth factor reaches one: eta_c = 2 / S.
+
+    >>> from functools import partial
+    >>> print(critical_rate(partial(sharpness_at_minimum, 2)).equations[0])
+    eta_c - 1/s
+    """
     system = sharpness()
     critical = positive("eta_c")
     value = sp.solve(system.equations[0], system.unknowns[0])[0]

@@ -148,7 +148,11 @@ class SgdLeastSquares(Theory):
 
 @cache
 def full_batch_moments() -> Map:
-    """The recursion without sampling noise, B -> oo: c_j <- (1 - eta lambda_j)^2 c_j."""
+    """The recursion without sampling noise, B -> oo: c_j <- (1 - eta lambda_j)^2 c_j.
+
+    >>> print(sp.factor(full_batch_moments().equations[0]))
+    c*(lambda*eta - 1)**2
+    """
     return gaussian_second_moments().assume(FULL_BATCH)
 
 

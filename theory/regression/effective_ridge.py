@@ -97,6 +97,9 @@ def bare_ridge() -> FixedPoint:
     """The same without renormalisation: kappa = ridge / n, as if the empirical spectrum were the population's.
 
     Right when n exceeds the degrees of freedom by far: then sum lambda/(lambda + kappa) << n in the full equation.
+
+    >>> print(bare_ridge().equations[0])
+    -kappa + ridge/n
     """
     bias = effective_ridge().observables["bias"]
     trail = Trail().then("population ridge regression", f"kappa = {ridge / n}", reference=BORDELON)

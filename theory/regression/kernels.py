@@ -159,17 +159,29 @@ def nngp(depth: int, activation: str = "relu", weight_variance: float = 2.0) -> 
 
 
 def rbf(width: float = 1.0) -> Kernel:
-    """exp(-|x - x'|^2 / (2 width^2))."""
+    """exp(-|x - x'|^2 / (2 width^2)).
+
+    >>> rbf(2.0)(np.array([[0.0]]), np.array([[2.0]])).round(6)
+    array([[0.606531]])
+    """
     return Kernel("rbf", width=float(width))
 
 
 def laplace(width: float = 1.0) -> Kernel:
-    """exp(-|x - x'| / width)."""
+    """exp(-|x - x'| / width).
+
+    >>> laplace(0.5)(np.array([[0.0]]), np.array([[1.0]])).round(6)
+    array([[0.135335]])
+    """
     return Kernel("laplace", width=float(width))
 
 
 def linear() -> Kernel:
-    """x.x'."""
+    """x.x'.
+
+    >>> linear()(np.array([[1.0, 2.0]]), np.array([[3.0, 1.0]]))
+    array([[5.]])
+    """
     return Kernel("linear")
 
 

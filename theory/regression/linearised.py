@@ -76,7 +76,11 @@ def linearised_descent() -> Map:
 
 @lru_cache(maxsize=1)
 def training_residuals() -> Map:
-    """`linearised_descent` without test inputs: they do not act back on the residuals R."""
+    """`linearised_descent` without test inputs: they do not act back on the residuals R.
+
+    >>> training_residuals().unknowns
+    (R,)
+    """
     whole = linearised_descent()
     observables = {"training_error": whole.observables["training_error"]}
     return Map(whole.unknowns[:1], whole.equations[:1], observables=observables, trail=whole.trail)
@@ -84,7 +88,11 @@ def training_residuals() -> Map:
 
 @lru_cache(maxsize=1)
 def converged() -> Map:
-    """Infinite training time: residuals no longer move. Bind S to its limit y_test - K_test K^-1 y."""
+    """Infinite training time: residuals no longer move. Bind S to its limit y_test - K_test K^-1 y.
+
+    >>> converged().equations
+    (S,)
+    """
     (_, S), tests = linearised_descent().unknowns, positive("tests")
     trail = linearised_descent().trail.then("fixed point of the map", "R = 0, S = y_test - K_test K^-1 y")
     return Map((S,), (S,), observables={"test_error": sp.Trace(S.T * S) / tests}, trail=trail)

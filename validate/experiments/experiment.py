@@ -61,9 +61,9 @@ def run(
     started = time.perf_counter()
     place, placed = resolve_device(device)
     setup: Setup = instances[0][0].setup
-    dtype = setup.options.get("dtype", "float64")
+    dtype, precision = setup.options.get("dtype", "float64"), "highest"
     if setup.procedure == "kernel_solve":
-        placed, dtype = HOST, "float64"
+        placed, dtype, precision = HOST, "float64", "native"
     columns = []
     for column in range(len(instances[0])):
         report = None
@@ -86,6 +86,7 @@ def run(
         device=placed,
         dtype=dtype,
         seconds=time.perf_counter() - started,
+        precision=precision,
         versions=versions(),
     )
 
@@ -104,6 +105,9 @@ def resolve_device(name: str | None):
     """The JAX device of that kind and its description; None is JAX's default.
 
     Errors: `UnknownName` when JAX sees no such device.
+
+    >>> resolve_device("cpu")[1]
+    'cpu: cpu'
     """
     import jax
 
@@ -120,7 +124,11 @@ def resolve_device(name: str | None):
 
 
 def versions() -> tuple[tuple[str, str], ...]:
-    """Versions of everything the numbers depend on."""
+    """Versions of everything the numbers depend on, those of packages without metadata as "unknown".
+
+    >>> [name for name, _ in versions()][:3]
+    ['python', 'jax', 'jaxlib']
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     def found(name: str) -> str:
