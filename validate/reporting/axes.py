@@ -12,7 +12,7 @@ Y_LABELS = {
     "mode_strength": "mode strength (target per input)",
     "subspace_strength": "subspace strength (target per input)",
     "loss": "loss (half squared error)",
-    "balancedness": "change of the balance, by entry (weight squared)",
+    "balancedness": "change of the balance (weight squared)",
     "sharpness": "sharpness (1 / learning rate)",
     "preconditioned_sharpness": "preconditioned sharpness (1 / learning rate)",
     "excess_risk": "excess risk (squared target)",
@@ -71,6 +71,12 @@ def abscissa(claim, measurement, index: int) -> np.ndarray:
     """Recorded steps or sizes of one setting; time, where settings differ in the learning rate."""
     points = np.asarray(measurement.abscissa[index], float)
     return points * claim.values[index] if in_time(claim, measurement) else points
+
+
+def alike(prediction) -> bool:
+    """Whether several seeds have one and the same prediction."""
+    values = np.asarray(prediction.values)
+    return len(values) > 1 and np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True)
 
 
 def in_time(claim, measurement) -> bool:

@@ -13,7 +13,7 @@ from ...theory.claims import Converges, Scales, Threshold
 from ...theory.model import Theory
 from ..judging.check import Run
 from ..judging.verdict import Verdict
-from .axes import MOST_SERIES, component, y_label
+from .axes import MOST_SERIES, alike, component, y_label
 from .equations import formula, result, rows
 from .pictures import pictures
 from .plot import figure
@@ -78,7 +78,9 @@ def caption(run: Run) -> str:
     elif count > MOST_SERIES:
         kind = {"entry": "entries"}.get(component(claim), component(claim) + "s")
         left += f", {MOST_SERIES} of {count} {kind}"
-    if len(run.prediction.values) > 1:
+    if alike(run.prediction) and not isinstance(claim, Threshold):
+        left += f". All {seeds} seeds have the same prediction; the dots of {min(seeds, 3)} are shown in turn"
+    elif len(run.prediction.values) > 1:
         left += f". Each of the {seeds} seeds has its own prediction; the first is drawn, all are judged"
     right = {Converges: _right_of_order, Scales: _right_of_slope}.get(type(claim), _right_of_error)(run)
     missed = abs(verdict.rival_bias)

@@ -18,6 +18,7 @@ from .axes import (
     CHANGES,
     MOST_SERIES,
     abscissa,
+    alike,
     component,
     drawn,
     in_time,
@@ -63,15 +64,16 @@ def figure(claim, prediction, rival, measurement, verdict=None) -> Figure:
         else:
             single = not claim.axis and "summary" in claim.options
             made, (left, right) = panels(2, ratios=(2.2 if single else 1.55, 1))
-            _curves(left, claim, prediction, rival, measurement)
+            seeds = len(measurement.values) if alike(prediction) else 1
+            _curves(left, claim, prediction, rival, measurement, seeds=min(seeds, len(MARKERS)))
             draw = {Converges: judged.order, Scales: judged.slopes}.get(type(claim), judged.errors)
             draw(right, claim, prediction, rival, measurement, verdict)
-        _legend(made, prediction, rival, measurement)
+        _legend(made, prediction, rival, measurement, all_seeds=alike(prediction) and not isinstance(claim, Threshold))
         return made
 
 
 def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
-    """The curves of one run alone, large, every seed with its own line and its own kind of dot.
+    """The curves of one run alone, large; up to three seeds, each with its own line and its own kind of dot.
 
     `shown` are the components to draw, counted from 1 as in their names; by default at most six are chosen.
     Errors: `BadData` for a component that does not exist.
@@ -84,7 +86,8 @@ def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
     with style():
         made, (axes,) = panels(1, width=8.0, height=4.3)
         chosen = [(0, number - 1, f"{component(claim)} {number}") for number in shown]
-        _curves(axes, claim, prediction, rival, measurement, chosen, seeds=len(measurement.values))
+        seeds = min(len(measurement.values), len(MARKERS))
+        _curves(axes, claim, prediction, rival, measurement, chosen, seeds)
         for text in (axes.xaxis.label, axes.yaxis.label):
             text.set_size(10.5)
         made.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
@@ -222,7 +225,7 @@ def _legend(made: Figure, prediction, rival, measurement, all_seeds: bool = Fals
 
     seeds = len(measurement.values)
     if len(prediction.values) > 1:
-        dots = f"measured ({seeds} seeds)" if all_seeds else f"measured (first of {seeds} seeds)"
+        dots = f"measured ({min(seeds, len(MARKERS))} seeds)" if all_seeds else f"measured (first of {seeds} seeds)"
     else:
         dots = f"measured (mean of {seeds}, bars 2 standard errors)" if seeds > 1 else "measured"
     kinds = MARKERS[: min(seeds, len(MARKERS))] if all_seeds and len(prediction.values) > 1 else MARKERS[:1]
