@@ -15,6 +15,7 @@
 # training anything. Then the other half of the data is used to see whether it was right.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -50,6 +51,9 @@ sizes = np.array([50, 75, 110, 165, 245, 365])
 forecast = lm.exponents(lm.KernelRegression(kernel=kernel, ridge=1e-8).on(*probe), sizes=sizes)
 print(forecast)
 
+# %%
+lm.plot(forecast)
+
 # %% [markdown]
 # **Was it right?** Plain kernel regression on the *other* half: train on $n$ rows, test on the rest, twelve times each.
 
@@ -79,5 +83,8 @@ figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
 axes.loglog(sizes, forecast.curve.test, label=f"forecast, slope {forecast.slope:.2f}")
 axes.errorbar(sizes, measured, errors.std(0) / np.sqrt(12), fmt="o", ms=5, label=f"measured, {-compared.measured:.2f}")
 axes.set(xlabel="training samples $n$", ylabel="test error", title="digits, other half")
+axes.set_xticks(sizes, sizes)
+axes.set_yticks([0.15, 0.2, 0.3], ["0.15", "0.2", "0.3"])
+axes.minorticks_off()
 axes.legend(frameon=False)
 plt.show()

@@ -22,12 +22,13 @@ from dataclasses import replace
 import numpy as np
 
 import learning_mechanics as lm
+from learning_mechanics.theory import errors
 from learning_mechanics.validate.judging.check import run_claim
 from learning_mechanics.validate.judging.judge import judge
 
 model = lm.DeepLinear()
 for claim in model.claims():
-    print(f"{claim.name:<22} {claim.statement}")
+    print(f"{claim.name:<25} {claim.statement}")
 
 # %% [markdown]
 # **One claim, one card.** Two linear layers on raw, non-white digits. The law is an exact recursion on three small
@@ -39,6 +40,16 @@ print(run.verdict)
 
 # %%
 lm.plot(run)
+
+# %% [markdown]
+# **A learning rate that is too large** is refused before anything is computed, where the claim assumes convergence.
+
+# %%
+claim = model.claim("aligned_recursion")
+try:
+    run_claim(model, replace(claim, setup=claim.setup.at(learning_rate=4.0)))
+except errors.OutsideDomain as refused:
+    print(refused)
 
 # %% [markdown]
 # **What may be concluded?** The card says what could have been seen: an error of twice the printed *resolution*,
