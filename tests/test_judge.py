@@ -408,6 +408,13 @@ def test_the_plan_made_before_training():
     assert "900 seeds were needed" in shortfall(planned)[0]
     assert shortfall(plan(claim(**{**vars(judged), "seeds": 900}), law, rival)) == ()
     assert plan(judged, law, predicted(1.01 * CURVE))["seeds_needed"] is None
+    # the clearest point in the window counts
+    late = CURVE * np.where(np.arange(20) < 10, 1.1, 1.5).reshape(
+        1, 1, 20, 1
+    )
+    assert plan(judged, law, predicted(late))["seeds_needed"] == 25
+    early = claim(**{**vars(judged), "options": {"scatter": 0.4, "window": (1, 10)}})
+    assert plan(early, law, predicted(late))["seeds_needed"] == 900
     assert plan(claim(stochastic=True), law, rival) == {} and plan(claim(options={"scatter": 1.0}), law, rival) == {}
 
 

@@ -171,9 +171,8 @@ def growth_at_minimum(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
     """Factor per step by which gradient descent multiplies a small displacement: |1 - eta S|.
 
     >>> from functools import partial
-    >>> growth = growth_at_minimum(partial(sharpness_at_minimum, 2))
-    >>> growth.equations[0].subs({LEARNING_RATE: sp.Rational(1, 2), positive("s"): 2, positive("g"): 0})
-    -1
+    >>> growth_at_minimum(partial(sharpness_at_minimum, 2)).unknowns
+    (g,)
     """
     system = sharpness()
     g = positive("g")

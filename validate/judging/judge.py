@@ -117,10 +117,13 @@ def judge(claim: Claim, prediction, rival, measurement, *, comparisons: int | No
     )
 
 
-def seeds_needed(prediction, rival, scatter, *, budget: float = 0.0, relative: str = "point") -> int | None:
+def seeds_needed(
+    prediction, rival, scatter, *, budget: float = 0.0, relative: str = "point", share: float = 0.25
+) -> int | None:
     """Seeds after which the predicted gap to the rival exceeds the budget by 6 standard errors; None if it never does.
 
-    `scatter` is the standard deviation of one seed in the claim's units, known or estimated before training.
+    `scatter` is the standard deviation of one seed in the claim's units, known or estimated before training. The gap
+    is seen at a `share` of the points where it is open; at 0 the clearest point decides, for a scatter that is known.
 
     >>> from types import SimpleNamespace as Record
     >>> law, rival = Record(values=np.ones((1, 1, 1, 1))), Record(values=np.full((1, 1, 1, 1), 1.5))
@@ -130,7 +133,7 @@ def seeds_needed(prediction, rival, scatter, *, budget: float = 0.0, relative: s
     True
     """
     gap = np.abs(rival.values - prediction.values) / _positive(scale_of(prediction.values, relative))
-    return _enough(gap.mean(0).ravel() - budget, np.asarray(scatter, float))
+    return _enough(gap.mean(0).ravel() - budget, np.asarray(scatter, float), share)
 
 
 def outside_domain(claim: Claim, prediction, measurement) -> list[str]:
@@ -319,13 +322,13 @@ def _seeds(other: Comparison, law: Comparison) -> int | None:
     return _enough(gap, law.error * math.sqrt(law.seeds))
 
 
-def _enough(gap: np.ndarray, scatter: np.ndarray) -> int | None:
+def _enough(gap: np.ndarray, scatter: np.ndarray, share: float = 0.25) -> int | None:
     gap, scatter = np.broadcast_arrays(gap, scatter)
     open_points = gap > 0
     if not open_points.any():
         return None
-    # errors fall as 1/sqrt(R). The lower quartile, not the luckiest point: scatter estimated from few seeds is noisy
-    needed = np.quantile((NEEDED_ERRORS * scatter[open_points] / gap[open_points]) ** 2, 0.25)
+    # errors fall as 1/sqrt(R). A quarter of the points, not the luckiest: scatter estimated from few seeds is noisy
+    needed = np.quantile((NEEDED_ERRORS * scatter[open_points] / gap[open_points]) ** 2, share)
     return max(2, math.ceil(needed - 1e-9)) if np.isfinite(needed) else None
 
 

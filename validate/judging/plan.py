@@ -26,7 +26,7 @@ def plan(claim: Claim, prediction: Prediction, rival: Prediction) -> dict[str, A
     >>> from ...theory.claims import Equals
     >>> claim = Equals("loss", "", "loss", None, None, None, seeds=100, stochastic=True, relative="point",
     ...                budget={"declared": 0.25}, options={"scatter": 1.0})
-    >>> law, rival = Record(values=np.ones((1, 1, 1, 1))), Record(values=np.full((1, 1, 1, 1), 1.5))
+    >>> law, rival = (Record(values=np.full((1, 1, 1, 1), v), abscissa=np.ones((1, 1))) for v in (1.0, 1.5))
     >>> plan(claim, law, rival)
     {'scatter': 1.0, 'seeds': 100, 'seeds_needed': 576}
     """
@@ -39,7 +39,8 @@ def plan(claim: Claim, prediction: Prediction, rival: Prediction) -> dict[str, A
         law, other = (SimpleNamespace(values=np.full((1, 1, 1, 1), record.slope)) for record in (prediction, rival))
         needed = seeds_needed(law, other, scatter, budget=budget, relative="none")
     else:
-        needed = seeds_needed(prediction, rival, scatter, budget=budget, relative=claim.relative)
+        law, other = (_judged(claim, record) for record in (prediction, rival))
+        needed = seeds_needed(law, other, scatter, budget=budget, relative=claim.relative, share=0.0)
     return {"scatter": float(scatter), "seeds": claim.seeds, "seeds_needed": needed}
 
 
@@ -53,3 +54,10 @@ def shortfall(planned: Mapping[str, Any]) -> tuple[str, ...]:
     if not needed or needed <= planned["seeds"]:
         return ()
     return (f"{needed} seeds were needed by the plan made before training, {planned['seeds']} were run",)
+
+
+def _judged(claim: Claim, record: Prediction) -> SimpleNamespace:
+    """The part of a forecast inside the claim's window; one clear point in it is enough to refute a rival."""
+    low, high = claim.options.get("window", (-np.inf, np.inf))
+    inside = (record.abscissa[0] >= low) & (record.abscissa[0] <= high)
+    return SimpleNamespace(values=record.values[:, :, inside])
