@@ -409,9 +409,7 @@ def test_the_plan_made_before_training():
     assert shortfall(plan(claim(**{**vars(judged), "seeds": 900}), law, rival)) == ()
     assert plan(judged, law, predicted(1.01 * CURVE))["seeds_needed"] is None
     # the clearest point in the window counts
-    late = CURVE * np.where(np.arange(20) < 10, 1.1, 1.5).reshape(
-        1, 1, 20, 1
-    )
+    late = CURVE * np.where(np.arange(20) < 10, 1.1, 1.5).reshape(1, 1, 20, 1)
     assert plan(judged, law, predicted(late))["seeds_needed"] == 25
     early = claim(**{**vars(judged), "options": {"scatter": 0.4, "window": (1, 10)}})
     assert plan(early, law, predicted(late))["seeds_needed"] == 900
