@@ -118,7 +118,11 @@ def resolve_device(name: str | None):
         chosen = jax.devices()[0]
     else:
         if name not in found:
-            raise UnknownName.among(name, found, kind="device", where="JAX")
+            raise UnknownName(
+                f"JAX sees no {name!r} here, only {', '.join(found)}",
+                where="device",
+                remedy="leave the device out, or install JAX for it",
+            )
         chosen = found[name]
     return chosen, f"{chosen.platform}: {chosen.device_kind}"
 
