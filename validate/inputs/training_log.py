@@ -137,7 +137,12 @@ def measured(log: TrainingLog, claim: Claim, *forecasts: Prediction) -> tuple[Me
             where=log.name,
             remedy=f"record every step, or at least {wanted}, ...",
         )
-    values = log.values(claim.observable, abscissa[0][common].tolist(), claim.axis, claim.values)
+    # every value along the axis has its own steps: at twice the learning rate a time is reached in half of them
+    settings = [
+        log.values(claim.observable, steps[common].tolist(), claim.axis, (point,))
+        for steps, point in zip(abscissa, claim.values if claim.axis else (0.0,), strict=True)
+    ]
+    values = np.concatenate(settings, axis=1)
     expected = forecasts[0].values.shape[3]
     if values.shape[3] != expected:
         raise BadData(
