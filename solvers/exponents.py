@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..theory.errors import BadData, Underpowered
+from ..theory.model import Bound
 from ..theory.regression.spectrum import LOCAL_DECADES, Estimate, Spectrum, cross_fit, in_sample
 from .learning_curve import LearningCurve, learning_curve
 
@@ -193,11 +194,13 @@ def half_width(gap: float, scatter: float) -> float:
     return float(np.linalg.norm([gap / 2, SPREAD, NINETY_PERCENT * np.sqrt(2) * scatter]))
 
 
-def exponents(bound: Any, sizes: Sequence[float] | None = None, **options: Any) -> Exponent:
+def exponents(bound: Bound, sizes: Sequence[float] | None = None, **options: Any) -> Exponent:
     """The forecast for a kernel model bound to the user's data: `exponents(KernelRegression(kernel).on(x, y))`.
 
     `options` are those of `forecast`. Errors: `BadData` if the model has no kernel.
     """
+    if not isinstance(bound, Bound):
+        raise BadData(f"{bound} is bound to no data", where="exponents", remedy="bind them with .on(x, y)")
     theory, data = bound.theory, bound.data
     kernel = getattr(theory, "kernel", None)
     if not callable(kernel):

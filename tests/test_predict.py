@@ -7,7 +7,7 @@ import sympy as sp
 from learning_mechanics.solvers.predict import solve, window_slope
 from learning_mechanics.theory.claims import Law, Scales
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
-from learning_mechanics.theory.errors import BadData, NoClosedForm
+from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import modes, over, positive
@@ -67,3 +67,12 @@ def test_a_system_needs_one_equation_per_unknown():
 def test_a_sum_over_modes_is_not_differentiated_by_one_of_them():
     with pytest.raises(NoClosedForm, match="differentiate by a scalar"):
         over(lam**2).diff(lam)
+
+
+def test_arguments_of_the_wrong_kind_are_one_line():
+    import learning_mechanics as lm
+
+    with pytest.raises(BadData, match="is bound to no data; bind them with"):
+        lm.exponents(lm.KernelRegression())
+    with pytest.raises(UnknownName, match="unknown unknown 'u'"):
+        lm.gradient_flow(3, on=u)

@@ -124,3 +124,33 @@ def test_numbers_are_not_taken_for_labels():
     assert labels.prepare("one_hot").y.shape == (4, 3) and set(labels.prepare("parity").y.ravel()) == {-1.0, 1.0}
     for preparation in ("one_hot", "parity"):
         assert np.array_equal(numbers.prepare(preparation).y, numbers.y)
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize(
+    "mistake, line",
+    [
+        (lambda: Setup(spacing="lgo"), "unknown spacing 'lgo'; did you mean 'log'?"),
+        (lambda: Setup(sample="subsett"), "did you mean 'subset'?"),
+        (lambda: Setup(optimizer=Optimizer(unit="trace")), "unknown unit of the learning rate 'trace'"),
+        (lambda: Setup(steps=-1), "steps = -1; give a whole number from 0"),
+        (lambda: Setup(records=0), "records = 0; give a whole number from 1"),
+        (lambda: Setup().at(learning_rate=0), "learning_rate = 0; give a number above 0"),
+        (lambda: Setup().at(learning_rate=float("nan")), "learning_rate = nan"),
+        (lambda: Setup().draw(-1, DATA), "seed -1"),
+        (lambda: Setup(sample="subset").draw(0, DATA), "needs a number; give axes={'n': ...}"),
+        (lambda: Setup(network=chain("input", "width", "output")).draw(0, DATA), "unknown width 'width'"),
+        (lambda: Setup(optimizer=Optimizer(unit="1/trace")).draw(0, Dataset(np.zeros((3, 2)), np.ones(3))), "is 0"),
+        (lambda: Dataset(np.eye(2), np.array(["cat", "dog"])), "not numbers"),
+        (lambda: chain(), "no width is given"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(mistake, line):
+    with pytest.raises((BadData, UnknownName)) as caught:
+        mistake()
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.instant
+def test_no_steps_have_one_record_however_spaced():
+    assert [Setup(spacing=spacing).recorded_steps().tolist() for spacing in ("linear", "log")] == [[0], [0]]

@@ -31,7 +31,12 @@ class Dataset:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        x, y = np.asarray(self.x, float), np.asarray(self.y, float)
+        try:
+            x, y = np.asarray(self.x, float), np.asarray(self.y, float)
+        except (TypeError, ValueError) as error:
+            raise BadData(
+                f"not numbers ({error})", where=self.name, remedy="number the labels, or read the file they are in"
+            ) from None
         y = y[:, None] if y.ndim == 1 else y
         if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
             raise BadData(

@@ -17,7 +17,7 @@ from typing import Any
 import networkx as nx
 import sympy as sp
 
-from .errors import UnknownName
+from .errors import BadData, UnknownName
 from .symbols import dimensions
 
 _z = sp.Dummy("z", real=True)
@@ -90,7 +90,11 @@ class Network:
 
     def shapes(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter array, with named widths looked up in `sizes`."""
-        widths = {name: sizes[w] if isinstance(w, str) else w for name, w in self.widths().items()}
+        stated = self.widths()
+        for width in stated.values():
+            if isinstance(width, str) and width not in sizes:
+                raise UnknownName.among(width, sizes, kind="width", where="network")
+        widths = {name: sizes[w] if isinstance(w, str) else w for name, w in stated.items()}
         shapes: dict[str, tuple[int, ...]] = {}
         for node in self.nodes:
             if node.op == "dense":
@@ -135,6 +139,8 @@ def chain(*widths: str | int, activation: str = "identity", bias: bool = False, 
     >>> chain("input", 100, "output", activation="tanh", bias=True).depth
     2
     """
+    if not widths:
+        raise BadData("no width is given", where="chain", remedy='write, say, chain("input", "width", "output")')
     nodes = [Node("x", "input", width=widths[0])]
     for layer, width in enumerate(widths[1:], 1):
         nodes.append(

@@ -27,6 +27,9 @@ from .initialisation import INITIALISATIONS
 from .network import Network
 
 PROCEDURES = ("full_batch", "one_pass", "kernel_solve")
+SPACINGS = ("linear", "log")
+SAMPLES = ("all", "subset", "train_test", "halves")
+UNITS = ("1", "1/trace", "1/kernel")
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,21 @@ class Setup:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.procedure not in PROCEDURES:
-            raise UnknownName.among(self.procedure, PROCEDURES, kind="procedure")
+        for kind, name, known in (
+            ("procedure", self.procedure, PROCEDURES),
+            ("spacing", self.spacing, SPACINGS),
+            ("sample", self.sample, SAMPLES),
+            ("unit of the learning rate", self.optimizer.unit, UNITS),
+        ):
+            if name not in known:
+                raise UnknownName.among(name, known, kind=kind)
+        for name, value, right, remedy in (
+            ("learning_rate", self.optimizer.learning_rate, self.optimizer.learning_rate > 0, "give a number above 0"),
+            ("steps", self.steps, self.steps >= 0, "give a whole number from 0"),
+            ("records", self.records, self.records >= 1, "give a whole number from 1"),
+        ):
+            if not right:
+                raise BadData(f"{name} = {value}", where="Setup", remedy=remedy)
         object.__setattr__(self, "axes", MappingProxyType(dict(self.axes)))
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
@@ -114,7 +130,7 @@ class Setup:
     def recorded_steps(self, learning_rate: float | None = None) -> np.ndarray:
         """Steps at which observables are recorded: 0 and the last step included, strictly increasing."""
         last = self.total_steps(learning_rate)
-        if self.spacing == "log":
+        if self.spacing == "log" and last > 0:
             grid = np.concatenate([[0], np.geomspace(1, last, self.records - 1)])
         else:
             grid = np.linspace(0, last, self.records)
@@ -122,6 +138,8 @@ class Setup:
 
     def draw(self, seed: int, data: Dataset | None = None) -> "Instance":
         """Arrays at t = 0. `data` replaces a data set given by name; the same seed gives the same arrays."""
+        if seed < 0:
+            raise BadData(f"seed {seed}", where="Setup.draw", remedy="give a whole number from 0")
         rng = np.random.default_rng(seed)
         arrays: dict[str, Any] = {}
         facts: dict[str, Any] = {}
@@ -151,10 +169,15 @@ class Setup:
             arrays |= initialise(rng, shapes, self.initialisation.scale, arrays)
             facts["parameters"] = tuple(shapes)
         rate = self.optimizer.learning_rate
-        if self.optimizer.unit == "1/trace":
-            rate = rate / trace
-        elif self.optimizer.unit == "1/kernel":
-            rate = rate / _top_eigenvalue(self, arrays)
+        if self.optimizer.unit != "1":
+            scale = trace if self.optimizer.unit == "1/trace" else _top_eigenvalue(self, arrays)
+            if not scale > 0:
+                raise BadData(
+                    f"the scale of the learning rate is {scale:g}",
+                    where=getattr(source, "name", "data"),
+                    remedy="give inputs that vary",
+                )
+            rate = rate / scale
         return Instance(self, seed, arrays, facts, rate)
 
 
@@ -207,6 +230,8 @@ def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str,
     if setup.sample == "all":
         return {"x": data.x, "y": data.y}
     if setup.sample in ("subset", "train_test"):
+        if "n" not in setup.axes:
+            raise BadData(f"sample {setup.sample!r} needs a number", where="Setup", remedy="give axes={'n': ...}")
         n = int(setup.axes["n"])
         if n > len(data) - (setup.sample == "train_test"):
             raise BadData(f"{len(data)} samples but n = {n} asked for", where=data.name, remedy="lower n")
@@ -216,21 +241,19 @@ def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str,
             return train
         others = np.delete(np.arange(len(data)), rows)
         return {**train, "x_test": data.x[others], "y_test": data.y[others]}
-    if setup.sample == "halves":
-        if data.groups is None:
-            probe = np.zeros(len(data), bool)
-            probe[rng.permutation(len(data))[: len(data) // 2]] = True
-        else:
-            names = np.unique(data.groups)
-            probe = np.isin(data.groups, rng.permutation(names)[: len(names) // 2])
-        halves = {
-            "x_probe": data.x[probe],
-            "y_probe": data.y[probe],
-            "x_pool": data.x[~probe],
-            "y_pool": data.y[~probe],
-        }
-        return halves if data.groups is None else {**halves, "groups_probe": data.groups[probe]}
-    raise UnknownName.among(setup.sample, ("all", "subset", "train_test", "halves"), kind="sample")
+    if data.groups is None:
+        probe = np.zeros(len(data), bool)
+        probe[rng.permutation(len(data))[: len(data) // 2]] = True
+    else:
+        names = np.unique(data.groups)
+        probe = np.isin(data.groups, rng.permutation(names)[: len(names) // 2])
+    halves = {
+        "x_probe": data.x[probe],
+        "y_probe": data.y[probe],
+        "x_pool": data.x[~probe],
+        "y_pool": data.y[~probe],
+    }
+    return halves if data.groups is None else {**halves, "groups_probe": data.groups[probe]}
 
 
 def _top_eigenvalue(setup: Setup, arrays: Mapping[str, Any]) -> float:

@@ -47,6 +47,7 @@ def gradient_flow(loss: Any, on: Sequence[Any] | Any, copies: Any = 1) -> Flow:
       b' = a*(-a*b + s)
       loss = (-a*b + s)**2/2
     """
+    loss = sp.sympify(loss)
     unknowns = _unknowns(loss, on)
     gradients, residual = _gradients(loss, unknowns)
     equations = tuple(_negative(gradient, copies) for gradient in gradients)
