@@ -92,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
     except OSError as error:
-        return _refuse(f"{error.filename or 'file system'}: {error.strerror or error}; nothing was overwritten")
+        return _refuse(
+            f"{error.filename or 'file system'}: {error.strerror or error}; check the path and its permissions"
+        )
     except MemoryError as error:
         return _refuse(f"not enough memory ({str(error) or 'unknown size'}); give fewer rows or smaller sizes")
     except Exception as error:

@@ -45,6 +45,24 @@ def test_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, f"README block {number}", "exec"), namespace)
 
 
+@pytest.mark.short
+def test_whatever_a_call_gives_can_be_drawn_and_shows_a_card():
+    """A forecast exponent, its learning curve, a run and its prediction: one figure each, and never a wall of numbers."""
+    import numpy as np
+
+    import learning_mechanics as lm
+    from learning_mechanics.validate.judging.check import run_claim
+
+    x = np.random.default_rng(0).standard_normal((600, 20)) * np.arange(1, 21) ** -0.75
+    forecast = lm.exponents(lm.KernelRegression(kernel=lm.kernels.ntk()).on(x, x @ np.ones(20)))
+    run = run_claim(lm.DeepLinear(), "balance_drift")
+    for drawable in (forecast, forecast.curve, run, run.prediction):
+        assert lm.plot(drawable).axes[0].lines
+    closed = lm.closed_form(lm.DeepLinear(depth=3).derive())
+    for record in (forecast, forecast.curve, run.prediction, run.verdict, closed):
+        assert repr(record) == str(record) and len(str(record).splitlines()) <= 20
+
+
 @pytest.mark.instant
 def test_the_readme_links_exist():
     for target in re.findall(r"\]\(([^)#:\s]+)\)|src=\"([^\":]+)\"", README.read_text()):

@@ -347,6 +347,14 @@ def test_names_of_columns_mean_nothing_for_arrays(tmp_path):
         user_data.read(saved(tmp_path / "d.npz", x=X, y=Y), inputs=["x", "y"])
 
 
+def test_parquet_names_that_are_no_text_are_damage(tmp_path):
+    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    parquet.write_table(arrow.table({"\u00e9": X[:, 0], "y": Y}), tmp_path / "d.parquet")
+    content = (tmp_path / "d.parquet").read_bytes().replace("\u00e9".encode(), b"\xc3(")
+    with pytest.raises(BadData, match="damaged Parquet file"):
+        user_data.read(written(tmp_path / "e.parquet", content))
+
+
 def test_decimals_in_parquet_are_numbers(tmp_path):
     parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
     from decimal import Decimal

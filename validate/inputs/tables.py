@@ -59,13 +59,15 @@ def read_parquet(path: Path) -> dict[str, np.ndarray]:
         ) from None
     try:
         content = parquet.read_table(path)
+        listed = [
+            (name, column.to_pylist()) for name, column in zip(content.column_names, content.columns, strict=True)
+        ]
     except Exception as error:  # pyarrow raises its own family; all mean the same here
         raise BadData(
             f"damaged Parquet file ({str(error).splitlines()[0]})", where=path.name, remedy="write it again"
         ) from None
     columns: dict[str, np.ndarray] = {}
-    for name, column in zip(content.column_names, content.columns, strict=True):
-        values = column.to_pylist()
+    for name, values in listed:
         if name in columns:
             raise BadData(f"column {name!r} occurs twice", where=path.name, remedy="give each column its own name")
         if any(isinstance(value, (list, dict, bytes)) for value in values):
