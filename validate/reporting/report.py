@@ -147,11 +147,12 @@ def _summary(verdicts: Sequence[Verdict], failures, seconds: float) -> str:
     told = ", ".join(f"{count} {_WORDS[outcome] if count > 1 else outcome}" for outcome, count in counts.items())
     told = told.replace("_", " ")
     odd = sum(not v.as_expected for v in verdicts)
+    told_odd = f"; {odd} not as announced." if odd else "; all others as announced beforehand."
     models = len({v.theory for v in verdicts})
     return (
         f"{len(verdicts)} claims of {models} models judged in {seconds:.0f} s: {told or 'none'}"
         + (f"; {len(failures)} not judged" if failures else "")
-        + ("; every one as announced beforehand." if not odd and not failures else f"; {odd} not as announced.")
+        + ("; every one as announced beforehand." if not odd and not failures else told_odd)
     )
 
 

@@ -27,7 +27,8 @@ def read_verdicts(path: Path) -> list[Verdict]:
     """
     path = Path(path)
     if path.is_dir():
-        sources = sorted(path.glob("verdicts/*.json")) or sorted(path.glob("*.json"))
+        whole = [file for file in (path / "verdicts.json", path / "report.json") if file.exists()]
+        sources = sorted(path.glob("verdicts/*.json")) or whole[:1] or sorted(path.glob("*.json"))
     else:
         sources = [path]
     found: dict[tuple[str, str], Verdict] = {}
