@@ -172,9 +172,7 @@ def test_tracking_finds_a_new_top_eigenvector_in_a_decoupled_block():
             values.append(float(value[0]))
     exact = np.maximum(1.0, 0.5 + 0.02 * np.arange(60))
     error = np.abs(np.array(values) / exact - 1)
-    # when the new eigenvalue is only 2 % ahead, four products cannot lift the random share above the old vector: the
-    # tracker is two records late (2 % and .3 % low), and then exact again
-    assert (error > 1e-3).sum() <= 2 and error.max() < 0.02 and error[-20:].max() < 1e-6
+    assert error.max() < 1e-3
 
 
 # --- optimizers ------------------------------------------------------------------------------------------------------
