@@ -12,6 +12,7 @@ from learning_mechanics.solvers.predict import solve
 from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.dynamics.linear_networks import gram_map, sharpness_at_minimum, stack
+from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.models.deep_linear import DeepLinear, _gram_values
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.train import train
@@ -137,3 +138,10 @@ def test_a_planted_error_in_the_data_is_refuted():
     assert run_claim(theory, claim, seed=2).verdict.outcome == "holds"
     wrong = replace(claim, law=replace(claim.law, bind=planted))
     assert run_claim(theory, wrong, seed=2).verdict.outcome == "refuted"
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("wrong", [DeepLinear, "deep-linear"])
+def test_what_is_no_model_is_one_line(wrong):
+    with pytest.raises(BadData, match="is no model; pass one, with its brackets"):
+        check(wrong)

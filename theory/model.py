@@ -14,9 +14,11 @@ learning_mechanics.theory.errors.UnknownName: unknown model 'deep-liner'; did yo
 
 import pkgutil
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from .claims import Claim
@@ -71,7 +73,7 @@ class Bound:
 
 
 @cache
-def classes() -> dict[str, type[Theory]]:
+def classes() -> Mapping[str, type[Theory]]:
     """Every model class by class name, from the files in `theory/models/`.
 
     >>> classes()["DeepLinear"]().depth
@@ -83,7 +85,7 @@ def classes() -> dict[str, type[Theory]]:
         for value in vars(import_module(f"{package.__name__}.{module.name}")).values():
             if isinstance(value, type) and issubclass(value, Theory) and value.__module__.endswith(module.name):
                 found[value.__name__] = value
-    return found
+    return MappingProxyType(found)
 
 
 def models() -> tuple[type[Theory], ...]:

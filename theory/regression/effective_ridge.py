@@ -26,7 +26,7 @@ from ..system import FixedPoint
 from ..trail import Trail
 
 BORDELON = "Bordelon, Canatar & Pehlevan 2020, arXiv:2002.02561"
-SIMON = "Simon, Dickens, Karkada & DeWeese 2023, arXiv:2110.03922"
+SIMON = "Simon, Dickens, Karkada & DeWeese 2021, arXiv:2110.03922"
 HASTIE = "Hastie, Montanari, Rosset & Tibshirani 2022, arXiv:1903.08560"
 
 kappa, ridge, n, noise = positive("kappa ridge n noise")
@@ -44,7 +44,7 @@ def effective_ridge() -> FixedPoint:
     factor 1/2 and including the noise: "test_error", "training_error", "bias" (test error of the mean predictor),
     "variance_factor" (test_error / bias), "learnability" per mode, "degrees_of_freedom", "trace" = tr (K + ridge)^-1.
 
-    Reference: Bordelon, Canatar & Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2023 (arXiv:2110.03922).
+    Reference: Bordelon, Canatar & Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922).
     """
     trail = Trail()
     potential = over(count * sp.log(1 + lam / kappa)) + n * sp.log(kappa) + ridge / kappa - n

@@ -12,7 +12,7 @@ from ...solvers.predict import predict, solve
 from ...solvers.prediction import Prediction
 from ...theory.claims import Claim, Threshold
 from ...theory.dataset import Dataset, PowerLaw
-from ...theory.errors import OutsideDomain, UnknownName
+from ...theory.errors import BadData, OutsideDomain, UnknownName
 from ...theory.model import Bound, Theory
 from ...theory.setup import Instance
 from ..experiments.experiment import Measurement, run
@@ -39,6 +39,10 @@ def check(theory: Theory | Bound, name: str | None = None, *, seed: int = 0, dev
     Errors: `UnknownName` for a claim that does not exist; `BadData` when the data cannot carry the claim;
     `OutsideDomain` for a learning rate beyond the threshold where the claim assumes convergence.
     """
+    if not isinstance(theory, Theory | Bound):
+        raise BadData(
+            f"{theory!r} is no model", where="check", remedy="pass one, with its brackets: lm.DeepLinear(depth=3)"
+        )
     claims = (theory.theory if isinstance(theory, Bound) else theory).claims()
     if name is None:
         name = claims[0].name

@@ -158,6 +158,7 @@ def curve_figure(x) -> Figure:
             axes.set_title(f"slope {float(slope):.3f}" + (f" ± {float(error):.3f}" if error is not None else ""))
         axes.set_xlabel(x_label("n"))
         axes.set_ylabel(y_label("test_error"))
+        plain_ticks(axes)
         if len(names) == len(rows) > 1:
             end_labels(axes, [(sizes[-1], row[-1], n, c) for row, n, c in zip(rows, names, COLOURS, strict=False)])
         return made

@@ -150,7 +150,7 @@ def _summary(verdicts: Sequence[Verdict], failures, seconds: float) -> str:
     told_odd = f"; {odd} not as announced." if odd else "; all others as announced beforehand."
     models = len({v.theory for v in verdicts})
     return (
-        f"{len(verdicts)} claims of {models} models judged in {seconds:.0f} s: {told or 'none'}"
+        f"{len(verdicts)} claims of {models} model{'s' * (models != 1)} judged in {seconds:.0f} s: {told or 'none'}"
         + (f"; {len(failures)} not judged" if failures else "")
         + ("; every one as announced beforehand." if not odd and not failures else told_odd)
     )
