@@ -56,7 +56,7 @@ class EdgeOfStability(Theory):
                 rival_home=ignores_momentum,
             ),
             _hovers(
-                Optimizer("nesterov", learning_rate=0.1357, momentum=0.9),
+                Optimizer("nesterov", learning_rate=0.15, momentum=0.5),
                 "Nesterov's method hovers at sharpness (2 + 2 beta) / (eta (1 + 2 beta)).",
                 rival=_law("gradient_descent"),
                 rival_home=ignores_momentum,
