@@ -45,8 +45,7 @@ class KernelRegression(Theory):
             self._gaussian_features(),
             self._finite_population(),
             self._exponent("digits", ("unit_norm", "parity"), (50, 68, 94, 128, 175, 240, 328, 449), 0.05),
-            # two photographs have few independent regions: their halves differ more
-            self._exponent("patches", (), (50, 73, 106, 154, 224, 326, 475, 691), 0.08),
+            self._exponent("patches", (), (50, 73, 106, 154, 224, 326, 475, 691), 0.05),
             self._lazy_training(),
             self._linearisation(),
         )
