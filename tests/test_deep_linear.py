@@ -145,3 +145,12 @@ def test_a_planted_error_in_the_data_is_refuted():
 def test_what_is_no_model_is_one_line(wrong):
     with pytest.raises(BadData, match="is no model; pass one, with its brackets"):
         check(wrong)
+
+
+@pytest.mark.short
+def test_the_aligned_claims_are_about_the_stated_depth():
+    """Depth 4 moves the network and the law together: the exact recursion holds there, and says so."""
+    claim = DeepLinear(depth=4).claim("aligned_recursion")
+    assert claim.setup.network.depth == 4 and claim.statement.startswith("Four layers")
+    assert check(DeepLinear(depth=4), "aligned_recursion", seed=3).outcome == "holds"
+    assert DeepLinear().claims()[2].setup.network.depth == DeepLinear(depth=np.inf).claims()[2].setup.network.depth == 3

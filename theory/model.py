@@ -15,7 +15,7 @@ learning_mechanics.theory.errors.UnknownName: unknown model 'deep-liner'; did yo
 import pkgutil
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
@@ -104,12 +104,3 @@ def find(name: str) -> type[Theory]:
     if name not in known:
         raise UnknownName.among(name, known, kind="model")
     return known[name]
-
-
-def describe(theory: Theory) -> dict[str, str]:
-    """Hyperparameters with their documentation.
-
-    >>> describe(find("deep-linear")()).keys()
-    dict_keys(['depth'])
-    """
-    return {f.name: f.metadata.get("doc", "") for f in fields(theory)}

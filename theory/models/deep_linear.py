@@ -48,7 +48,7 @@ _u = positive("u")
 class DeepLinear(Theory):
     """Deep linear networks: saddle-to-saddle mode dynamics, balance, and the sharpness they end at."""
 
-    depth: int = parameter(2, "number of weight matrices in the aligned theory (`derive`)")
+    depth: int = parameter(2, "number of weight matrices: in `derive`, and from 3 on in the aligned claims")
 
     def __post_init__(self):
         if self.depth != math.inf and (self.depth != int(self.depth) or self.depth < 1):
@@ -58,16 +58,18 @@ class DeepLinear(Theory):
         return infinite_depth_flow() if self.depth == math.inf else mode_flow(self.depth)
 
     def claims(self) -> tuple[Claim, ...]:
+        # two layers are their rivals, so the aligned claims are about three or more; no experiment is infinitely deep
+        depth = int(self.depth) if 3 <= self.depth < math.inf else 3
         return (
             _gram_recursion(),
             _closed_form(),
-            _aligned_recursion(),
-            _flow_order(),
-            _modified_order(),
+            _aligned_recursion(depth),
+            _flow_order(depth),
+            _modified_order(depth),
             _drift(),
-            _sharpness(),
-            _threshold(),
-            _small_random_start(),
+            _sharpness(depth),
+            _threshold(depth),
+            _small_random_start(depth),
         )
 
 
@@ -158,10 +160,6 @@ _D = sp.MatrixSymbol("D", dimensions("width"), dimensions("width"))
 _R = sp.MatrixSymbol("R", dimensions("output"), dimensions("input"))
 
 
-def _textbook(depth: int = 2) -> Law:
-    return Law("whitened mode law", partial(mode_flow, depth), _effective_start, "a", reference=_SAXE)
-
-
 def _gram_recursion() -> Claim:
     return Equals(
         "gram_recursion",
@@ -178,7 +176,7 @@ def _gram_recursion() -> Claim:
             records=81,
         ),
         law=Law("Gram recursion", gram_map, _gram_values, DiagonalOf(_U.T * _R * _V), reference=_GRAM),
-        rival=_textbook(),
+        rival=Law("whitened mode law", partial(mode_flow, 2), _effective_start, "a", reference=_SAXE),
         rival_home="white inputs, where Sigma_xx is the identity",
         seeds=3,
         relative="scale",
@@ -225,6 +223,10 @@ def _closed_form() -> Claim:
     )
 
 
+def _layers(depth: int) -> str:
+    return {3: "Three", 4: "Four", 5: "Five"}.get(depth, str(depth)) + " layers"
+
+
 def _aligned_setup(depth: int, **changes) -> Setup:
     return replace(
         Setup(
@@ -241,19 +243,19 @@ def _aligned_setup(depth: int, **changes) -> Setup:
     )
 
 
-def _aligned_recursion() -> Claim:
+def _aligned_recursion(depth: int) -> Claim:
     return Equals(
         "aligned_recursion",
-        "Three layers from an aligned balanced start follow the exact scalar recursion of each mode.",
+        f"{_layers(depth)} from an aligned balanced start follow the exact scalar recursion of each mode.",
         "mode_strength",
-        _aligned_setup(3),
-        law=Law("mode recursion", partial(mode_map, 3), _literal_start, _u**3, assumptions=(Whitened(),)),
+        _aligned_setup(depth),
+        law=Law("mode recursion", partial(mode_map, depth), _literal_start, _u**depth, assumptions=(Whitened(),)),
         rival=Law("two-layer recursion", partial(mode_map, 2), _two_layer_start, _u**2),
         rival_home="two layers",
         seeds=2,
         relative="final",
         budget={"rounding": 1e-10},
-        options=_converging(3),
+        options=_converging(depth),
         seconds=4,
     )
 
@@ -263,45 +265,47 @@ def _two_layer_start(instance: Instance) -> dict:
     return {**values, "u": values["a"] ** 0.5}
 
 
-def _flow_order() -> Claim:
+def _flow_order(depth: int) -> Claim:
     return Converges(
         "flow_order",
         "Gradient descent departs from the gradient-flow closed form at first order in the learning rate.",
         "mode_strength",
-        _aligned_setup(3),
-        law=Law("mode flow", partial(mode_flow, 3), _literal_start, "a", assumptions=(Whitened(),), reference=_SAXE),
+        _aligned_setup(depth),
+        law=Law(
+            "mode flow", partial(mode_flow, depth), _literal_start, "a", assumptions=(Whitened(),), reference=_SAXE
+        ),
         rival=Law("two-layer flow", partial(mode_flow, 2), _literal_start, "a"),
         rival_home="two layers",
         axis="learning_rate",
         values=(0.2, 0.1, 0.05, 0.025),
         order=1.0,
         tolerance=0.05,
-        options=_converging(3),
+        options=_converging(depth),
         seconds=6,
     )
 
 
-def _modified_order() -> Claim:
+def _modified_order(depth: int) -> Claim:
     return Converges(
         "modified_flow_order",
         "The modified flow, with its first correction in the learning rate, is accurate to second order.",
         "mode_strength",
-        _aligned_setup(3),
+        _aligned_setup(depth),
         law=Law(
             "modified flow",
-            partial(modified_mode_flow, 3),
+            partial(modified_mode_flow, depth),
             _literal_start,
-            _u**3,
+            _u**depth,
             assumptions=(Whitened(),),
             reference="Barrett & Dherin 2020, arXiv:2009.11162",
         ),
-        rival=Law("mode flow", partial(mode_flow, 3), _literal_start, "a"),
+        rival=Law("mode flow", partial(mode_flow, depth), _literal_start, "a"),
         rival_home="the limit of small learning rates",
         axis="learning_rate",
         values=(0.2, 0.1, 0.05, 0.025),
         order=2.0,
         tolerance=0.1,
-        options=_converging(3),
+        options=_converging(depth),
         seconds=6,
     )
 
@@ -331,36 +335,36 @@ def _drift() -> Claim:
     )
 
 
-def _sharpness() -> Claim:
+def _sharpness(depth: int) -> Claim:
     return Equals(
         "sharpness_at_convergence",
         "Training from a balanced start ends at the flattest minimum, whose sharpness is L s^(2 - 2/L).",
         "sharpness",
-        _aligned_setup(3, time=400.0, records=61, initialisation=Initialisation("aligned_balanced", 0.05)),
+        _aligned_setup(depth, time=400.0, records=61, initialisation=Initialisation("aligned_balanced", 0.05)),
         law=Law(
             "sharpness of the balanced minimum",
-            partial(sharpness_at_minimum, 3),
+            partial(sharpness_at_minimum, depth),
             _strongest,
             positive("S"),
             assumptions=(Whitened(),),
             reference=_FLATTEST,
         ),
-        rival=Law("layerwise sharpness", partial(layerwise_sharpness, 3), _strongest, positive("S")),
+        rival=Law("layerwise sharpness", partial(layerwise_sharpness, depth), _strongest, positive("S")),
         rival_home="one layer",
         relative="point",
         budget={"convergence": 1e-4},
-        options={"summary": "last", **_converging(3)},
+        options={"summary": "last", **_converging(depth)},
         seconds=5,
     )
 
 
-def _threshold() -> Claim:
-    true, layered = partial(sharpness_at_minimum, 3), partial(layerwise_sharpness, 3)
+def _threshold(depth: int) -> Claim:
+    true, layered = partial(sharpness_at_minimum, depth), partial(layerwise_sharpness, depth)
     return Threshold(
         "stability_threshold",
         "A displacement of 1e-6 from the balanced minimum decays at 0.99 and grows at 1.01 of eta = 2/sharpness.",
         "growth_factor",
-        _aligned_setup(3, initialisation=Initialisation("balanced_minimum", 1e-6), time=0.0, steps=60, records=2),
+        _aligned_setup(depth, initialisation=Initialisation("balanced_minimum", 1e-6), time=0.0, steps=60, records=2),
         law=Law("growth |1 - eta S|", partial(growth_at_minimum, true), _strongest, positive("g")),
         rival=Law("layerwise growth", partial(growth_at_minimum, layered), _strongest, positive("g")),
         rival_home="one layer",
@@ -374,18 +378,19 @@ def _threshold() -> Claim:
     )
 
 
-def _small_random_start() -> Claim:
+def _small_random_start(depth: int) -> Claim:
     return Equals(
         "small_random_start",
-        "Three layers from a small random start are outside the aligned theory on these data: nearly equal modes mix.",
+        f"{_layers(depth)} from a small random start are outside the aligned theory on these data: "
+        "nearly equal modes mix.",
         "mode_strength",
-        _aligned_setup(3, initialisation=Initialisation("normal", 0.1), time=200.0),
-        law=Law("mode flow", partial(mode_flow, 3), _literal_start, "a", assumptions=(Whitened(), Aligned())),
+        _aligned_setup(depth, initialisation=Initialisation("normal", 0.1), time=200.0),
+        law=Law("mode flow", partial(mode_flow, depth), _literal_start, "a", assumptions=(Whitened(), Aligned())),
         rival=Law("two-layer flow", partial(mode_flow, 2), _literal_start, "a"),
         rival_home="two layers",
         relative="scale",
         budget={"step size": 0.05},
-        options=_converging(3),
+        options=_converging(depth),
         expected="outside_domain",
         seconds=5,
     )

@@ -92,20 +92,6 @@ def effective_ridge() -> FixedPoint:
     )
 
 
-@lru_cache(maxsize=1)
-def bare_ridge() -> FixedPoint:
-    """The same without renormalisation: kappa = ridge / n, as if the empirical spectrum were the population's.
-
-    Right when n exceeds the degrees of freedom by far: then sum lambda/(lambda + kappa) << n in the full equation.
-
-    >>> print(bare_ridge().equations[0])
-    -kappa + ridge/n
-    """
-    bias = effective_ridge().observables["bias"]
-    trail = Trail().then("population ridge regression", f"kappa = {ridge / n}", reference=BORDELON)
-    return FixedPoint((kappa,), (ridge / n - kappa,), observables={"test_error": bias}, trail=trail)
-
-
 def gaussian_equivalence(radius: float = 0.1) -> Closure:
     """Eigenfunction values act like independent Gaussians; the distance is the label-free part of that statement.
 

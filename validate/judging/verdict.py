@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-OUTCOMES = ("holds", "refuted", "underpowered", "outside_domain")
-
 
 @dataclass(frozen=True)
 class Verdict:
