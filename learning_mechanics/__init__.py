@@ -35,7 +35,7 @@ _PUBLIC = {
     "Flow": "theory.system",
     "Map": "theory.system",
     "FixedPoint": "theory.system",
-    "Balanced": "theory.derivation.assumptions",
+    "Balanced": "theory.derivation.standard_assumptions",
     "Invariant": "theory.derivation.assumptions",
     "Limit": "theory.derivation.assumptions",
     "Closure": "theory.derivation.assumptions",

@@ -2,6 +2,7 @@
 
     Flow: closed form, else an ODE at t = eta k        Map: recursion, recorded at step k
     FixedPoint: closed form, else a root in log space  (vectorised over sample sizes)
+    a law that names its own solver: that one
 
 Every prediction says which route it took, what it assumed and by how much each assumption fails on the instance.
 """
@@ -9,6 +10,7 @@ Every prediction says which route it took, what it assumed and by how much each 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -49,12 +51,18 @@ def _solved(law: Law, instance: Instance) -> Solution:
     values = {"eta": instance.learning_rate, **law.bind(instance)}
     if isinstance(system, FixedPoint):
         abscissa = np.asarray(instance.setup.sizes or instance.steps)
-        unknowns, method = _fixed_point(system, values)
+        if law.solver:
+            unknowns, method = _named(law.solver)(system, values, abscissa), law.solver.partition(":")[0]
+        else:
+            unknowns, method = _fixed_point(system, values)
         return Solution(
             _collected(law, instance, _read(law, system, unknowns, values, len(abscissa))), abscissa, method, values
         )
     steps = instance.steps
-    if isinstance(system, Map):
+    if law.solver:
+        abscissa = instance.learning_rate * steps if isinstance(system, Flow) else steps
+        unknowns, method = _named(law.solver)(system, values, abscissa), law.solver.partition(":")[0]
+    elif isinstance(system, Map):
         from .recursion import iterate
 
         unknowns, method = iterate(system, values, steps), "recursion"
@@ -66,6 +74,12 @@ def _solved(law: Law, instance: Instance) -> Solution:
 
 def _collected(law: Law, instance: Instance, values: np.ndarray) -> np.ndarray:
     return values if law.collect is None else law.collect(instance, values)
+
+
+def _named(solver: str):
+    """The function "module:function" of this layer."""
+    module, _, function = solver.partition(":")
+    return getattr(import_module(f".{module}", __package__), function)
 
 
 @lru_cache(maxsize=256)

@@ -322,7 +322,7 @@ def test_an_interrupted_validation_of_another_seed_is_not_gone_on_with(tmp_path)
 
 def test_a_report_is_written_once_and_resumes(capsys, tmp_path, monkeypatch):
     """Interrupted after the first claim, the same command keeps its verdict and judges the rest."""
-    import learning_mechanics.theory.models.deep_linear as module
+    import learning_mechanics.theory.models.linear_networks.deep_linear as module
     import learning_mechanics.validate.reporting.report as report
 
     drift = module.DeepLinear().claim("balance_drift")

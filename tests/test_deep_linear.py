@@ -13,7 +13,7 @@ from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.dynamics.linear_networks import gram_map, sharpness_at_minimum, stack
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.models.deep_linear import DeepLinear, _gram_values
+from learning_mechanics.theory.models.linear_networks.deep_linear import DeepLinear, _gram_values
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.train import train
 from learning_mechanics.validate.judging.check import check, run_claim

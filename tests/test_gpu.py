@@ -15,7 +15,7 @@ import pytest
 import learning_mechanics as lm
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
 from learning_mechanics.theory.model import models
-from learning_mechanics.theory.models.deep_linear import DeepLinear
+from learning_mechanics.theory.models.linear_networks.deep_linear import DeepLinear
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.experiment import HOST, run

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from learning_mechanics.solvers.predict import predict
-from learning_mechanics.theory.models.deep_linear import DeepLinear
+from learning_mechanics.theory.models.linear_networks.deep_linear import DeepLinear
 from learning_mechanics.validate.experiments.experiment import run
 from learning_mechanics.validate.inputs.training_log import measured, read_log
 from learning_mechanics.validate.judging.check import draw

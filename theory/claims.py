@@ -23,6 +23,8 @@ class Law:
     `readout`     name of an observable of the system, or an expression of its symbols
     `assumptions` checked on the instance before solving: see `theory.derivation.assumptions`
     `collect`     optional: (instance, values (T, modes)) -> (T, components), when the experiment measures groups
+    `solver`      optional: "module:function" of the solvers layer that solves this kind of system better than the
+                  general dispatch does, as function(system, values, abscissa) -> {name of unknown: array (T, ...)}
     """
 
     name: str
@@ -32,6 +34,7 @@ class Law:
     assumptions: tuple[Any, ...] = ()
     reference: str = ""
     collect: Callable[[Instance, Any], Any] | None = None
+    solver: str = ""
 
 
 @dataclass(frozen=True)

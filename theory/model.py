@@ -49,6 +49,10 @@ class Theory:
         """The reduced system, with the whole derivation in its trail."""
         raise NotImplementedError(f"{type(self).__name__} has no derive(): return a Flow, Map or FixedPoint")
 
+    def derivations(self) -> Mapping[str, System]:
+        """Everything the model derives, by title, in reading order: what `learning-mechanics derive` writes out."""
+        return {"equations of motion": self.derive()}
+
     def claims(self) -> tuple[Claim, ...]:
         """Everything the model lets itself be refuted by."""
         raise NotImplementedError(f"{type(self).__name__} has no claims(): return a tuple of claims, each with a rival")
@@ -81,9 +85,9 @@ def classes() -> Mapping[str, type[Theory]]:
     """
     package = import_module(f"{__package__}.models")
     found = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        for value in vars(import_module(f"{package.__name__}.{module.name}")).values():
-            if isinstance(value, type) and issubclass(value, Theory) and value.__module__.endswith(module.name):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        for value in vars(import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, Theory) and value.__module__ == module.name:
                 found[value.__name__] = value
     return MappingProxyType(found)
 

@@ -5,24 +5,7 @@
 `Closure`    an approximation that cannot be proved here; only its diagnostic can be measured
 
 The distance of an instance says how far it is from the assumption; beyond `radius` the prediction does not apply.
-
->>> from .derive import network_flow, network_map
->>> from ..network import chain
->>> from .reduce import change_variables
->>> flow = network_flow(chain("input", "width", "output")).assume(Whitened(), Aligned())
->>> print(flow.equations)
-(u2*(s - u1*u2), u1*(s - u1*u2))
->>> mode = flow.assume(Balanced("u1", "u2", into="u"))
->>> print(mode)
-Flow
-  u' = u*(s - u**2)
-  end_to_end = u**2
-  loss = target_power/2 + over(u**4)/2 - over(s*u**2)
->>> print(change_variables(mode, {"a": mode.observables["end_to_end"]}).equations[0])
-2*a*(-a + s)
->>> three = chain("input", "width", "hidden", "output")
->>> print(network_map(three).assume(Whitened(), Aligned(), Balanced()).equations[0])
-u**2*eta*(s - u**3) + u
+Those that linear networks share (white, aligned, balanced, deep) are in `standard_assumptions`.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,15 +16,12 @@ import numpy as np
 import sympy as sp
 
 from ..errors import AssumptionViolated, NoClosedForm, UnknownName
-from ..symbols import TIME, ModeSymbol
+from ..symbols import TIME
 from ..system import Flow
 from .derive import statement, tidy
-from .diagonal import diagonalise
 from .reduce import restrict
 
 Arrays = Mapping[str, Any]
-_SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
-_ARORA = "Arora, Cohen & Hazan 2018, arXiv:1802.06509"
 
 
 @dataclass(frozen=True)
@@ -73,7 +53,7 @@ class Invariant:
         """The reduced system; raises `AssumptionViolated` with the residual where the dynamics leaves the set."""
         if callable(self.ansatz):
             return self.ansatz(system)
-        ansatz = {_symbol(system, old): sp.sympify(new) for old, new in self.ansatz.items()}
+        ansatz = {named_symbol(system, old): sp.sympify(new) for old, new in self.ansatz.items()}
         return restrict(system, ansatz, assumption=self.name, reference=self.reference)
 
     def distance(self, values: Arrays) -> float:
@@ -203,114 +183,7 @@ class Closure:
         return _measured(self, values)
 
 
-def Balanced(*unknowns: Any, into: Any = "u", radius: float = 1e-6) -> Invariant:
-    """Equal strengths: every named unknown equals one new positive unknown; without names, all unknowns do.
-
-    Distance: the largest imbalance |W_{l+1}' W_{l+1} - W_l W_l'| over the largest |W_l|^2 if weights W1, W2, ... are
-    given, else the spread of the named strengths over the largest.
-
-    >>> from .derive import gradient_flow
-    >>> a, b, s = sp.symbols("a b s", real=True)
-    >>> flow = gradient_flow((s - a * b) ** 2 / 2, on=(a, b))
-    >>> print(flow.assume(Balanced(a, b, into="u")).equations)
-    (u*(s - u**2),)
-    >>> round(Balanced(a, b).distance({"a": 1.0, "b": 0.9}), 12)
-    0.1
-    """
-
-    def reduce(system):
-        old = [_symbol(system, unknown) for unknown in unknowns] or list(system.unknowns)
-        kind = ModeSymbol if any(isinstance(symbol, ModeSymbol) for symbol in old) else sp.Symbol
-        new = kind(into, positive=True) if isinstance(into, str) else kind(into.name, **into._assumptions_orig)
-        return restrict(system, dict.fromkeys(old, new), assumption="balanced", reference=f"{_SAXE}; {_ARORA}")
-
-    def measure(values):
-        weights = _weights(values)
-        if weights:
-            return _imbalance(weights)
-        named = [np.asarray(values[str(unknown)], float) for unknown in unknowns]
-        return float(np.max(np.ptp(np.stack(named), axis=0)) / max(np.max(np.abs(named)), 1e-300))
-
-    return Invariant(
-        "balanced",
-        "all layers carry equal strength",
-        reduce,
-        reference=f"{_SAXE}; {_ARORA}",
-        radius=radius,
-        measure=measure,
-    )
-
-
-def Whitened(radius: float = 1e-6) -> Invariant:
-    """White inputs: Sigma_xx = identity on its numerical range.
-
-    Distance: the largest |eigenvalue - 1| of Sigma_xx among those above 1e-10 of the largest.
-
-    >>> round(Whitened().distance({"Sigma_xx": np.diag([1.0, 1.2, 0.0])}), 12)
-    0.2
-    """
-
-    def reduce(system):
-        matrices = {m for equation in system.equations for m in equation.atoms(sp.MatrixSymbol)}
-        found = [m for m in matrices if m.name == "Sigma_xx"]
-        if not found:
-            raise UnknownName.among("Sigma_xx", [m.name for m in matrices], kind="covariance", where="whitened")
-        images = {m: sp.Identity(m.shape[0]) for m in found}
-        return restrict(system, images, assumption="whitened", reference=_SAXE)
-
-    def measure(values):
-        eigenvalues = np.linalg.eigvalsh(np.asarray(values["Sigma_xx"], float))
-        return float(np.abs(eigenvalues[eigenvalues > 1e-10 * eigenvalues[-1]] - 1).max())
-
-    return Invariant(
-        "whitened",
-        "the input covariance is the identity on its range",
-        reduce,
-        reference=_SAXE,
-        radius=radius,
-        measure=measure,
-    )
-
-
-def Aligned(radius: float = 1e-6, **names: str) -> Invariant:
-    """Every matrix is diagonal in shared singular bases, W_l = R_l diag(u_l) R_{l-1}': modes decouple.
-
-    The outer bases are the singular vectors of Sigma_yx = R_L diag(s) R_0', and a covariance that is not white must be
-    diagonal in R_0 (its modes are called lambda). Tangency is verified by words and numerically in random bases.
-    `names` renames modes, as in `Aligned(Sigma_yx="c")`. Unknowns become u1, u2, ... (real), data modes are positive.
-
-    Distance: the largest off-diagonal part, relative, of W_1' W_1, W_L W_L' and W_L ... W_1 in the singular bases of
-    Sigma_yx, and of the commutators of W_l W_l' with W_{l+1}' W_{l+1}.
-    """
-    return Invariant(
-        "aligned",
-        "weights are diagonal in the singular bases of the input-output correlation",
-        lambda system: diagonalise(system, names, reference=_SAXE),
-        reference=_SAXE,
-        radius=radius,
-        measure=lambda values: _misalignment(_weights(values), np.asarray(values["Sigma_yx"], float)),
-    )
-
-
-def LargeDepth(depth: Any, radius: float = 0.1) -> Limit:
-    """Infinite depth at fixed depth x time.
-
-    >>> from ..system import Flow
-    >>> a, s, L = sp.symbols("a s L", positive=True)
-    >>> print(Flow((a,), (L * a ** (2 - 2 / L) * (s - a),)).assume(LargeDepth(L)).equations[0])
-    a**2*(-a + s)
-    """
-    return Limit(
-        "large depth",
-        "depth goes to infinity at fixed depth x time",
-        variable=depth,
-        clock=depth,
-        reference=_SAXE,
-        radius=radius,
-    )
-
-
-def _symbol(system, name):
+def named_symbol(system, name):
     """The unknown of that name, or the symbol itself."""
     if not isinstance(name, str):
         return name
@@ -324,38 +197,3 @@ def _measured(record, values) -> float:
     if record.measure is None:
         raise AssumptionViolated("no measure is given, so no distance is known", where=record.name)
     return float(record.measure(values))
-
-
-def _weights(values) -> list[np.ndarray]:
-    names = [name for name in values if name[:1] == "W" and name[1:].isdigit()]
-    return [np.asarray(values[name], float) for name in sorted(names, key=lambda name: int(name[1:]))]
-
-
-def _imbalance(weights) -> float:
-    scale = max(float(np.linalg.norm(w, 2)) ** 2 for w in weights)
-    gaps = [float(np.linalg.norm(b.T @ b - a @ a.T, 2)) for a, b in zip(weights, weights[1:], strict=False)]
-    return max(gaps, default=0.0) / scale
-
-
-def _misalignment(weights, correlation) -> float:
-    left, singular, right = np.linalg.svd(correlation)
-    rank = int((singular > 1e-10 * singular[0]).sum())
-    end_to_end = weights[0]
-    for weight in weights[1:]:
-        end_to_end = weight @ end_to_end
-    last, first = left.T @ weights[-1], weights[0] @ right.T
-    grams = [
-        (last @ last.T)[:rank, :rank],
-        (first.T @ first)[:rank, :rank],
-        (left.T @ end_to_end @ right.T)[:rank, :rank],
-    ]
-    parts = [_relative(g - np.diag(np.diag(g)), np.linalg.norm(g)) for g in grams]
-    for a, b in zip(weights, weights[1:], strict=False):
-        below, above = a @ a.T, b.T @ b
-        scale = np.linalg.norm(below) * np.linalg.norm(above)
-        parts.append(_relative(below @ above - above @ below, scale))
-    return max(parts)
-
-
-def _relative(part, scale) -> float:
-    return float(np.linalg.norm(part)) / max(float(scale), 1e-300)

@@ -17,10 +17,10 @@ from functools import cache
 import sympy as sp
 
 from ..closed_forms.asymptotics import rate
-from ..derivation.assumptions import Aligned, Balanced, LargeDepth, Whitened
 from ..derivation.conserved import conserved, discrete_drift
 from ..derivation.derive import gradient_flow, network_flow, network_map
 from ..derivation.reduce import change_variables, project
+from ..derivation.standard_assumptions import Aligned, Balanced, LargeDepth, Whitened
 from ..network import Network, chain
 from ..symbols import LEARNING_RATE, dimensions, positive
 from ..system import FixedPoint, Flow, Map

@@ -14,9 +14,9 @@ import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.diagonal import DiagonalOf
 
-from ..claims import Claim, Converges, Equals, Law, Threshold
-from ..derivation.assumptions import Aligned, Whitened
-from ..dynamics.linear_networks import (
+from ...claims import Claim, Converges, Equals, Law, Threshold
+from ...derivation.standard_assumptions import Aligned, Whitened
+from ...dynamics.linear_networks import (
     conserved_balance,
     corrected_mode_flow,
     critical_rate,
@@ -31,12 +31,12 @@ from ..dynamics.linear_networks import (
     sharpness_at_minimum,
     stack,
 )
-from ..errors import BadData
-from ..model import Theory, parameter
-from ..setup import Initialisation, Instance, Optimizer, Setup
-from ..singular_modes import GROUPS, nearly_equal, singular_modes, subspace_means
-from ..symbols import dimensions, positive
-from ..system import Flow
+from ...errors import BadData
+from ...model import Theory, parameter
+from ...setup import Initialisation, Instance, Optimizer, Setup
+from ...singular_modes import GROUPS, nearly_equal, singular_modes, subspace_means
+from ...symbols import dimensions, positive
+from ...system import Flow
 
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
 _GRAM = "Fukumizu 1998; Tarmoun et al. 2021"

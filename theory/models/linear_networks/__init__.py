@@ -1,0 +1,1 @@
+"""Models of linear networks: what depth does to learning a linear map."""

@@ -1,0 +1,1 @@
+"""Models whose parameters multiply: diagonal and single-neuron networks, embeddings, linear attention."""
