@@ -59,7 +59,7 @@ _PUBLIC = {
     "learning_curve": "solvers.learning_curve",
     "check": "validate.judging.check",
     "diagnose": "validate.inputs.diagnose",
-    "sharpness": "validate.experiments.sharpness",
+    "sharpness": "validate.observables.sharpness",
     "plot": "validate.reporting.plot",
 }
 

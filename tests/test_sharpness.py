@@ -12,9 +12,9 @@ from learning_mechanics.theory.errors import BadData, DidNotConverge, UnknownNam
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Optimizer
 from learning_mechanics.validate.experiments.forward import forward
-from learning_mechanics.validate.experiments.measure import Context, find
+from learning_mechanics.validate.observables.measure import Context, find
 from learning_mechanics.validate.experiments.optimizers import build, preconditioner
-from learning_mechanics.validate.experiments.sharpness import largest
+from learning_mechanics.validate.observables.sharpness import largest
 
 pytestmark = pytest.mark.short
 
@@ -110,7 +110,7 @@ def test_the_error_estimate_bounds_the_error_of_unfinished_runs():
 def test_failures_explain_themselves(monkeypatch):
     with pytest.raises(BadData, match="the loss is nan"):
         lm.sharpness(lambda w: jnp.log(w[0]), -np.ones(1))
-    monkeypatch.setattr("learning_mechanics.validate.experiments.sharpness._MOST_STEPS", 8)
+    monkeypatch.setattr("learning_mechanics.validate.observables.sharpness._MOST_STEPS", 8)
     with pytest.raises(DidNotConverge, match="after 8 steps; raise the tolerance"):
         lm.sharpness(lambda w: 0.5 * (np.linspace(0, 1, 100) * w**2).sum(), np.ones(100), steps=4)
     with pytest.raises(UnknownName, match="did you mean 'adam'"):

@@ -41,7 +41,7 @@ class Law:
 class Claim:
     """Fields shared by the four kinds; construct `Equals`, `Converges`, `Scales` or `Threshold`.
 
-    `observable`   what is measured: a name registered in `validate.experiments.measure`
+    `observable`   what is measured: a name registered in `validate.observables.measure`
     `setup`        the experiment; `axis` and `values` move it along a named axis (empty: a single setting)
     `law`, `rival` theory and its best competitor, which must lose on the same data
     `rival_home`   where the rival is right, in words (it is no straw man)

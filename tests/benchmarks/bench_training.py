@@ -43,7 +43,7 @@ def jax_loops(steps: int) -> tuple[Callable[[], float], Callable[[], float]]:
     import jax.numpy as jnp
 
     from learning_mechanics.validate.experiments.forward import forward
-    from learning_mechanics.validate.experiments.measure import Context, find
+    from learning_mechanics.validate.observables.measure import Context, find
     from learning_mechanics.validate.experiments.optimizers import build
 
     drawn = instance()

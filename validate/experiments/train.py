@@ -15,7 +15,7 @@ from ...solvers.precision import double_precision
 from ...theory.errors import BadData
 from ...theory.setup import Instance
 from .forward import forward
-from .measure import Context, find
+from ..observables.measure import Context, find
 from .optimizers import build
 
 _CHUNKS = 10  # progress updates per run

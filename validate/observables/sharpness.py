@@ -16,7 +16,7 @@ from typing import Any
 from ...solvers.precision import x64
 from ...theory.errors import BadData, DidNotConverge
 from .measure import stateful
-from .optimizers import build, preconditioner
+from ..experiments.optimizers import build, preconditioner
 
 _MOST_STEPS = 2000  # of a single eigenvalue
 _COLD_STEPS = 30  # before the first measurement of a run

@@ -12,9 +12,11 @@ True
 >>> del OBSERVABLES["first_weight"]
 """
 
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,6 @@ class Observable:
 
 
 OBSERVABLES: dict[str, Observable] = {}
-_ELSEWHERE = ("sharpness", "lazy")  # modules of this folder that register more
 
 
 def observable(name: str, prepare: Callable = _nothing):
@@ -77,9 +78,9 @@ def stateful(name: str, start: Callable, measure: Callable, prepare: Callable = 
 
 def find(name: str) -> Observable:
     """The observable of that name; an unknown one raises with the nearest name."""
-    if name not in OBSERVABLES:
-        for module in _ELSEWHERE:
-            import_module(f".{module}", __package__)
+    if name not in OBSERVABLES:  # the other modules of this folder register more
+        for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+            import_module(f".{module.name}", __package__)
     if name not in OBSERVABLES:
         raise UnknownName.among(name, OBSERVABLES, kind="observable")
     return OBSERVABLES[name]
