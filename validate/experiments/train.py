@@ -14,8 +14,8 @@ import numpy as np
 from ...solvers.precision import double_precision
 from ...theory.errors import BadData
 from ...theory.setup import Instance
-from .forward import forward
 from ..observables.measure import Context, find
+from .forward import forward
 from .optimizers import build
 
 _CHUNKS = 10  # progress updates per run

@@ -15,8 +15,8 @@ from typing import Any
 
 from ...solvers.precision import x64
 from ...theory.errors import BadData, DidNotConverge
-from .measure import stateful
 from ..experiments.optimizers import build, preconditioner
+from .measure import stateful
 
 _MOST_STEPS = 2000  # of a single eigenvalue
 _COLD_STEPS = 30  # before the first measurement of a run
