@@ -17,6 +17,7 @@ class Dataset:
     """Inputs (P, d) and targets (P, o), with where they came from.
 
     `groups` (P,) names independent blocks (regions of an image, say) so that splits can keep them apart.
+    `arrays` holds further arrays with one row per sample, by name: gates of a network, weights of a loss.
     `facts` collects what preparations found: rank, condition number, dropped columns.
 
     >>> data = Dataset(np.eye(3), np.arange(3.0))
@@ -28,6 +29,7 @@ class Dataset:
     y: np.ndarray
     name: str = "data"
     groups: np.ndarray | None = None
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -44,6 +46,11 @@ class Dataset:
                 where=self.name,
                 remedy="give one row per sample in both",
             )
+        for label, array in self.arrays.items():
+            if len(array) != len(x):
+                raise BadData(
+                    f"{label} has {len(array)} rows and x has {len(x)}", where=self.name, remedy="give one per sample"
+                )
         for label, array in (("x", x), ("y", y)):
             bad = np.argwhere(~np.isfinite(array))
             if len(bad):
@@ -114,6 +121,29 @@ class PowerLaw:
         power = k**-self.target_exponent
         return eigenvalues, np.sqrt(power / power.sum() / eigenvalues)
 
+    def sizes(self) -> dict[str, int]:
+        """Widths of the input and of the output."""
+        return {"input": self.dim, "output": 1}
+
+    def statistics(self) -> dict[str, np.ndarray]:
+        """What theory may know of the distribution: "eigenvalues" (dim,) and "target" (dim,)."""
+        return dict(zip(("eigenvalues", "target"), self.spectrum(), strict=True))
+
+    def normals(self, n: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the standard normal numbers that n rows are made of."""
+        return {"features": (n, self.dim), "noise": (n, 1)}
+
+    def rows(self, normals: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Inputs (n, dim) and targets (n, 1) from standard normal numbers, NumPy's or JAX's.
+
+        >>> law = PowerLaw(dim=3, noise=0.5)
+        >>> [rows.shape for rows in law.rows({name: np.ones(s) for name, s in law.normals(4).items()})]
+        [(4, 3), (4, 1)]
+        """
+        eigenvalues, target = self.spectrum()
+        x = normals["features"] * np.sqrt(eigenvalues)
+        return x, x @ target[:, None] + self.noise**0.5 * normals["noise"]
+
 
 def _drop_constant(data: Dataset) -> Dataset:
     keep = data.x.std(0) > 0
@@ -156,6 +186,9 @@ def _second_moments(data: Dataset) -> Dataset:
     triangle = np.linalg.qr(np.hstack([data.x, data.y]), mode="r")
     triangle *= np.sqrt(len(triangle) / len(data))
     split = data.x.shape[1]
+    if data.arrays:
+        names = ", ".join(data.arrays)
+        raise BadData(f"{names} belong to single samples", where="second_moments", remedy="leave this preparation out")
     return replace(data, x=triangle[:, :split], y=triangle[:, split:], groups=None).noting(samples=len(data))
 
 

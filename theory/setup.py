@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from .dataset import Dataset, PowerLaw
+from .dataset import Dataset
 from .errors import BadData, UnknownName
 from .initialisation import INITIALISATIONS
 from .network import Network
 
-PROCEDURES = ("full_batch", "one_pass", "kernel_solve")
+PROCEDURES = ("full_batch", "online", "one_pass", "kernel_solve")
+LOSSES = ("mean_squared", "summed_squared", "weighted_squared", "cross_entropy", "skip_gram")
 SPACINGS = ("linear", "log")
 SAMPLES = ("all", "subset", "train_test", "halves")
 UNITS = ("1", "1/trace", "1/kernel")
@@ -36,9 +37,11 @@ UNITS = ("1", "1/trace", "1/kernel")
 class Optimizer:
     """An optimizer by its usual name and hyperparameters, with optax conventions.
 
-    names: "gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam". `learning_rate` counts in `unit`:
+    names: "gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam", "sign_descent" (every entry moves by the
+    rate) and "muon" (every matrix moves along the polar factor of its gradient). `learning_rate` counts in `unit`:
     "1" (absolute), "1/trace" (inverse trace of the input covariance), "1/kernel" (inverse top eigenvalue of
-    options["kernel"] on x / sqrt(d), over the number of samples).
+    options["kernel"] on x / sqrt(d), over the number of samples). `weight_decay` mu adds mu w to the gradient, that is
+    mu/2 |w|^2 to the loss; `rates` multiplies the learning rate of single parameter arrays: (("W1", 2.0), ...).
     """
 
     name: str = "gradient_descent"
@@ -47,6 +50,8 @@ class Optimizer:
     second_moment: float = 0.999
     epsilon: float = 1e-8
     unit: str = "1"
+    weight_decay: float = 0.0
+    rates: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,16 @@ class Initialisation:
 class Setup:
     """One experiment, stated. All fields are plain values; `at(...)` moves along named axes.
 
-    `data`      name of a data set, a `Dataset`, or a `PowerLaw`
+    `data`      name of a data set, a `Dataset`, or a distribution: `PowerLaw`, or any record with its methods
     `prepare`   preparations applied to it, in order
     `sample`    "all", "subset" (n rows drawn by seed; n is an axis), "train_test" (n rows, and all others as x_test and
                 y_test), or "halves" (probe and pool, by group if any)
     `axes`      named sizes: width, n, dim ...
+    `loss`      "mean_squared" (1/2 mean over samples of |y - f|^2), "summed_squared" (1/2 sum), "weighted_squared",
+                "cross_entropy" or "skip_gram": see `validate.experiments.losses`
+    `procedure` "full_batch" (options "batch": rows drawn afresh at every step; "label_noise": the standard deviation of
+                noise added to the targets at every step), "online" (a fresh "batch" from the distribution at every
+                step, observables on a fixed sample of "test" rows), "one_pass", "kernel_solve"
     `steps`     training steps; or give `time` = learning rate x steps
     `records`   number of recorded steps, `spacing` "linear" or "log"
     `sizes`     sample sizes of a `kernel_solve`
@@ -73,12 +83,13 @@ class Setup:
     """
 
     network: Network | None = None
-    data: str | Dataset | PowerLaw = "digits"
+    data: Any = "digits"
     prepare: tuple[str, ...] = ()
     sample: str = "all"
     axes: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Optimizer = Optimizer()
     initialisation: Initialisation = Initialisation()
+    loss: str = "mean_squared"
     procedure: str = "full_batch"
     steps: int = 0
     time: float = 0.0
@@ -90,6 +101,7 @@ class Setup:
     def __post_init__(self):
         for kind, name, known in (
             ("procedure", self.procedure, PROCEDURES),
+            ("loss", self.loss, LOSSES),
             ("spacing", self.spacing, SPACINGS),
             ("sample", self.sample, SAMPLES),
             ("unit of the learning rate", self.optimizer.unit, UNITS),
@@ -144,15 +156,17 @@ class Setup:
         arrays: dict[str, Any] = {}
         facts: dict[str, Any] = {}
         source = data if data is not None else self.data
-        if isinstance(source, PowerLaw):
-            arrays["eigenvalues"], arrays["target"] = source.spectrum()
+        if hasattr(source, "statistics"):
+            arrays.update(source.statistics())
             trace = float(arrays["eigenvalues"].sum())
-            facts["noise"] = source.noise
-            sizes = {"input": source.dim, "output": 1}
+            facts["noise"] = getattr(source, "noise", 0.0)
+            sizes = source.sizes()
+            arrays.update(_fresh_rows(source, self, rng))
         elif isinstance(source, Dataset):
             dataset = source.prepare(*self.prepare)
             facts.update(dataset.facts)
             arrays.update(_sampled(dataset, self, rng))
+            facts["rows"] = ("x", "y", *dataset.arrays)
             inputs = arrays["x" if "x" in arrays else "x_pool"]
             trace = float((inputs**2).sum() / len(inputs))
             sizes = {"input": dataset.x.shape[1], "output": dataset.y.shape[1]}
@@ -226,17 +240,33 @@ class Instance:
         return digest.hexdigest()
 
 
+def _fresh_rows(source, setup: Setup, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Rows of a distribution: a training set of n for "subset", the test sample of "online", nothing otherwise."""
+    if setup.sample == "subset":
+        n = _count(setup)
+    elif setup.procedure == "online":
+        n = int(setup.options.get("test", 4096))
+    else:
+        return {}
+    x, y = source.rows({name: rng.standard_normal(shape) for name, shape in source.normals(n).items()})
+    return {"x": x, "y": y}
+
+
+def _count(setup: Setup) -> int:
+    if "n" not in setup.axes:
+        raise BadData(f"sample {setup.sample!r} needs a number", where="Setup", remedy="give axes={'n': ...}")
+    return int(setup.axes["n"])
+
+
 def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str, np.ndarray]:
     if setup.sample == "all":
-        return {"x": data.x, "y": data.y}
+        return {"x": data.x, "y": data.y, **data.arrays}
     if setup.sample in ("subset", "train_test"):
-        if "n" not in setup.axes:
-            raise BadData(f"sample {setup.sample!r} needs a number", where="Setup", remedy="give axes={'n': ...}")
-        n = int(setup.axes["n"])
+        n = _count(setup)
         if n > len(data) - (setup.sample == "train_test"):
             raise BadData(f"{len(data)} samples but n = {n} asked for", where=data.name, remedy="lower n")
         rows = rng.choice(len(data), n, replace=False)
-        train = {"x": data.x[rows], "y": data.y[rows]}
+        train = {"x": data.x[rows], "y": data.y[rows], **{name: array[rows] for name, array in data.arrays.items()}}
         if setup.sample == "subset":
             return train
         others = np.delete(np.arange(len(data)), rows)

@@ -54,9 +54,9 @@ def run(
 ) -> Measurement:
     """Measure `observable` on instances[seed][axis value].
 
-    `full_batch` trains one network per instance; `one_pass` and `kernel_solve` take a single row of instances and
-    repeat the random part of the procedure once per seed. `kernel_solve` runs in NumPy on the host whatever the device,
-    and its measurement says so.
+    `full_batch` and `online` train one network per instance; `one_pass` and `kernel_solve` take a single row of
+    instances and repeat the random part of the procedure once per seed. `kernel_solve` runs in NumPy on the host
+    whatever the device, and its measurement says so.
     """
     started = time.perf_counter()
     place, placed = resolve_device(device)
@@ -69,7 +69,7 @@ def run(
         report = None
         if progress is not None:
             report = lambda done, column=column: progress((column + done) / len(instances[0]))  # noqa: E731
-        if setup.procedure == "full_batch":
+        if setup.procedure in ("full_batch", "online"):
             from .train import train_all
 
             same = [row[column] for row in instances]

@@ -8,15 +8,16 @@ from typing import Any
 from ...theory.errors import UnknownName
 from ...theory.setup import Optimizer
 
-NAMES = ("gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam")
+NAMES = ("gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam", "sign_descent", "muon")
 ADAPTIVE = ("rmsprop", "adam")
 
 
 def build(optimizer: Optimizer, learning_rate: float):
     """The optax transformation of a stated optimizer; `learning_rate` is in absolute units.
 
-    RMSProp corrects the bias of its second moment and adds epsilon outside the root, so that it is Adam at zero
-    momentum. Errors: `UnknownName` with the nearest known optimizer.
+    `weight_decay` is coupled: it acts on the gradient, before any momentum. Muon takes the exact polar factor of the
+    (momentum-averaged) gradient of every matrix. RMSProp corrects the bias of its second moment and adds epsilon
+    outside the root, so that it is Adam at zero momentum. Errors: `UnknownName` with the nearest known optimizer.
 
     >>> import jax.numpy as jnp
     >>> rule = build(Optimizer("heavy_ball", momentum=0.5), 0.1)
@@ -25,6 +26,41 @@ def build(optimizer: Optimizer, learning_rate: float):
     >>> print(rule.update(gradient, state)[0])
     [-0.15]
     """
+    import optax
+
+    rule = _rule(optimizer, learning_rate)
+    if optimizer.weight_decay:
+        rule = optax.chain(optax.add_decayed_weights(optimizer.weight_decay), rule)
+    if optimizer.rates:
+        factors = dict(optimizer.rates)
+
+        def scaled(updates, parameters=None):
+            unknown = set(factors) - set(updates)
+            if unknown:
+                raise UnknownName.among(unknown.pop(), updates, kind="parameter array", where="Optimizer.rates")
+            return {name: factors.get(name, 1.0) * update for name, update in updates.items()}
+
+        rule = optax.chain(rule, optax.stateless(scaled))
+    return rule
+
+
+def polar(gradient):
+    """The polar factor U V' of a matrix U diag(s) V', on singular values above rounding: epsilon^(2/3) of the largest.
+
+    >>> import jax.numpy as jnp
+    >>> print(polar(jnp.diag(jnp.array([3.0, 0.5]))))
+    [[1. 0.]
+     [0. 1.]]
+    """
+    import jax.numpy as jnp
+
+    left, singular, right = jnp.linalg.svd(gradient, full_matrices=False)
+    kept = (singular > jnp.finfo(singular.dtype).eps ** (2 / 3) * singular[0]).astype(gradient.dtype)
+    return (left * kept) @ right
+
+
+def _rule(optimizer: Optimizer, learning_rate: float):
+    import jax
     import optax
 
     if optimizer.name == "gradient_descent":
@@ -43,6 +79,12 @@ def build(optimizer: Optimizer, learning_rate: float):
         )
     if optimizer.name == "adam":
         return optax.adam(learning_rate, b1=optimizer.momentum, b2=optimizer.second_moment, eps=optimizer.epsilon)
+    if optimizer.name == "sign_descent":
+        return optax.sign_sgd(learning_rate)
+    if optimizer.name == "muon":
+        directions = optax.stateless(lambda updates, parameters=None: jax.tree.map(polar, updates))
+        memory = optax.trace(optimizer.momentum) if optimizer.momentum else optax.identity()
+        return optax.chain(memory, directions, optax.scale(-learning_rate))
     raise UnknownName.among(optimizer.name, NAMES, kind="optimizer")
 
 

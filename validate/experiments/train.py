@@ -2,11 +2,13 @@
 
     L(theta) = 1/2 mean_i |y_i - f(x_i; theta)|^2,    theta <- optimizer(theta, grad L)
 
-Observables are evaluated at recorded steps inside the compiled loop. The loop runs in chunks of records so that
+Other losses are in `losses`; steps that see fresh rows or noisy labels are in `batches`. Observables are evaluated at
+recorded steps inside the compiled loop, on the unchanged data. The loop runs in chunks of records so that
 progress can be shown and a run interrupted; chunking does not change the numbers.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from ...solvers.precision import double_precision
 from ...theory.errors import BadData
 from ...theory.setup import Instance
 from ..observables.measure import Context, find
+from . import losses
+from .batches import fresh
 from .forward import forward
 from .optimizers import build
 
@@ -47,8 +51,7 @@ def train_all(
     """Train instances of one setting (seeds) and record observables: {name: (R, T, components)}.
 
     The program is compiled once. On a CPU one network fills the core, so seeds run one after the other; on an
-    accelerator they run as one batch, unless `batched` says otherwise. `setup.options["loss"]` is "mean" (1/2 mean over
-    samples, default) or "sum".
+    accelerator they run as one batch, unless `batched` says otherwise.
     Errors: `BadData` when training diverged before the last record, with the step.
     """
     import jax
@@ -72,8 +75,8 @@ def _train(instances, names, progress, dtype, batched):
     import jax
     import jax.numpy as jnp
 
-    setup, stops = instances[0].setup, np.asarray(instances[0].steps)
-    begin, advance = _program(setup, [find(name) for name in names])
+    stops = np.asarray(instances[0].steps)
+    begin, advance = _program(instances[0], [find(name) for name in names])
     inputs = [_inputs(instance, names, dtype) for instance in instances]
     if batched:
         inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *inputs)]
@@ -106,23 +109,29 @@ def _inputs(instance, names, dtype):
         arrays |= find(name).prepare(instance)
     cast = {key: jnp.asarray(value, dtype) for key, value in arrays.items() if np.asarray(value).dtype.kind == "f"}
     cast["learning_rate"] = jnp.asarray(instance.learning_rate, dtype)
+    cast["seed"] = jnp.asarray(instance.seed, jnp.uint32)
     return {key: jnp.asarray(value, dtype) for key, value in weights.items()}, cast
 
 
-def _program(setup, observables):
+def _program(instance, observables):
     """The two compiled pieces: begin(parameters, data) -> state; advance(state, (stops, counts), data) -> records."""
     import jax
     import jax.numpy as jnp
 
-    run = forward(setup.network)
+    setup, network = instance.setup, instance.setup.network
+    run, measured_loss = forward(network), losses.find(setup.loss)
+    redraw = fresh(setup, instance.facts.get("rows", ("x", "y")))
+
+    def applied(data):
+        """The network as a function of parameters and inputs, its gates as the data have them."""
+        return partial(run, gates={name: data[name] for name in network.gates}) if network.gates else run
+
+    def loss(parameters, data):
+        return measured_loss(applied(data)(parameters, data["x"]), data)
 
     def context(data):
-        scale = 0.5 if setup.options.get("loss") == "sum" else 0.5 / len(data["x"])
-
-        def loss(parameters):
-            return scale * ((data["y"] - run(parameters, data["x"])) ** 2).sum()
-
-        return Context(run, loss, data, setup.optimizer, data["learning_rate"], setup.network)
+        whole = partial(loss, data=data)
+        return Context(applied(data), whole, data, setup.optimizer, data["learning_rate"], network)
 
     def begin(parameters, data):
         optimizer = build(setup.optimizer, data["learning_rate"])
@@ -132,17 +141,18 @@ def _program(setup, observables):
     def advance(state, window, data):
         here = context(data)
         optimizer = build(setup.optimizer, data["learning_rate"])
-        gradient = jax.grad(here.loss)
+        root = jax.random.key(data["seed"]) if redraw else None
 
-        def step(_, training):
+        def step(number, training):
             parameters, optimizer_state = training
-            updates, optimizer_state = optimizer.update(gradient(parameters), optimizer_state, parameters)
+            seen = redraw(jax.random.fold_in(root, number), data) if redraw else data
+            updates, optimizer_state = optimizer.update(jax.grad(loss)(parameters, seen), optimizer_state, parameters)
             return jax.tree.map(jnp.add, parameters, updates), optimizer_state
 
         def record(state, stop_and_count):
             training, carries = state
             stop, count = stop_and_count
-            training = jax.lax.fori_loop(0, count, step, training)
+            training = jax.lax.fori_loop(stop - count, stop, step, training)
             measured = [
                 observable.measure(here, carry, training[0], training[1], stop)
                 for observable, carry in zip(observables, carries, strict=True)

@@ -87,7 +87,7 @@ def run_claim(
 
 def draw(claim: Claim, data: Dataset | None, seed: int) -> Sequence[Sequence[Instance]]:
     """instances[seed][axis value]: one row per seed when weights are drawn, one row in all when only samples are."""
-    rows = range(seed, seed + (claim.seeds if claim.setup.procedure == "full_batch" else 1))
+    rows = range(seed, seed + (claim.seeds if claim.setup.procedure in ("full_batch", "online") else 1))
     data = data or arrays(claim.setup.data)
     if isinstance(claim, Threshold):
         return [[setup.draw(row, data) for setup in _around_threshold(claim, row, data)] for row in rows]
