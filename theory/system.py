@@ -21,7 +21,7 @@ from typing import Any
 import sympy as sp
 
 from .errors import BadData
-from .trail import Trail
+from .trail import Equations, Trail
 
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -91,10 +91,13 @@ class System:
             "trail": self.trail.to_dict(),
         }
 
-    def _left(self, unknown, latex: bool = False) -> str:
-        name = sp.latex(unknown) if latex else str(unknown)
-        marks = {"Flow": (rf"\dot{{{name}}}", f"{name}'"), "Map": (rf"{name}^{{+}}", f"{name}+")}
-        return marks.get(type(self).__name__, ("0", "0"))[0 if latex else 1]
+    def statement(self) -> Equations:
+        """The equations as the record that trails keep."""
+        kind = {"Map": "map", "FixedPoint": "fixed point"}.get(type(self).__name__, "flow")
+        return Equations(tuple(zip(self.unknowns, self.equations, strict=True)), kind)
+
+    def _left(self, unknown) -> str:
+        return self.statement().left(unknown)
 
     def __str__(self) -> str:
         lines = [type(self).__name__]
@@ -105,10 +108,7 @@ class System:
     __repr__ = __str__
 
     def _latex(self, printer=None, **_) -> str:
-        rows = [
-            rf"{self._left(u, latex=True)} &= {sp.latex(e)}" for u, e in zip(self.unknowns, self.equations, strict=True)
-        ]
-        return r"\begin{aligned}" + r" \\ ".join(rows) + r"\end{aligned}"
+        return self.statement().latex()
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self._latex()}$"

@@ -23,9 +23,9 @@ import numpy as np
 import sympy as sp
 
 from ..errors import NoClosedForm
-from ..symbols import TIME
+from ..symbols import STEP, TIME
 from ..system import FixedPoint, Flow, Map, System
-from ..trail import Trail
+from ..trail import Equations, Trail
 from . import matchers
 from .derivation_cache import cached, fingerprint, read_expression
 from .dsolve import by_dsolve
@@ -160,9 +160,10 @@ def closed_form(system: System) -> ClosedForm:
         raise NoClosedForm(f"{unknown}: {reason}", where="closed form", remedy=remedy)
     trail = system.trail.then(
         f"solve ({found.method})",
-        found.expression,
+        _solution(system, found),
         reference=found.reference,
         check=f"substituted back, residual {residue:.0e}",
+        residual=residue,
     )
     return ClosedForm(
         system=system,
@@ -178,6 +179,17 @@ def closed_form(system: System) -> ClosedForm:
         trail=trail,
         parts=MappingProxyType(dict(found.parts)),
     )
+
+
+def _solution(system: System, found: Match) -> Equations:
+    """u = root; or u(t) = .., u_k = .. of explicit forms, t = .. of implicit ones."""
+    if found.kind == "root":
+        left = system.unknowns[0]
+    elif found.kind == "implicit":
+        left = TIME
+    else:
+        left = sp.Function(str(system.unknowns[0]))(STEP if isinstance(system, Map) else TIME)
+    return Equations(((left, found.expression),))
 
 
 def _solve(system: System) -> tuple[Match | None, float, str]:

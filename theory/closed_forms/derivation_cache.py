@@ -12,7 +12,6 @@ nothing in the file is ever executed, and no pickle is involved.
 True
 """
 
-import ast
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ from typing import Any, TypeVar
 
 import sympy as sp
 
-from ..symbols import ModeSymbol, over
+from ..document.exact_text import read_expression as read_expression
 
 Value = TypeVar("Value")
 
@@ -79,54 +78,6 @@ def fingerprint(*modules: str) -> str:
     here = Path(__file__).parent
     texts = [(here / f"{name}.py").read_bytes() for name in modules]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
-
-
-def read_expression(text: str) -> Any:
-    """The SymPy expression of an `srepr` text; calls SymPy classes only, and raises ValueError at anything else.
-
-    >>> read_expression("__import__('os').getcwd()")
-    Traceback (most recent call last):
-    ...
-    ValueError: not an expression: __import__('os').getcwd()
-    """
-    return _read(ast.parse(text, mode="eval").body)
-
-
-def _read(node: ast.AST) -> Any:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | str | float | None):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_read(node.operand)
-    if isinstance(node, ast.Name) and node.id in _SINGLETONS:
-        return getattr(sp, node.id)
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "S":
-        return getattr(sp.S, node.attr)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        constructor = _constructor(node.func.id)
-        if constructor is not None:
-            if any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in node.args):
-                if node.func.id not in _NAMED:  # SymPy would evaluate the text
-                    raise ValueError(f"not an expression: {ast.unparse(node)}")
-            arguments = [_read(argument) for argument in node.args]
-            options = {str(option.arg): _read(option.value) for option in node.keywords}
-            if constructor is sp.RootSum:  # as stored: summing over explicit roots would change its form
-                options["auto"] = False
-            return constructor(*arguments, **options)
-    raise ValueError(f"not an expression: {ast.unparse(node)}")
-
-
-_OWN: dict[str, Any] = {"ModeSymbol": ModeSymbol, "over": over}
-_NAMED = ("Symbol", "ModeSymbol", "Dummy", "Float", "Str")
-_SINGLETONS = ("E", "I", "pi", "oo", "zoo", "nan", "true", "false", "EulerGamma")
-
-
-def _constructor(name: str) -> Any:
-    if name in _OWN:
-        return _OWN[name]
-    if name == "TupleArg":
-        return sp.Tuple
-    found = getattr(sp, name, None)
-    return found if isinstance(found, type) and issubclass(found, sp.Basic) else None
 
 
 def _versions() -> dict[str, str]:

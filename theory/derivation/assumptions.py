@@ -18,7 +18,8 @@ import sympy as sp
 from ..errors import AssumptionViolated, NoClosedForm, UnknownName
 from ..symbols import TIME
 from ..system import Flow
-from .derive import statement, tidy
+from ..trail import Equations
+from .derive import tidy
 from .reduce import restrict
 
 Arrays = Mapping[str, Any]
@@ -99,10 +100,11 @@ class Limit:
         note = f"remainder {', '.join(str(r) for r in self.remainder(system))}"
         trail = system.trail.then(
             f"limit {self.variable} -> {self.point}, {TIME} -> {self.clock}*{TIME}",
-            statement(made),
+            made.statement(),
             assumption=self.name,
             reference=self.reference,
             check=note,
+            given=Equations(((self.variable, self.point), (TIME, self.clock * TIME))),
         )
         return replace(made, trail=trail)
 
@@ -174,7 +176,12 @@ class Closure:
             observables={name: expression.subs(images) for name, expression in system.observables.items()},
         )
         trail = system.trail.then(
-            "closure", statement(made), assumption=self.name, reference=self.reference, check="not provable: measured"
+            "closure",
+            made.statement(),
+            assumption=self.name,
+            reference=self.reference,
+            check="not provable: measured",
+            given=Equations(tuple(images.items())) if images else None,
         )
         return replace(made, trail=trail)
 

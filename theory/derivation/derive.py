@@ -26,11 +26,12 @@ from ..errors import LearningMechanicsError, NoClosedForm, UnknownName
 from ..network import Network
 from ..symbols import LEARNING_RATE, positive
 from ..system import Flow, Map
-from ..trail import Trail
+from ..trail import Equations, Trail
 from .noncommutative import Words, occurrences, symmetric, trace_terms, transpose_word, words
 from .probe import gradient_residual
 
 _TOLERANCE = 1e-9  # complex steps are exact to rounding; kinked losses use central differences, good to about 1e-9
+COPIES = sp.Symbol("copies")  # how many equal parameters one unknown stands for
 _BALDI = "Baldi & Hornik 1989; Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
 
 
@@ -51,10 +52,12 @@ def gradient_flow(loss: Any, on: Sequence[Any] | Any, copies: Any = 1) -> Flow:
     unknowns = _unknowns(loss, on)
     gradients, residual = _gradients(loss, unknowns)
     equations = tuple(_negative(gradient, copies) for gradient in gradients)
-    trail = Trail().then("loss", str(loss))
+    trail = Trail().then("loss", loss)
     flow = Flow(unknowns, equations, observables={"loss": loss}, trail=trail)
-    notes = {"assumption": f"{copies} equal parameters each"} if copies != 1 else {}
-    return _recorded(flow, "gradient flow", check=f"numerical derivative: {residual:.1e}", **notes)
+    notes: dict[str, Any] = {"check": f"numerical derivative: {residual:.1e}", "residual": residual}
+    if copies != 1:
+        notes |= {"assumption": f"{copies} equal parameters each", "given": Equations(((COPIES, copies),))}
+    return _recorded(flow, "gradient flow", **notes)
 
 
 def gradient_descent(loss: Any, on: Sequence[Any] | Any, learning_rate: Any = LEARNING_RATE, copies: Any = 1) -> Map:
@@ -109,9 +112,9 @@ def network_flow(network: Network, loss: str = "squared") -> Flow:
     residual = gradient_residual(population, weights, [-equation for equation in equations])
     _accept(residual, population)
 
-    trail = Trail().then("network", str(F), reference=_BALDI).then("loss", str(population))
+    trail = Trail().then("network", F, reference=_BALDI).then("loss", population)
     flow = Flow(weights, equations, observables={"end_to_end": F, "loss": population}, trail=trail)
-    return _recorded(flow, "gradient flow", check=f"complex step: {residual:.1e}")
+    return _recorded(flow, "gradient flow", check=f"complex step: {residual:.1e}", residual=residual)
 
 
 def network_map(network: Network, loss: str = "squared", learning_rate: Any = LEARNING_RATE) -> Map:
@@ -159,14 +162,13 @@ def tidy(expression: Any) -> Any:
     return min(candidates, key=sp.count_ops)
 
 
-def statement(system) -> str:
-    """The equations of a system on one line, for its trail."""
-    lines = zip(system.unknowns, system.equations, strict=True)
-    return "; ".join(f"{system._left(unknown)} = {equation}" for unknown, equation in lines)
+def statement(system) -> Equations:
+    """The equations of a system, for its trail."""
+    return system.statement()
 
 
-def _recorded(system, rule: str, **notes: str):
-    return replace(system, trail=system.trail.then(rule, statement(system), **notes))
+def _recorded(system, rule: str, **notes: Any):
+    return replace(system, trail=system.trail.then(rule, system.statement(), **notes))
 
 
 def _unknowns(loss, on) -> tuple[Any, ...]:

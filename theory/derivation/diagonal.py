@@ -15,7 +15,8 @@ import sympy as sp
 
 from ..errors import AssumptionViolated
 from ..symbols import ModeSymbol, modes, over
-from .derive import statement, tidy
+from ..trail import Equations
+from .derive import tidy
 from .noncommutative import SymmetricMatrix, Words, trace_terms, words
 from .probe import evaluate
 
@@ -50,10 +51,12 @@ def diagonalise(system, names=None, reference: str = ""):
     )
     trail = system.trail.then(
         "diagonalise",
-        statement(made),
+        made.statement(),
         assumption="aligned",
         reference=reference,
         check=f"tangent in random bases: {residual:.1e}",
+        residual=residual,
+        given=Equations(tuple((m, _written(m, mode[m], bases, ends)) for m in matrices)),
     )
     return replace(made, trail=trail)
 

@@ -25,7 +25,8 @@ import sympy as sp
 
 from ..errors import AssumptionViolated, NoClosedForm
 from ..system import FixedPoint, Flow
-from .derive import statement, tidy
+from ..trail import Equations
+from .derive import tidy
 from .words_closure import project_matrices, restrict_matrices
 
 
@@ -95,10 +96,12 @@ variable for what is left over
     """
     _decline_fixed_point(system, "project")
     if any(isinstance(unknown, sp.MatrixSymbol) for unknown in system.unknowns):
-        unknowns, equations, observables, definitions, check = project_matrices(system, onto)
+        unknowns, equations, observables, definitions, residual = project_matrices(system, onto)
         made = type(system)(unknowns, equations, observables, system.eliminated, system.trail)
         gone = "; ".join(f"{new} = {old}" for new, old in definitions.items())
-        return _note(made, f"project onto {gone}", assumption, reference, check)
+        return _note(
+            made, f"project onto {gone}", assumption, reference, f"random point: {residual:.1e}", definitions, residual
+        )
     old, new = system.unknowns, tuple(onto)
     field = dict(zip(old, system.equations, strict=True))
     relations = [sp.sympify(e) - symbol for symbol, e in onto.items()]
@@ -136,7 +139,7 @@ variable for what is left over
             continue  # an observable that needs the old variables is dropped; the old system still has it
     made = type(system)(new, tuple(closed), observables, system.eliminated, system.trail)
     gone = "; ".join(f"{symbol} = {expression}" for symbol, expression in onto.items())
-    return _note(made, f"project onto {gone}", assumption, reference, "closed: Groebner remainder 0")
+    return _note(made, f"project onto {gone}", assumption, reference, "closed: Groebner remainder 0", onto, 0.0)
 
 
 def change_variables(system, new: Mapping[Any, Any], reference: str = ""):
@@ -236,7 +239,8 @@ def _finish(system, unknowns, equations, check, images, assumption, reference, r
     observables = {name: _substituted(e, images) for name, e in system.observables.items()}
     eliminated = {old: _substituted(e, images) for old, e in system.eliminated.items()} | dict(images)
     made = type(system)(unknowns, equations, observables, eliminated, system.trail)
-    return _note(made, rule, assumption, reference, check)
+    residual = 0.0 if check.endswith("residual 0") else None
+    return _note(made, rule, assumption, reference, check, images, residual)
 
 
 def _substituted(expression, images):
@@ -246,8 +250,16 @@ def _substituted(expression, images):
     return expression.xreplace(dict(images))  # keeps mode symbols inside `over` at every moment
 
 
-def _note(system, rule, assumption, reference, check):
-    trail = system.trail.then(rule, statement(system), assumption=assumption, reference=reference, check=check)
+def _note(system, rule, assumption, reference, check, given, residual=None):
+    trail = system.trail.then(
+        rule,
+        system.statement(),
+        assumption=assumption,
+        reference=reference,
+        check=check,
+        residual=residual,
+        given=Equations(tuple((old, sp.sympify(new)) for old, new in given.items())),
+    )
     return replace(system, trail=trail)
 
 

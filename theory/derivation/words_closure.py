@@ -38,8 +38,8 @@ def restrict_matrices(system, ansatz, assumption) -> tuple[tuple, tuple, str]:
     return tuple(kept), tuple(image[u] for u in kept), check
 
 
-def project_matrices(system, onto) -> tuple[tuple, tuple, dict, dict, str]:
-    """Unknowns, equations, observables, definitions and check (at a random point) of the closed system."""
+def project_matrices(system, onto) -> tuple[tuple, tuple, dict, dict, float]:
+    """Unknowns, equations, observables, definitions of the closed system, and its residual at a random point."""
     definitions = {_symbol(key, expression): expression for key, expression in onto.items()}
     cover = _Cover(definitions, set(system.unknowns))
     field = {u: words(e) for u, e in zip(system.unknowns, system.equations, strict=True)}
@@ -57,7 +57,7 @@ def project_matrices(system, onto) -> tuple[tuple, tuple, dict, dict, str]:
     residual = _projection_residual(system, definitions, equations)
     if not residual < 1e-10:
         raise AssumptionViolated(f"closed equations miss the full ones by {residual:.1e}", where="project")
-    return tuple(definitions), tuple(equations), observables, definitions, f"random point: {residual:.1e}"
+    return tuple(definitions), tuple(equations), observables, definitions, residual
 
 
 class _Cover:

@@ -24,7 +24,7 @@ from ..derivation.standard_assumptions import Aligned, Balanced, LargeDepth, Whi
 from ..network import Network, chain
 from ..symbols import LEARNING_RATE, dimensions, positive
 from ..system import FixedPoint, Flow, Map
-from ..trail import Trail
+from ..trail import Equations, Trail
 from .modified import modified_flow
 
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
@@ -93,7 +93,8 @@ def corrected_mode_flow(depth: int) -> Flow:
     flow = modified_mode_flow(depth)
     moved = change_variables(flow, {"a": flow.observables["end_to_end"]})
     equation = sp.factor(moved.equations[0].subs(LEARNING_RATE, positive("h")))
-    return Flow(moved.unknowns, (equation,), trail=moved.trail.then("keep the step size finite", f"a' = {equation}"))
+    equations = Equations(((moved.unknowns[0], equation),), "flow")
+    return Flow(moved.unknowns, (equation,), trail=moved.trail.then("keep the step size finite", equations))
 
 
 @cache
@@ -121,7 +122,7 @@ def drift_map(depth: int = 2) -> Map:
         unknowns=(*system.unknowns, D),
         equations=(*system.equations, D + drift),
         trail=system.trail.then(
-            "drift of the balance", f"D+ = D + {drift}", check="expanded and compared, word by word"
+            "drift of the balance", Equations(((D, D + drift),), "map"), check="expanded and compared, word by word"
         ),
     )
 
@@ -136,7 +137,11 @@ def conserved_balance(depth: int = 2) -> Map:
     system = network_flow(stack(depth))
     (balance,) = conserved(system)
     D = sp.MatrixSymbol("D", *balance.shape)
-    return Map((D,), (D,), trail=system.trail.then("conservation", f"{balance} is constant along the flow"))
+    return Map(
+        (D,),
+        (D,),
+        trail=system.trail.then("conservation", Equations(((D, balance),)), check="its rate of change vanishes"),
+    )
 
 
 @cache
@@ -146,7 +151,9 @@ def sharpness_at_minimum(depth: int) -> FixedPoint:
     S = positive("S")
     eigenvalue = rate(flow)
     return FixedPoint(
-        (S,), (S - eigenvalue,), trail=flow.trail.then("linearise at a = s", f"S = {eigenvalue}", reference=_FLATTEST)
+        (S,),
+        (S - eigenvalue,),
+        trail=flow.trail.then("linearise at a = s", Equations(((S, eigenvalue),)), reference=_FLATTEST),
     )
 
 
@@ -162,7 +169,8 @@ def layerwise_sharpness(depth: int) -> FixedPoint:
     loss = (s - sp.prod(weights)) ** 2 / 2
     block = sp.diff(loss, weights[0], 2).subs({weight: s ** sp.Rational(1, depth) for weight in weights})
     S = positive("S")
-    trail = Trail().then("second derivative in one layer", f"S = {block}", reference=_LAYERWISE)
+    trail = Trail().then("loss", loss)
+    trail = trail.then("second derivative in one layer", Equations(((S, block),)), reference=_LAYERWISE)
     return FixedPoint((S,), (S - sp.simplify(block),), trail=trail)
 
 
@@ -178,7 +186,7 @@ def growth_at_minimum(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
     g = positive("g")
     value = sp.solve(system.equations[0], system.unknowns[0])[0]
     growth = sp.Abs(1 - LEARNING_RATE * value)
-    return FixedPoint((g,), (g - growth,), trail=system.trail.then("one step of descent", f"g = {growth}"))
+    return FixedPoint((g,), (g - growth,), trail=system.trail.then("one step of descent", Equations(((g, growth),))))
 
 
 @cache
@@ -193,5 +201,7 @@ def critical_rate(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
     critical = positive("eta_c")
     value = sp.solve(system.equations[0], system.unknowns[0])[0]
     return FixedPoint(
-        (critical,), (critical - 2 / value,), trail=system.trail.then("marginal step", f"eta_c = {2 / value}")
+        (critical,),
+        (critical - 2 / value,),
+        trail=system.trail.then("marginal step", Equations(((critical, 2 / value),))),
     )

@@ -17,6 +17,7 @@ import sympy as sp
 from ..errors import AssumptionViolated, NoClosedForm
 from ..symbols import LEARNING_RATE
 from ..system import Flow, Map, System
+from ..trail import Equations
 
 BARRETT_DHERIN = "Barrett, Dherin 2020 (arXiv:2009.11162)"
 GHOSH = "Ghosh, Lyu, Zhang, Wang 2023 (arXiv:2302.00849)"
@@ -59,7 +60,7 @@ def modified_flow(system: System, learning_rate: Any = LEARNING_RATE, order: int
     )
     trail = system.trail.then(
         "modified flow",
-        ", ".join(map(str, equations)),
+        Equations(tuple(zip(system.unknowns, equations, strict=True)), "flow"),
         assumption=f"learning rate to order {order}",
         reference=BARRETT_DHERIN if momentum == 0 else GHOSH,
     )

@@ -18,7 +18,7 @@ import sympy as sp
 from ..errors import AssumptionViolated
 from ..symbols import LEARNING_RATE, modes, over, positive
 from ..system import Map
-from ..trail import Trail
+from ..trail import Equations, Trail
 
 BATCH = positive("B")
 NOISE = sp.Symbol("sigma2", nonnegative=True)
@@ -99,13 +99,15 @@ def gaussian_second_moments() -> Map:
             assumption="Gaussian features",
             reference="Isserlis 1918",
             check="no product e_k e_l of different modes is left: residual 0",
+            residual=0.0,
         )
     )
     equation = _lift(update, errors, spectrum)
     trail = trail.then(
         "any number of modes",
-        sp.Eq(sp.Symbol("c+"), equation, evaluate=False),
+        Equations(((MOMENT, equation),), "map"),
         check="all other modes enter alike: residual 0",
+        residual=0.0,
         reference="Paquette et al. 2024, arXiv:2405.15074",
     )
     excess = _lift(risk - NOISE / 2, errors, spectrum, single=False)

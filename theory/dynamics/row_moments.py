@@ -12,7 +12,7 @@ from ..derivation.noncommutative import Words, symmetric, words
 from ..errors import AssumptionViolated
 from ..symbols import LEARNING_RATE, matrices, positive
 from ..system import Map
-from ..trail import Trail
+from ..trail import Equations, Trail
 from .moments import BATCH
 
 ROWS = positive("P")
@@ -115,10 +115,10 @@ def row_second_moments() -> Map:
     trail = (
         Trail()
         .then("sample loss", "l = 1/2 tr(R' S R),  R = X W - Y,  S = 1 on the drawn row, 0 elsewhere")
-        .then("gradient", "g = X' S R,  R = X D - E,  D = W - W*", check="symbolic residual 0")
+        .then("gradient", "g = X' S R,  R = X D - E,  D = W - W*", check="symbolic residual 0", residual=0.0)
         .then("mean over rows", "E S Q S = diag(Q)/P,  E S Q S' = Q/P^2", assumption="rows drawn with replacement")
         .then("normal equations", "X'E = 0", assumption="W* minimises the full-batch loss")
-        .then("closed recursion in the data's fourth moments", f"M+ = {second}")
+        .then("closed recursion in the data's fourth moments", Equations(((M, second), (m, first)), "map"))
     )
     return Map((M, m), (second, first), observables={"excess_risk": excess}, trail=trail)
 

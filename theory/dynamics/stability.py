@@ -23,6 +23,7 @@ import sympy as sp
 from ..errors import AssumptionViolated, NoClosedForm, OutsideDomain
 from ..symbols import positive
 from ..system import FixedPoint, Map
+from ..trail import Equations
 
 _z = sp.Dummy("z")
 _REFERENCE = "Jury 1964; Cohen et al. 2021, arXiv:2103.00065"
@@ -69,9 +70,10 @@ def linearise(map_: Map, at: Mapping[Any, Any] | None = None, assumption: str = 
     shown = ", ".join(f"{unknown} = {value}" for unknown, value in point.items())
     trail = map_.trail.then(
         f"linearise at {shown}",
-        "; ".join(f"{u}+ = {e}" for u, e in zip(map_.unknowns, equations, strict=True)),
+        Equations(tuple(zip(map_.unknowns, equations, strict=True)), "map"),
         assumption=assumption,
         check="fixed point, residual 0",
+        residual=0.0,
     )
     return Map(map_.unknowns, equations, trail=trail)
 
@@ -260,7 +262,8 @@ def _first(candidates):
 
 
 def _shown(polynomial):
-    return f"p(z) = {sp.factor(polynomial.subs(_z, sp.Symbol('z')))}"
+    z = sp.Symbol("z")
+    return Equations(((sp.Function("p")(z), sp.factor(polynomial.subs(_z, z))),))
 
 
 def _fixed_point(parameter, root, trail, rule):
@@ -268,7 +271,7 @@ def _fixed_point(parameter, root, trail, rule):
     unknown = positive("S" if str(parameter) == "h" else str(parameter))
     rational = not root.has(sp.Min, sp.Piecewise)
     residual = sp.expand(sp.fraction(sp.together(root - unknown))[0]) if rational else root - unknown
-    trail = trail.then(rule, f"{unknown} = {root}", reference=_REFERENCE)
+    trail = trail.then(rule, Equations(((unknown, root),)), reference=_REFERENCE)
     return FixedPoint((unknown,), (residual,), observables={"threshold": unknown}, trail=trail)
 
 

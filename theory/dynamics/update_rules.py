@@ -18,7 +18,7 @@ import sympy as sp
 from ..errors import BadData
 from ..symbols import LEARNING_RATE, positive, scalars
 from ..system import Map
-from ..trail import Trail
+from ..trail import Equations, Trail
 from .stability import UnitInterval, linearise
 
 CURVATURE = sp.Symbol("h", real=True)
@@ -142,7 +142,7 @@ def _step(direction, weight_decay):
 def _map(name, equations, reference=_COHEN):
     trail = Trail().then(
         f"{name} on one curvature mode",
-        ", ".join(f"{unknown}+ = {equation}" for unknown, equation in equations.items()),
+        Equations(tuple(equations.items()), "map"),
         assumption="quadratic loss along the mode: g = h w",
         reference=reference,
     )
@@ -158,7 +158,7 @@ def _preconditioned(update):
     )
     trail = linear.trail.then(
         "preconditioned curvature",
-        f"h = S ({preconditioner})",
+        Equations(((CURVATURE, SHARPNESS * preconditioner),)),
         reference=_COHEN_ADAPTIVE,
     )
     return Map(linear.unknowns, equations, trail=trail)

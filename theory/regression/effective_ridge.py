@@ -23,7 +23,7 @@ from ..derivation.assumptions import Closure
 from ..errors import LearningMechanicsError
 from ..symbols import modes, over, positive
 from ..system import FixedPoint
-from ..trail import Trail
+from ..trail import Equations, Trail
 
 BORDELON = "Bordelon, Canatar & Pehlevan 2020, arXiv:2002.02561"
 SIMON = "Simon, Dickens, Karkada & DeWeese 2021, arXiv:2110.03922"
@@ -49,14 +49,15 @@ def effective_ridge() -> FixedPoint:
     trail = Trail()
     potential = over(count * sp.log(1 + lam / kappa)) + n * sp.log(kappa) + ridge / kappa - n
     trail = trail.then(
-        "potential",
-        f"E log det(K + ridge) = stationary value of {potential}",
+        "E log det(K + ridge) is the stationary value of the potential",
+        potential,
         assumption=gaussian_equivalence().name,
         reference=BORDELON,
         check="not provable: measured",
     )
     residual = merged(-kappa * potential.diff(kappa))
-    trail = trail.then("stationarity: effective ridge", f"0 = {residual}", reference=SIMON)
+    effective = Equations(((kappa, residual),), "fixed point")
+    trail = trail.then("stationarity: effective ridge", effective, reference=SIMON)
     response = merged(residual.diff(ridge)) / merged(-residual.diff(kappa))  # d kappa / d ridge at fixed n
     trace = potential.diff(ridge)  # d/d ridge of log det; kappa is stationary
 
@@ -64,18 +65,24 @@ def effective_ridge() -> FixedPoint:
     s = sp.Symbol("s", nonnegative=True)
     source = sp.log(1 + s * (over(power / (lam + kappa)) + noise / kappa))
     form = source.diff(s).subs(s, 0)
-    trail = trail.then("source: E y'(K + ridge)^-1 y", str(form), parents=(0,))
+    trail = trail.then("source: E y'(K + ridge)^-1 y", form, parents=(0,))
     # d/d ridge of y'Gy is -|Gy|^2, and residuals are ridge x Gy
     training = ridge**2 * merged(-form.diff(kappa)) * response / n
-    trail = trail.then("derivative by the ridge: training error", str(training), parents=(1, 2))
+    trail = trail.then("derivative by the ridge: training error", training, parents=(1, 2))
     # leave one out, exactly: y_i - f_without_i(x_i) = (Gy)_i / G_ii, and G_ii concentrates at tr G / n
     test = training / (ridge * trace / n) ** 2
     bias = merged(-(kappa**2) * form.diff(kappa))
     # on the solution ridge = kappa (n - sum learnability): no ridge is left in the factor, so ridge -> 0 is regular
     factor = merged(sp.simplify(test / bias).subs(ridge, kappa * (n - over(count * learnability))))
     factor = n / merged(sp.simplify(n / factor))
-    check = _same(test, factor * bias)
-    trail = trail.then("leave one out: test error", f"({factor})*({bias})", reference=HASTIE, check=check)
+    gap = _gap(test, factor * bias)
+    trail = trail.then(
+        "leave one out: test error",
+        factor * bias,
+        reference=HASTIE,
+        check=f"both forms agree: {gap:.0e}",
+        residual=gap,
+    )
     return FixedPoint(
         (kappa,),
         (residual,),
@@ -136,8 +143,8 @@ def merged(expression: Any) -> Any:
     return rest if inside == 0 else rest + over(inside)
 
 
-def _same(first: Any, second: Any) -> str:
-    """The two agree on the solution of the fixed point: compared numerically at random modes."""
+def _gap(first: Any, second: Any) -> float:
+    """Relative difference of two forms on the solution of the fixed point, at random modes."""
     rng = np.random.default_rng(0)
     eigenvalues, weights, counts = rng.exponential(size=(3, 5))
     u = 0.3
@@ -154,4 +161,4 @@ def _same(first: Any, second: Any) -> str:
     gap = abs(number(first) / number(second) - 1)
     if gap > 1e-12:
         raise LearningMechanicsError(f"two forms of the test error differ by {gap:.1e}", where="effective ridge")
-    return f"both forms agree: {gap:.0e}"
+    return gap

@@ -31,6 +31,7 @@ from ..errors import BadData, LearningMechanicsError
 from ..network import ACTIVATIONS, Network
 from ..symbols import dimensions, positive
 from ..system import Map
+from ..trail import Equations
 
 LEE = "Lee et al. 2019, arXiv:1902.06720"
 
@@ -64,7 +65,9 @@ def linearised_descent() -> Map:
     trail = descent.trail.then(
         "linearise the outputs in the parameters", "f = J theta", assumption="wide network", reference=LEE
     ).then(
-        "residuals R = y - J theta, kernel K = J J'/P", "; ".join(map(str, equations)), check="closed: no theta left"
+        "residuals R = y - J theta, kernel K = J J'/P",
+        Equations(((R, equations[0]), (S, equations[1])), "map"),
+        check="closed: no theta left",
     )
     return Map(
         (R, S),

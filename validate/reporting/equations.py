@@ -13,12 +13,12 @@ import sympy as sp
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath, text_to_path
-from sympy.printing.latex import LatexPrinter
 
-from ...theory.system import FixedPoint, Map, System
-from .typesetting import GREEK, dotted, spoken, text_latex
+from ...theory.document.notation import latex, word
+from ...theory.system import System
+from ...theory.trail import Equations
+from .typesetting import spoken, text_latex
 
-_WORDS = re.compile(r"[A-Za-z]{3,}(_[A-Za-z]{2,})*")
 SIZE = 12.0  # points of the setting; the page scales it in units of its own font size
 WIDEST = 48.0  # em; a longer equation is broken at its plus and minus signs, which the page can wrap
 
@@ -31,43 +31,16 @@ def rows(system: System) -> list[tuple[str, str]]:
     >>> rows(Flow((u,), (u * (s - u**2),), observables={"a": u**2}))[1]
     ('\\\\mathrm{a} = u^{2}', 'a = u**2')
     """
-    made = []
-    for unknown, equation in zip(system.unknowns, system.equations, strict=True):
-        name = latex(unknown)
-        if isinstance(system, FixedPoint):
-            left, plain = "0", "0"
-        elif isinstance(system, Map):
-            left, plain = rf"{name}^{{+}}", f"{unknown}+"
-        else:
-            left, plain = dotted(name), f"{unknown}'"
-        made.append((f"{left} = {latex(equation)}", f"{plain} = {equation}"))
-    for name, expression in system.observables.items():
-        made.append((rf"{_word(name)} = {latex(expression)}", f"{name} = {expression}"))
-    return made
+    return [
+        *equation_rows(system.statement()),
+        *((f"{word(n)} = {latex(e)}", f"{n} = {e}") for n, e in system.observables.items()),
+    ]
 
 
-class _Printer(LatexPrinter):
-    """As SymPy's, but what is subtracted comes last: s - a, not -a + s."""
-
-    def _as_ordered_terms(self, expr, order=None):
-        terms = super()._as_ordered_terms(expr, order=order)
-        return sorted(terms, key=lambda term: bool(term.could_extract_minus_sign()))
-
-
-def latex(expression: Any) -> str:
-    """LaTeX of an expression, with names of several letters upright and what is subtracted last.
-
-    >>> latex(sp.Symbol("ridge") - sp.Symbol("a"))
-    '\\\\mathrm{ridge} - a'
-    """
-    expression = sp.sympify(expression)
-    symbols = [symbol for symbol in expression.free_symbols if isinstance(symbol, sp.Symbol)]
-    words = (symbol for symbol in symbols if _WORDS.fullmatch(symbol.name))
-    names = {symbol: _word(symbol.name) for symbol in words if symbol.name.split("_")[0] not in GREEK}
-    names |= {symbol: r"\sigma^{2}" for symbol in symbols if symbol.name == "sigma2"}
-    names |= {symbol: symbol.name[:-1] + "^{+}" for symbol in symbols if symbol.name.endswith("+")}
-    printer = _Printer({"symbol_names": names, "mul_symbol": r"\,"})
-    return printer.doprint(expression).replace(r"\frac", r"\dfrac")
+def equation_rows(equations: Equations) -> list[tuple[str, str]]:
+    """(LaTeX, plain text) of every row."""
+    plain = str(equations).split("; ")
+    return [(" = ".join(line), text) for line, text in zip(equations.lines(), plain, strict=True)]
 
 
 def formula(text: str, plain: str = "") -> str:
@@ -103,8 +76,9 @@ def _broken(text: str) -> list[str]:
 
 def result(value: Any) -> str:
     """What a derivation step gave: an expression, a system or an equation in text as a formula, else words."""
-    if isinstance(value, System):
-        return "<br>".join(formula(*row) for row in rows(value))
+    if isinstance(value, System | Equations):
+        found = rows(value) if isinstance(value, System) else equation_rows(value)
+        return "<br>".join(formula(*row) for row in found)
     if isinstance(value, sp.Basic):
         return formula(latex(value), str(value))
     read = text_latex(str(value))
@@ -146,10 +120,6 @@ def _commands(path: Path) -> str:
             flipped = points.reshape(-1, 2) * (1, -1)
             parts.append(letters[code] + " ".join(f"{value:.2f}" for value in flipped.ravel()))
     return "".join(parts)
-
-
-def _word(name: str) -> str:
-    return r"\mathrm{" + name.replace("_", r"\ ") + "}"
 
 
 def _code(text: str) -> str:

@@ -8,7 +8,8 @@ import ast
 import html
 import re
 
-GREEK = tuple("alpha beta gamma delta epsilon eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega".split())
+from ...theory.document.notation import GREEK, dotted
+
 LETTERS = dict(zip(GREEK, "αβγδεηθκλμνξρστφχψω", strict=True)) | {"Sigma": "Σ", "Delta": "Δ"}
 PROPER = {"nesterov": "Nesterov", "adam": "Adam", "gaussian": "Gaussian", "rmsprop": "RMSProp", "sgd": "SGD"}
 _FUNCTIONS = {"log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "Trace": r"\mathrm{tr}"}
@@ -83,16 +84,6 @@ def name_latex(name: str) -> str:
         letter = "\\" + stem if greek else stem
         return letter + (f"_{{{index}}}" if index else "")
     return r"\mathrm{" + name.replace("_", r"\ ") + "}"
-
-
-def dotted(name: str) -> str:
-    """The time derivative of a name, with the dot on its letter and not on its index.
-
-    >>> dotted("W_{1}")
-    '\\\\dot{W}_{1}'
-    """
-    stem, low, index = name.partition("_")
-    return rf"\dot{{{stem}}}{low}{index}"
 
 
 def spoken(text: str) -> str:
