@@ -4,8 +4,12 @@ A macroscopic variable is a word such as R = W2 W1 or P = W1' W1. Its rate is gi
 then read as a string and covered by the defining words and their transposes:
 
     W2 W2' E W1' W1  =  T E P      with  T = W2 W2',  P = W1' W1.
+
+Blocks that obey one law are one matrix: `stack_matrices` reads Q' = F Q + c Q Q'Q off the rates of the rows of Q.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,6 +18,7 @@ import sympy as sp
 
 from ..errors import AssumptionViolated, NoClosedForm
 from ..system import Flow
+from ..trail import Equations
 from .noncommutative import SymmetricMatrix, Words, trace_terms, transpose_word, words
 from .probe import evaluate, random_values
 
@@ -58,6 +63,72 @@ def project_matrices(system, onto) -> tuple[tuple, tuple, dict, dict, float]:
     if not residual < 1e-10:
         raise AssumptionViolated(f"closed equations miss the full ones by {residual:.1e}", where="project")
     return tuple(definitions), tuple(equations), observables, definitions, residual
+
+
+def stack_matrices(system: Flow, blocks: Sequence[Any], into: str = "Q", linear: str = "F", **notes: str):
+    """The flow of matrices on top of each other, Q' = F Q + c Q Q'Q, and the block matrices that Q and F stand for.
+
+    `blocks` are the unknowns or their transposes, all of one width. F is read off the linear terms of their rates, c
+    off the cubes; both are multiplied out again and compared. Raises `NoClosedForm` naming a term that is neither.
+
+    >>> from ..symbols import matrices
+    >>> A, B, M = matrices(A=("d", "h"), B=("o", "h"), M=("o", "d"))
+    >>> flow = Flow((A, B), (M.T * B - A * A.T * A - A * B.T * B, M * A - B * A.T * A - B * B.T * B))
+    >>> stacked, definitions = stack_matrices(flow, (A, B))
+    >>> print(stacked.equations[0], "with F =", definitions[stacked.parameters[0]])
+    -Q*Q.T*Q + F*Q with F = Matrix([
+    [0, M.T],
+    [M,   0]])
+    """
+    rows = [words(block) for block in blocks]
+    field = {u: words(e).expanded() for u, e in zip(system.unknowns, system.equations, strict=True)}
+    rates = [row.velocity(field).expanded() for row in rows]
+    cubes = [[row * other.transposed() * other for other in rows] for row in rows]
+    found = {
+        rate.terms.get(next(iter(c.terms)), sp.S.Zero) for rate, line in zip(rates, cubes, strict=True) for c in line
+    }
+    cube = found.pop()
+    if found:
+        raise NoClosedForm(f"the cubes come {cube} and {found.pop()} times", where="stack_matrices")
+    parts = [
+        [_left_factor(rate - _sum(line).scaled(cube), other, system.unknowns) for other in rows]
+        for rate, line in zip(rates, cubes, strict=True)
+    ]
+    for rate, line, part in zip(rates, cubes, parts, strict=True):
+        rebuilt = _sum([f * row for f, row in zip(part, rows, strict=True)]) + _sum(line).scaled(cube)
+        if not (rate - rebuilt).is_zero:
+            raise NoClosedForm(
+                f"{(rate - rebuilt).matrix()} is neither linear nor a cube of the stack", where="stack_matrices"
+            )
+    size = sum(row.shape[0] for row in rows)
+    mirrored = all(parts[i][j] == parts[j][i].transposed() for i in range(len(rows)) for j in range(i + 1))
+    F = (SymmetricMatrix if mirrored else sp.MatrixSymbol)(linear, size, size)
+    Q = sp.MatrixSymbol(into, size, rows[0].shape[1])
+    definitions = {
+        Q: sp.BlockMatrix([[block] for block in blocks]),
+        F: sp.BlockMatrix([[part.matrix() for part in line] for line in parts]),
+    }
+    made = Flow((Q,), (sp.MatAdd(F * Q, sp.MatMul(cube, Q, Q.T, Q)),), eliminated=system.eliminated)
+    trail = system.trail.then(
+        f"stack {', '.join(map(str, blocks))}",
+        made.statement(),
+        check="multiplied out, word by word: residual 0",
+        residual=0.0,
+        given=Equations(tuple(definitions.items())),
+        **notes,
+    )
+    return replace(made, trail=trail), definitions
+
+
+def _left_factor(rate: Words, row: Words, unknowns) -> Words:
+    """C of the terms C x row of a rate, C free of unknowns."""
+    ((ending, _),) = row.terms.items()
+    kept = {
+        word[:-1]: value
+        for word, value in rate.terms.items()
+        if word[-1:] == ending and not {matrix for matrix, _ in word[:-1]} & set(unknowns)
+    }
+    return Words(kept, (rate.shape[0], row.shape[0]))
 
 
 class _Cover:
@@ -146,6 +217,13 @@ class _Cover:
             return self._words(words(total), "a factor").matrix()
         except NoClosedForm:
             return None
+
+
+def _sum(polynomials: Sequence[Words]) -> Words:
+    total = polynomials[0]
+    for polynomial in polynomials[1:]:
+        total = total + polynomial
+    return total
 
 
 def _symbol(key, expression):
