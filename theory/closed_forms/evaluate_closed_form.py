@@ -10,7 +10,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import sympy as sp
-from scipy.special import exprel, lambertw, wrightomega
+from scipy.special import expit, exprel
 
 from ..errors import NoClosedForm, OutsideDomain
 from ..symbols import STEP, TIME
@@ -137,36 +137,31 @@ def _linear_in_power(t, start, p, q, A, B):
     return (start**q * np.exp(-q * B * t) + A * q * t * exprel(-q * B * t)) ** (1 / q)
 
 
-def _wright(t, start, p, q, A, B):
-    S, a = A / B, start**q
-    y, tau = (S - a) / a, q * B * S**2 * t
-    above = lambertw(np.minimum(y, 0) * np.exp(np.minimum(y, 0) - tau)).real
-    y = np.where(y > 0, wrightomega(np.where(y > 0, y + np.log(np.abs(y)), 0) - tau), above)
-    return _edges(t, start, p, q, A, B, (S / (1 + y)) ** (1 / q))
-
-
 def _power_mode(t, start, p, q, A, B):
-    P = 1 + (p - 1) / q
-    S, a = A / B, start**q
-    rate = np.where(S > 0, q * B * np.abs(S) ** P, 0.0)
-    result = np.broadcast_to(start, (len(t), len(start))).copy()
-    for below, power, w0 in ((True, P, np.log(a / (S - a))), (False, 1 - P, np.log(S / (a - S)))):
-        chosen = (S > 0) & (a > 0) & ((a < S) if below else (a > S))
-        if chosen.any():
-            w = invert_power_time(rate[chosen] * t, w0[chosen], power)
-            share = np.exp(-np.logaddexp(0.0, -w))
-            result[:, chosen] = (S[chosen] * share if below else S[chosen] / share) ** (1 / q)
-    return _edges(t, start, p, q, A, B, result)
-
-
-def _edges(t, start, p, q, A, B, result):
-    """Values outside 0 < a, 0 < S of the two-term power flow: A = 0 (no target), a start of zero, and refusals."""
     if (A * B < 0).any() or (start < 0).any():
         raise OutsideDomain(
             "a mode has a negative start or a negative target", where="closed form", remedy="flip its sign, or drop it"
         )
-    result = np.where(A == 0, _single_power(t, start, p + q, -B), result)
-    return np.where((start == 0) & (p >= 1), 0.0, result)
+    P = 1 + (p - 1) / q
+    S, a = A / B, start**q
+    moving = (S > 0) & (a > 0)
+    if moving.all() and (a < S).all():  # nothing to sort out, and no copies
+        return (S * _share(t, a, S, q * B * S**P, P)) ** (1 / q)
+    result = np.broadcast_to(start, (len(t), len(start))).copy()
+    for below, power, chosen in ((True, P, moving & (a < S)), (False, 1 - P, moving & (a > S))):
+        if chosen.any():
+            here, end = a[chosen], S[chosen]
+            low, high = (here, end) if below else (end, here)
+            share = _share(t, low, high, q * B[chosen] * end**P, power)
+            result[:, chosen] = (end * share if below else end / share) ** (1 / q)
+    aimless = (A == 0) & ((start > 0) | (p < 1))
+    result[:, aimless] = _single_power(t, start[aimless], p + q, -B[aimless])
+    return result
+
+
+def _share(t, low, high, rate, power):
+    """x(t) of dx/dt = rate x^power (1 - x) from x = low / high."""
+    return expit(invert_power_time(rate * t, np.log(low / (high - low)), power))
 
 
 def _two_layer(t, start, alpha, beta, A, B):
@@ -194,13 +189,13 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "power law": _single_power,
     "logistic": _logistic,
     "linear in a power": _linear_in_power,
-    "Wright omega": _wright,
+    "Wright omega": _power_mode,
     "hypergeometric": _power_mode,
     "logarithms": _power_mode,
     "two unbalanced layers": _two_layer,
     "linear recursion": _recursion,
 }
-_FUNCTIONS = ("rational", "velocity")  # parts that are functions of v
+_FUNCTIONS, _V = ("rational", "velocity"), sp.Symbol("v")  # parts that are functions of v
 
 
 def _partial_fractions(form, times, start, parts, bound, flat):
@@ -210,7 +205,10 @@ def _partial_fractions(form, times, start, parts, bound, flat):
         return np.stack([flat(coefficient) for coefficient in coefficients])
 
     def along(name):
-        return lambda v: _number(form.parts[name], {**columns, sp.Symbol("v"): v})
+        def function(v, c):
+            return _number(form.parts[name], {symbol: value[c] for symbol, value in columns.items()} | {_V: v})
+
+        return function
 
     return travel(
         times,

@@ -5,7 +5,8 @@ The one idea: work in the logit coordinate w = log(x / (1 - x)), which resolves 
 
     tau = G(w) - G(w0),      dG/dw = x^(1 - P),      x = 1 / (1 + e^-w).
 
-G is one function of one variable for each P, whatever the number of modes.
+G is one function of one variable for each P, whatever the number of modes, and so is its inverse: it is tabulated once
+as local Taylor series, and no iteration is left.
 """
 
 from collections.abc import Callable
@@ -48,58 +49,115 @@ def _series(power: float):
     if abs(start - round(start)) < 1e-12:
         start = float(round(start))
     count = 0 if start > 0 else int(np.floor(-start)) + 1
-    b, n = start + count, np.arange(56)
+    b = start + count
+    n = np.arange(56 + int(8 * b))  # the terms grow as n^(b-1) / 2^n
     rising = np.concatenate([[1.0], np.cumprod((b + n[:-1]) / (n[:-1] + 1))])  # (b)_n / n!
     near_one = (rising * (digamma(n + 1) - digamma(b + n)))[::-1], rising[::-1]
     return start, count, (1 / (n + b))[::-1], near_one
 
 
 def invert_power_time(tau: np.ndarray, w0: np.ndarray, power: float) -> np.ndarray:
-    """The logit w(tau), shape (T, C), of the solution of dx/dtau = x^P (1 - x) that starts at the logits w0 (C,)."""
-    return invert(
-        lambda w: power_time(w, power),
-        lambda w: np.exp((1 - power) * np.logaddexp(0.0, -w)),
-        power_time(w0, power) + tau,
-    )
+    """The logit w(tau), shape (T, C), of the solution of dx/dtau = x^P (1 - x) that starts at the logits w0 (C,).
+
+    >>> tau = np.array([[0.0], [0.5], [3.0]])            # P = 0: the share still to go decays as e^-tau
+    >>> w = invert_power_time(tau, np.array([-2.0]), 0.0)
+    >>> bool(np.allclose(1 / (1 + np.exp(w)), np.exp(-tau) / (1 + np.exp(-2.0)), rtol=1e-14))
+    True
+    """
+    breaks, times, speeds, logits, series, reach = _inverse(power)
+    target = power_time(w0, power) + tau
+    found = np.empty(target.size)
+    flat = target.reshape(-1)
+    for first in range(0, flat.size, _BLOCK):  # blocks stay in the processor's cache
+        part = flat[first : first + _BLOCK]
+        node = np.searchsorted(breaks, part)
+        step = (part - times[node]) * speeds[node]
+        inside = np.clip(step, -reach, reach)
+        value = series[-1][node]
+        for coefficients in series[-2::-1]:
+            value *= inside
+            value += coefficients[node]
+        value *= inside
+        value += logits[node] + (step - inside)  # past the last node w grows exactly as the time does
+        if step.min(initial=0.0) < -reach:
+            value[step < -reach] = -np.inf
+        found[first : first + _BLOCK] = value
+    return found.reshape(target.shape)
 
 
-def invert(
-    time: Callable[[np.ndarray], np.ndarray], velocity: Callable[[np.ndarray], np.ndarray], target: np.ndarray
-) -> np.ndarray:
-    """Solve time(w) = target, shape (T, C), for a `time` increasing in w: Newton's method inside a bracket.
+@cache
+def _inverse(power: float):
+    """The inverse of G as Taylor series about nodes w_i: w = w_i + sum_k c_k sigma^k, sigma = x_i^(P-1) (G - G_i).
 
-    `time` and `velocity` = dw/dtime map arrays (..., C). Beyond |w| = 690 the solution is -inf on the left and goes on
-    at constant velocity on the right. Raises `DidNotConverge` if a hundred steps do not reach machine precision.
+    With r = dw/dsigma and y = 1 - x the equation is polynomial, r' = (P - 1) r^2 y, y' = -y (1 - y) r, so that the
+    coefficients follow from a recursion in y_i alone. Raises `DidNotConverge` unless neighbouring series meet.
+    """
+    gap = 0.1 / max(1.0, abs(power - 1))  # a twentieth of the series' radius of convergence
+    w = np.arange(-EDGE, 40.0 + gap, gap)
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        times, speeds = power_time(w, power), np.exp((1 - power) * np.logaddexp(0.0, -w))
+        kept = np.isfinite(times * speeds) & (speeds > 1e-290) & (np.abs(times) > 1e-290)
+    w, times, speeds = w[kept], times[kept], speeds[kept]
+    r, y = [np.ones_like(w)], [np.exp(-np.logaddexp(0.0, w))]
+    for k in range(_DEGREE - 1):
+        fast, square = [_product(r, r, j) for j in range(k + 1)], [_product(y, y, j) for j in range(k + 1)]
+        r.append((power - 1) * _product(fast, y, k) / (k + 1))
+        y.append(-_product([a - b for a, b in zip(y, square, strict=True)], r[: k + 1], k) / (k + 1))
+    series = [coefficient / (k + 1) for k, coefficient in enumerate(r)]
+    breaks = (times[1:] + times[:-1]) / 2
+    meet = [
+        sum(c[side] * ((breaks - times[side]) * speeds[side]) ** (k + 1) for k, c in enumerate(series)) + w[side]
+        for side in (slice(None, -1), slice(1, None))
+    ]
+    if not np.abs(meet[0] - meet[1]).max() < 1e-12:
+        raise DidNotConverge(f"the inverse of the time law at P = {power:g} is not resolved", where="closed form")
+    return breaks, times, speeds, w, series, gap
+
+
+def _product(a: list, b: list, k: int) -> np.ndarray:
+    """Coefficient k of the product of two power series."""
+    return sum(a[j] * b[k - j] for j in range(k + 1))
+
+
+def invert(time: Callable[..., np.ndarray], velocity: Callable[..., np.ndarray], target: np.ndarray) -> np.ndarray:
+    """Solve time(w, c) = target, shape (T, C), for a `time` increasing in w: Newton's method inside a bracket.
+
+    `time` and `velocity` = dw/dtime take positions w and the columns c they belong to. Beyond |w| = 690 the solution
+    is -inf on the left and goes on at constant velocity on the right. Raises `DidNotConverge` if a hundred steps do
+    not reach machine precision.
     """
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        lines = np.broadcast_to(_GRID[:, None], (len(_GRID), target.shape[1]))
-        table = np.maximum.accumulate(time(lines), axis=0)
-        above = np.stack([np.searchsorted(table[:, c], target[:, c]) for c in range(target.shape[1])], axis=1)
+        every, points = np.arange(target.shape[1]), np.arange(target.size)
+        table = np.maximum.accumulate(time(_GRID[:, None], every), axis=0)
+        above = np.stack([np.searchsorted(table[:, c], target[:, c]) for c in every], axis=1)
         left, right = above == 0, above == len(_GRID)
-        above = np.clip(above, 1, len(_GRID) - 1)
+        beyond = EDGE + (target - table[-1]) * velocity(np.array([[EDGE]]), every)
+        result = np.where(left, -np.inf, beyond).reshape(-1)
+        points = points[~(left | right).reshape(-1)]
+        above, c, goal = above.reshape(-1)[points], points % len(every), target.reshape(-1)[points]
         low, high = _GRID[above - 1], _GRID[above]
         w = (low + high) / 2
         for _ in range(100):
-            error = target - time(w)
+            error = goal - time(w, c)
             low, high = np.where(error > 0, w, low), np.where(error < 0, w, high)
-            step = error * velocity(w)
-            following = np.where((w + step >= low) & (w + step <= high), w + step, (low + high) / 2)
-            moved = np.abs(following - w)
-            w = following
-            rounding = 8 * np.finfo(float).eps * (np.abs(target) * np.abs(velocity(w)) + np.abs(w) + 1)
-            done = (moved <= rounding) | left | right
-            if done.all():
-                break
-        else:  # rounding inside `time` is the limit: what counts is whether it moves the position itself
-            stuck = ~done & (moved * np.exp(-np.abs(w)) > 1e-11)
-            if stuck.any():
-                raise DidNotConverge(
-                    f"{int(stuck.sum())} of {done.size} times not inverted; largest step left {moved[stuck].max():.1e}",
-                    where="closed form",
-                    remedy="integrate numerically with lm.solve",
-                )
-        beyond = EDGE + (target - table[-1]) * velocity(lines[-1:])
-        return np.where(left, -np.inf, np.where(right, beyond, w))
+            speed = velocity(w, c)
+            following = w + error * speed
+            following = np.where((following >= low) & (following <= high), following, (low + high) / 2)
+            rounding = 8 * np.finfo(float).eps * (np.abs(goal * speed) + np.abs(w) + 1)
+            moved, result[points] = np.abs(following - w), following
+            going = moved > rounding  # the others are done: only these take another step
+            if not going.any():
+                return result.reshape(target.shape)
+            points, c, goal, low, high, w = (part[going] for part in (points, c, goal, low, high, following))
+        stuck = moved[going] * np.exp(-np.abs(w)) > 1e-11  # rounding inside `time`: does it move the position itself?
+        if stuck.any():
+            raise DidNotConverge(
+                f"{int(stuck.sum())} of {target.size} times not inverted; largest step {moved[going][stuck].max():.1e}",
+                where="closed form",
+                remedy="integrate numerically with lm.solve",
+            )
+        return result.reshape(target.shape)
 
 
 _GRID = np.unique(np.concatenate([np.linspace(-EDGE, EDGE, 117), np.linspace(-40.0, 40.0, 161)]))
+_BLOCK, _DEGREE = 1 << 14, 10

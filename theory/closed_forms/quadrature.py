@@ -87,17 +87,17 @@ def travel(times, start, n, factors, walls, top, slope, rational, velocity):
     """u(t) of shape (T, C) from starts (C,): the law inverted between the two real roots that enclose each start.
 
     `factors` (simple roots of g), `walls` (all roots of f), `top` = h and `slope` = g' are coefficient arrays
-    (degree + 1, C); `rational` and `velocity` are functions of v. A solution that leaves to infinity in finite time
+    (degree + 1, C); `rational` and `velocity` are functions of v and the columns. A solution that leaves to infinity in finite time
     is infinite from then on. Raises `OutsideDomain` where roots coincide or the start is negative under a root.
     """
     if n > 1 and (start < 0).any():
         raise OutsideDomain(f"start {start.min():.3g} < 0 under a root", where="closed form", remedy="start above 0")
     v0 = start ** (1 / n)
     with np.errstate(all="ignore"):
-        here = velocity(v0)
+        here = velocity(v0, slice(None))
         resting = ~(np.isfinite(here) & (here != 0))
         v0 = np.where(resting, v0 + 1e-3, v0)  # a start on a root stays; solved for a neighbour, overwritten below
-        forward = np.where(velocity(v0) < 0, -1.0, 1.0)
+        forward = np.where(velocity(v0, slice(None)) < 0, -1.0, 1.0)
         simple = np.concatenate([_roots(factor) for factor in factors] or [np.zeros((0, len(v0)))])
         weights = _polynomial(top, simple) / _polynomial(slope, simple)
         if not np.isfinite(weights).all():
@@ -106,20 +106,23 @@ def travel(times, start, n, factors, walls, top, slope, rational, velocity):
             )
         road = _Road(v0, forward, np.concatenate([*map(_roots, walls), *([np.zeros((1, len(v0)))] if n > 1 else [])]))
 
-        def time(w):
-            v, ahead, behind = road.place(w)
-            total = rational(v) + np.zeros_like(v)
-            for place, weight in zip(simple, weights, strict=True):
-                size = np.where(place == road.ahead, ahead, np.where(place == road.behind, behind, np.abs(v - place)))
-                angle = np.where(place.imag == 0, 0.0, np.arctan2(-place.imag, v - place.real))
-                total += weight.real * np.log(size) - weight.imag * angle
+        def time(w, c):
+            v, ahead, behind = road.place(w, c)
+            total = rational(v, c) + np.zeros_like(v)
+            for place, weight in zip(simple[:, c], weights[:, c], strict=True):
+                size = np.abs(v - place)
+                size = np.where(place == road.ahead[c], ahead, np.where(place == road.behind[c], behind, size))
+                total += weight.real * np.log(size)
+                if weight.imag.any():
+                    total += weight.imag * np.arctan2(place.imag, v - place.real)
             return np.where(np.isnan(total), np.inf, total)
 
-        def pace(w):
-            return np.abs(velocity(road.place(w)[0])) / road.stretch(w)
+        def pace(w, c):
+            return np.abs(velocity(road.place(w, c)[0], c)) / road.stretch(w, c)
 
-        w = invert(time, pace, time(road.start) + times[:, None])
-        return np.where(resting, start, road.place(w)[0] ** n)
+        every = np.arange(len(start))
+        w = invert(time, pace, time(road.start, every) + times[:, None])
+        return np.where(resting, start, road.place(w, every)[0] ** n)
 
 
 class _Road:
@@ -138,19 +141,20 @@ class _Road:
         half_open = np.where(self.closed_ahead, -np.log(self.to_ahead), np.log(self.to_behind))
         self.start = np.where(self.closed, np.log(self.to_behind / self.to_ahead), np.where(self.free, 0.0, half_open))
 
-    def place(self, w):
-        """Position, and distances to the root ahead and behind, each to full relative precision."""
-        ahead = np.where(self.closed, self.span * np.exp(-np.logaddexp(0.0, w)), np.exp(-w))
-        behind = np.where(self.closed, self.span * np.exp(-np.logaddexp(0.0, -w)), np.exp(w))
-        from_ahead = self.closed_ahead & (~self.closed_behind | (ahead < behind))
-        v = np.where(from_ahead, self.ahead - self.forward * ahead, self.behind + self.forward * behind)
-        return np.where(self.free, self.v0 + self.forward * np.sinh(w), v), ahead, behind
+    def place(self, w, c):
+        """Position on the roads c, and distances to the root ahead and behind, each to full relative precision."""
+        closed, span, forward = self.closed[c], self.span[c], self.forward[c]
+        rise, fall = np.exp(w), np.exp(-w)
+        ahead, behind = np.where(closed, span / (1 + rise), fall), np.where(closed, span / (1 + fall), rise)
+        from_ahead = self.closed_ahead[c] & (~self.closed_behind[c] | (ahead < behind))
+        v = np.where(from_ahead, self.ahead[c] - forward * ahead, self.behind[c] + forward * behind)
+        return np.where(self.free[c], self.v0[c] + forward * np.sinh(w), v), ahead, behind
 
-    def stretch(self, w):
+    def stretch(self, w, c):
         """|dv/dw|."""
-        _, ahead, behind = self.place(w)
-        half_open = np.where(self.closed_ahead, ahead, behind)
-        return np.where(self.closed, ahead * behind / self.span, np.where(self.free, np.cosh(w), half_open))
+        _, ahead, behind = self.place(w, c)
+        half_open = np.where(self.closed_ahead[c], ahead, behind)
+        return np.where(self.closed[c], ahead * behind / self.span[c], np.where(self.free[c], np.cosh(w), half_open))
 
 
 def _nearest(gaps, real):
