@@ -1,19 +1,15 @@
 """From a loss to its equations of motion: gradient flow and gradient descent, of scalars, matrices and networks.
 
-The equation to remember: for a linear network with end-to-end map F and error E = Sigma_yx - F Sigma_xx, every place
-where a weight stands in a word of F, `left W right`, pulls it by `left' E right'`:
+The equation to remember is u' = -dL/du. Of a loss in traces of products of matrices, every place where W stands gives
 
-    W' = sum over places of  left' E right'.
+    tr(left W right)  ->  (right left)'.
 
 Every derivative is compared with a numerical one at random points before it is returned; the residual is in the trail.
 
->>> from ..network import chain
->>> print(network_flow(chain("input", "width", "output")))
-Flow
-  W1' = W2.T*(Sigma_yx - W2*W1*Sigma_xx)
-  W2' = (Sigma_yx - W2*W1*Sigma_xx)*W1.T
-  end_to_end = W2*W1
-  loss = target_power/2 - Trace(W2*W1*Sigma_yx.T) + Trace(W2*W1*Sigma_xx*W1.T*W2.T)/2
+>>> from ..symbols import matrices
+>>> W, M = matrices(W=("n", "r"), M=("n", "n"))
+>>> print(gradient_flow(sp.Trace((W * W.T - M).T * (W * W.T - M)) / 4, on=W).equations[0])
+((1/2)*M - W*W.T + (1/2)*M.T)*W
 """
 
 from collections.abc import Sequence
@@ -22,17 +18,18 @@ from typing import Any
 
 import sympy as sp
 
-from ..errors import LearningMechanicsError, NoClosedForm, UnknownName
+from ..errors import LearningMechanicsError, UnknownName
 from ..network import Network
-from ..symbols import LEARNING_RATE, positive
+from ..symbols import LEARNING_RATE
 from ..system import Flow, Map
 from ..trail import Equations, Trail
-from .noncommutative import Words, occurrences, symmetric, trace_terms, transpose_word, words
+from .network_flow import linear_map as linear_map
+from .network_flow import network_flow as network_flow
+from .noncommutative import Words, occurrences, transpose_word, words
 from .probe import gradient_residual
 
 _TOLERANCE = 1e-9  # complex steps are exact to rounding; kinked losses use central differences, good to about 1e-9
 COPIES = sp.Symbol("copies")  # how many equal parameters one unknown stands for
-_BALDI = "Baldi & Hornik 1989; Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
 
 
 def gradient_flow(loss: Any, on: Sequence[Any] | Any, copies: Any = 1) -> Flow:
@@ -79,44 +76,6 @@ def discretised(flow: Flow, learning_rate: Any = LEARNING_RATE) -> Map:
     return _recorded(made, "one step of size " + str(learning_rate))
 
 
-def network_flow(network: Network, loss: str = "squared") -> Flow:
-    """Matrix equations of motion of a linear network under gradient flow on the squared loss, any graph, any data.
-
-    Weights W (out, in); data enter through Sigma_xx = mean x x' (input, input), Sigma_yx = mean y x' (output, input)
-    and target_power = mean |y|^2. Sums, skips, tied weights and fan-in multipliers are followed through the graph.
-    Observables: "end_to_end" (output, input) and "loss" = 1/2 mean |y - F x|^2. Raises `NoClosedForm` naming the node
-    where the network is not linear.
-
-    >>> from ..network import chain
-    >>> flow = network_flow(chain("input", 4, 4, "output"))
-    >>> print(flow.equations[1])
-    W3.T*(Sigma_yx - W3*W2*W1*Sigma_xx)*W1.T
-    """
-    if loss != "squared":
-        raise UnknownName.among(loss, ["squared"], kind="loss", where="network_flow")
-    end_to_end = linear_map(network)
-    rows, columns = end_to_end.shape
-    Sigma_xx = symmetric("Sigma_xx", columns)
-    Sigma_yx = sp.MatrixSymbol("Sigma_yx", rows, columns)
-    F = end_to_end.matrix()
-    population = sp.Trace(F * Sigma_xx * F.T) / 2 - sp.Trace(F * Sigma_yx.T) + positive("target_power") / 2
-    error = Words({((sp.MatAdd(Sigma_yx, words(F * Sigma_xx).scaled(-1).matrix()), False),): sp.S.One}, (rows, columns))
-
-    weights = network.weights()
-    velocities = tuple(_pull(end_to_end, error, weight) for weight in weights)
-    for weight, velocity in zip(weights, velocities, strict=True):
-        # the chain rule through the graph against the product rule on the loss itself
-        if not (velocity.expanded() + _trace_gradient(population, weight)).is_zero:
-            raise LearningMechanicsError("two derivations of the gradient disagree", where=str(weight))
-    equations = tuple(velocity.matrix() for velocity in velocities)
-    residual = gradient_residual(population, weights, [-equation for equation in equations])
-    _accept(residual, population)
-
-    trail = Trail().then("network", F, reference=_BALDI).then("loss", population)
-    flow = Flow(weights, equations, observables={"end_to_end": F, "loss": population}, trail=trail)
-    return _recorded(flow, "gradient flow", check=f"complex step: {residual:.1e}", residual=residual)
-
-
 def network_map(network: Network, loss: str = "squared", learning_rate: Any = LEARNING_RATE) -> Map:
     """Full-batch gradient descent on a linear network, exactly: W+ = W + eta x (the right side of `network_flow`).
 
@@ -125,28 +84,6 @@ def network_map(network: Network, loss: str = "squared", learning_rate: Any = LE
     eta*(Sigma_yx - W1*Sigma_xx) + W1
     """
     return discretised(network_flow(network, loss), learning_rate)
-
-
-def linear_map(network: Network) -> Words:
-    """The end-to-end map of a linear network as a sum of words in its weights.
-
-    >>> from ..network import chain
-    >>> print(linear_map(chain(5, 3, 2)).matrix())
-    W2*W1
-    """
-    for node in network.nodes:
-        reason = f"applies {node.activation}" if node.activation not in ("", "identity") else ""
-        reason = reason or (f"adds the bias {node.bias}" if node.bias else "")
-        if reason:
-            raise NoClosedForm(
-                f"node {node.name!r} {reason}, so the network is not linear in its input",
-                where="network_flow",
-                remedy="drop it, or train the network numerically",
-            )
-    applied = words(network.symbolic()).expanded()
-    # every word ends with the inputs X (input, samples), which are dropped to leave the map itself
-    (inputs,) = {word[-1][0] for word in applied.terms}
-    return Words({word[:-1]: value for word, value in applied.terms.items()}, (applied.shape[0], inputs.shape[0]))
 
 
 def tidy(expression: Any) -> Any:
@@ -201,41 +138,27 @@ def _accept(residual: float, loss) -> None:
 def _matrix_gradient(loss, unknown):
     if not isinstance(unknown, sp.MatrixSymbol):
         return sp.diff(loss, unknown)
-    if _is_polynomial(loss, unknown):
-        return _trace_gradient(loss, unknown).matrix()
-    # beyond words (inverses, functions of entries) SymPy's rule is tried; the numerical comparison decides
-    return sp.diff(loss, unknown)
+    traces = {trace: sp.Dummy(f"trace{place}") for place, trace in enumerate(sorted(loss.atoms(sp.Trace), key=str))}
+    outer = loss.xreplace(traces)
+    polynomials = {trace: words(trace.arg).expanded() for trace in traces}
+    plain = all(isinstance(m, sp.MatrixSymbol) or not m.has(unknown) for p in polynomials.values() for m in p.letters())
+    if outer.has(unknown) or not plain:
+        # beyond words (inverses, functions of entries) SymPy's rule is tried; the numerical comparison decides
+        return sp.diff(loss, unknown)
+    total = Words({}, unknown.shape)
+    for trace, polynomial in polynomials.items():
+        slope = sp.diff(outer, traces[trace]).xreplace({dummy: t for t, dummy in traces.items()})
+        total = total + _trace_gradient(polynomial, unknown).scaled(slope)
+    return total.matrix()
 
 
-def _is_polynomial(loss, unknown) -> bool:
-    try:
-        rest, traces = trace_terms(loss)
-    except ValueError:
-        return False
-    odd = [m for _, p in traces for m in p.letters() if not isinstance(m, sp.MatrixSymbol) and m.has(unknown)]
-    scalar = any(coefficient.has(unknown) for coefficient, _ in traces)
-    return not (rest.has(unknown) or odd or scalar)
-
-
-def _trace_gradient(loss, weight) -> Words:
-    """Gradient of a sum of traces: tr(left W right) gives (right left)', tr(left W' right) gives right left."""
+def _trace_gradient(polynomial: Words, weight) -> Words:
+    """Gradient of a trace: tr(left W right) gives (right left)', tr(left W' right) gives right left."""
     total = Words({}, weight.shape)
-    for coefficient, polynomial in trace_terms(loss)[1]:
-        for word, value in polynomial.terms.items():
-            for left, transposed, right in occurrences(word, weight):
-                turned = right + left if transposed else transpose_word(right + left)
-                total = total + Words({turned: coefficient * value}, weight.shape)
-    return total
-
-
-def _pull(end_to_end: Words, error: Words, weight) -> Words:
-    total = Words({}, weight.shape)
-    for word, value in end_to_end.terms.items():
+    for word, value in polynomial.terms.items():
         for left, transposed, right in occurrences(word, weight):
-            assert not transposed, "a network applies its weights untransposed"
-            before = Words({transpose_word(left): value}, (weight.shape[0], error.shape[0]))
-            after = Words({transpose_word(right): sp.S.One}, (error.shape[1], weight.shape[1]))
-            total = total + before * error * after
+            turned = right + left if transposed else transpose_word(right + left)
+            total = total + Words({turned: value}, weight.shape)
     return total
 
 

@@ -34,6 +34,26 @@ class SymmetricMatrix(sp.MatrixSymbol):
         return self
 
 
+class Polar(sp.MatrixExpr):
+    """The polar factor U V' of a matrix U diag(s) V', with s > 0: every singular value replaced by one.
+
+    >>> from ..symbols import matrices
+    >>> print(Polar(matrices(W=("n", "m"))), sp.latex(Polar(matrices(W=("n", "m")))))
+    Polar(W) \\operatorname{polar}\\left(W\\right)
+    """
+
+    @property
+    def arg(self):
+        return self.args[0]
+
+    @property
+    def shape(self):
+        return self.args[0].shape
+
+    def _latex(self, printer, exp=None):
+        return rf"\operatorname{{polar}}\left({printer._print(self.arg)}\right)"
+
+
 def symmetric(name: str, size) -> SymmetricMatrix:
     """A symmetric matrix symbol of that size: `symmetric("Sigma_xx", "input")`.
 
@@ -206,7 +226,7 @@ def letter_shape(letter: Letter) -> tuple[Any, Any]:
 
 
 def _is_symmetric(matrix) -> bool:
-    return isinstance(matrix, SymmetricMatrix)
+    return isinstance(matrix, SymmetricMatrix | sp.DiagMatrix)
 
 
 def _is_composite(matrix) -> bool:

@@ -11,64 +11,96 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
-from .noncommutative import SymmetricMatrix
+from ..errors import UnknownName
+from .noncommutative import Polar, SymmetricMatrix
 
 _STEP = 1e-30
+_NONE: Mapping[Any, Any] = MappingProxyType({})
 _KINKED = (sp.Max, sp.Min, sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise, sp.re, sp.im, sp.conjugate)
 
 
 def evaluate(expression: Any, values: Mapping[Any, Any]) -> Any:
     """The number or array of an expression; `values` maps symbols (sizes too) and matrix symbols to numbers and arrays.
 
-    Transposes never conjugate, so that complex steps pass through.
+    Transposes never conjugate, so that complex steps pass through. What occurs twice is computed once.
     """
-    if isinstance(expression, sp.MatrixSymbol):
-        return values[expression]
+    known: dict = {}
+
+    def number(part):
+        if part not in known:
+            known[part] = values[part] if part in values else _number(part, number, values)
+        return known[part]
+
+    return number(expression)
+
+
+def _number(expression, number, values) -> Any:
+    """One operation on the numbers of its arguments."""
     if isinstance(expression, sp.Transpose):
-        return evaluate(expression.arg, values).T
+        return number(expression.arg).T
     if isinstance(expression, sp.Trace):
-        return np.trace(evaluate(expression.arg, values))
+        return np.trace(number(expression.arg))
     if isinstance(expression, sp.Determinant):
-        return np.linalg.det(evaluate(expression.arg, values))
+        return np.linalg.det(number(expression.arg))
     if isinstance(expression, sp.Inverse):
-        return np.linalg.inv(evaluate(expression.arg, values))
+        return np.linalg.inv(number(expression.arg))
     if isinstance(expression, sp.MatPow):
-        return np.linalg.matrix_power(evaluate(expression.base, values), int(expression.exp))
+        return np.linalg.matrix_power(number(expression.base), int(expression.exp))
     if isinstance(expression, sp.Identity | sp.ZeroMatrix | sp.OneMatrix):
         rows, columns = _sizes(expression.shape, values)
         kinds = {sp.Identity: np.eye(rows), sp.ZeroMatrix: np.zeros((rows, columns))}
         return kinds.get(type(expression), np.ones((rows, columns)))
+    if isinstance(expression, sp.DiagMatrix):
+        return np.diagflat(number(expression.args[0]))
+    if isinstance(expression, sp.DiagonalOf):
+        return np.diagonal(number(expression.arg))[:, None]
+    if isinstance(expression, Polar):
+        return polar_factor(number(expression.arg))
     if isinstance(expression, ElementwiseApplyFunction):
         argument = sp.Dummy()
         function = sp.lambdify(argument, expression.function(argument), "numpy")
-        return function(evaluate(expression.expr, values))
+        return function(number(expression.expr))
     if isinstance(expression, sp.MatMul):
-        total: Any = 1.0
-        for factor in expression.args:
-            number = evaluate(factor, values)
-            total = total * number if np.ndim(total) == 0 or np.ndim(number) == 0 else total @ number
-        return total
+        return _product(expression, number)
     if isinstance(expression, sp.HadamardProduct):
-        return np.prod([evaluate(factor, values) for factor in expression.args], axis=0)
+        return np.prod([number(factor) for factor in expression.args], axis=0)
     if isinstance(expression, sp.MatAdd | sp.Add):
-        return sum(evaluate(term, values) for term in expression.args)
+        return sum(number(term) for term in expression.args)
     if isinstance(expression, sp.Mul):
-        return math.prod(evaluate(factor, values) for factor in expression.args)
+        return math.prod(number(factor) for factor in expression.args)
     if isinstance(expression, sp.Pow):
-        return evaluate(expression.base, values) ** evaluate(expression.exp, values)
-    if isinstance(expression, sp.Symbol):
-        return values[expression]
+        return number(expression.base) ** number(expression.exp)
     if expression.is_number:
         return complex(expression) if expression.is_real is False else float(expression)
+    if isinstance(expression, sp.Symbol | sp.MatrixSymbol):
+        raise UnknownName.among(str(expression), map(str, values), kind="value", where="evaluate")
     arguments = [sp.Dummy() for _ in expression.args]
     function = sp.lambdify(arguments, expression.func(*arguments), [{"over": np.sum}, "numpy"])
-    return function(*(evaluate(argument, values) for argument in expression.args))
+    return function(*(number(argument) for argument in expression.args))
+
+
+def _product(expression, number) -> Any:
+    total: Any = 1.0
+    for factor in expression.args:
+        if isinstance(factor, sp.DiagMatrix) and np.ndim(total) == 2:
+            total = total * np.ravel(number(factor.args[0]))  # samples are gated without a matrix of their square
+            continue
+        value = number(factor)
+        total = total * value if np.ndim(total) == 0 or np.ndim(value) == 0 else total @ value
+    return total
+
+
+def polar_factor(matrix: np.ndarray) -> np.ndarray:
+    """The polar factor on singular values above rounding (1e-10 of the largest): directions of none do not move."""
+    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+    return (left * (singular > 1e-10 * singular[0])) @ right
 
 
 def random_values(expressions: Sequence[Any], seed: int = 0) -> dict:
@@ -98,12 +130,20 @@ def directional(expression: Any, values: Mapping[Any, Any], direction: Mapping[A
 
 
 def gradient_residual(
-    loss: Any, unknowns: Sequence[Any], gradients: Sequence[Any], seeds: Sequence[int] = (0, 1)
+    loss: Any,
+    unknowns: Sequence[Any],
+    gradients: Sequence[Any],
+    seeds: Sequence[int] = (0, 1),
+    definitions: Mapping[Any, Any] = _NONE,
 ) -> float:
-    """Largest relative difference between stated gradients and the numerical directional derivative of a loss."""
+    """Largest relative difference between stated gradients and the numerical directional derivative of a loss.
+
+    `definitions` are symbols of the gradients that are not free, as expressions of the loss's own symbols.
+    """
     worst = 0.0
     for seed in seeds:
-        values = random_values([loss, *unknowns, *gradients], seed)
+        values = random_values([loss, *unknowns, *definitions.values(), *gradients], seed)
+        values |= {symbol: evaluate(expression, values) for symbol, expression in definitions.items()}
         rng = np.random.default_rng([seed, 1])
         for unknown, gradient in zip(unknowns, gradients, strict=True):
             direction = rng.standard_normal(np.shape(values[unknown]))
