@@ -154,3 +154,30 @@ def test_settings_that_cannot_be_are_one_line(mistake, line):
 @pytest.mark.instant
 def test_no_steps_have_one_record_however_spaced():
     assert [Setup(spacing=spacing).recorded_steps().tolist() for spacing in ("linear", "log")] == [[0], [0]]
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("imbalance, width", [(0.7, 3), (-0.7, 5), (0.0, 6), (2.0, 1)])
+def test_lambda_balanced_layers_differ_by_the_imbalance(imbalance, width):
+    setup = Setup(
+        network=chain("input", "width", "output"),
+        axes={"width": width},
+        initialisation=Initialisation("lambda_balanced", 0.2),
+        steps=1,
+    )
+    drawn = setup.at(imbalance=imbalance).draw(0, Dataset(np.eye(5), np.ones((5, 3))))
+    W1, W2 = drawn["W1"], drawn["W2"]
+    assert np.allclose(W2.T @ W2 - W1 @ W1.T, imbalance * np.eye(width), atol=1e-14)
+    strengths = np.linalg.svd(W2 @ W1, compute_uv=False)
+    assert np.allclose(strengths[: min(width, 3)], 0.2)
+
+
+@pytest.mark.instant
+def test_an_imbalance_that_cannot_be_is_refused():
+    setup = Setup(network=chain("input", 4, "output"), initialisation=Initialisation("lambda_balanced", 0.2, 1.0))
+    with pytest.raises(BadData, match="width 4 and output 3"):
+        setup.draw(0, Dataset(np.eye(5), np.ones((5, 3))))
+    with pytest.raises(BadData, match="takes no imbalance"):
+        Setup(network=chain("input", "output"), initialisation=Initialisation(imbalance=1.0)).draw(
+            0, Dataset(np.eye(5), np.ones((5, 3)))
+        )

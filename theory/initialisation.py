@@ -82,6 +82,39 @@ def balanced_minimum(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
     return _layers(rng, matrices, strength, left[:, :rank], right[:rank])
 
 
+def lambda_balanced(rng, shapes, scale, arrays, imbalance=0.0) -> dict[str, np.ndarray]:
+    """Two layers with W2' W2 - W1 W1' = imbalance x I exactly, in random directions: end to end scale x an isometry.
+
+    A hidden unit that is wider than the output (input) has no second (first) weight, so an imbalance above (below) 0
+    needs a width of at most that of the output (input). Domine et al. 2024, arXiv:2409.14623.
+
+    >>> weights = lambda_balanced(np.random.default_rng(0), {"W1": (2, 5), "W2": (3, 2)}, 0.1, {}, imbalance=0.5)
+    >>> (weights["W2"].T @ weights["W2"] - weights["W1"] @ weights["W1"].T).round(12) + 0.0
+    array([[0.5, 0. ],
+           [0. , 0.5]])
+    """
+    (first, (width, fan_in)), (last, (outputs, _)) = ((n, s) for n, s in shapes.items() if len(s) == 2)
+    above, below = np.full(width, np.sqrt(max(imbalance, 0.0))), np.full(width, np.sqrt(max(-imbalance, 0.0)))
+    shared = min(width, fan_in, outputs)
+    larger = np.sqrt((abs(imbalance) + np.hypot(imbalance, 2 * scale)) / 2)
+    pair = (larger, scale / larger if scale else 0.0)
+    above[:shared], below[:shared] = pair if imbalance >= 0 else pair[::-1]
+    for name, strengths, room in (("output", above, outputs), ("input", below, fan_in)):
+        if strengths[room:].any():
+            raise BadData(
+                f"an imbalance of {imbalance:g} with width {width} and {name} {room}",
+                where="lambda_balanced initialisation",
+                remedy=f"use a width of at most {room}",
+            )
+    inner = np.linalg.qr(rng.standard_normal((width, width)))[0]
+    right = np.linalg.qr(rng.standard_normal((fan_in, min(fan_in, width))))[0]
+    left = np.linalg.qr(rng.standard_normal((outputs, min(outputs, width))))[0]
+    return {
+        first: (inner * below)[:, : right.shape[1]] @ right.T,
+        last: left @ (inner * above)[:, : left.shape[1]].T,
+    }
+
+
 def _layers(rng, matrices, strength, left, right):
     """Aligned balanced weights: end to end left diag(strength^L) right, through random orthonormal inner bases."""
     basis, weights = right.T, {}
@@ -99,4 +132,6 @@ INITIALISATIONS = {
     "antisymmetric": antisymmetric,
     "aligned_balanced": aligned_balanced,
     "balanced_minimum": balanced_minimum,
+    "lambda_balanced": lambda_balanced,
 }
+IMBALANCED = ("lambda_balanced",)  # those that take an imbalance

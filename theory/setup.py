@@ -23,7 +23,7 @@ import numpy as np
 
 from .dataset import Dataset
 from .errors import BadData, UnknownName
-from .initialisation import INITIALISATIONS
+from .initialisation import IMBALANCED, INITIALISATIONS
 from .network import Network
 
 PROCEDURES = ("full_batch", "online", "one_pass", "kernel_solve")
@@ -56,10 +56,11 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Initialisation:
-    """How weights start: a name in `initialisation.INITIALISATIONS`, and its scale."""
+    """How weights start: a name in `initialisation.INITIALISATIONS`, its scale, and an imbalance between two layers."""
 
     name: str = "normal"
     scale: float = 1.0
+    imbalance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,16 @@ class Setup:
         return hash((self.network, str(self.data), self.prepare, str(dict(self.axes)), self.optimizer, self.steps))
 
     def at(self, **moves: Any) -> "Setup":
-        """The same setting elsewhere along named axes, optimizer fields, or setup fields."""
+        """The same setting elsewhere along named axes, or fields of the optimizer, the initialisation or the setup."""
         setup = self
+        initial_fields = {f.name for f in fields(Initialisation)} - {"name"}
         optimizer_fields = {f.name for f in fields(Optimizer)} - {"name"}
         setup_fields = {f.name for f in fields(Setup)}
         for name, value in moves.items():
             if name in optimizer_fields:
                 setup = replace(setup, optimizer=replace(setup.optimizer, **{name: value}))
+            elif name in initial_fields:
+                setup = replace(setup, initialisation=replace(setup.initialisation, **{name: value}))
             elif name in setup_fields:
                 setup = replace(setup, **{name: value})
             else:
@@ -180,7 +184,13 @@ class Setup:
             if initialise is None:
                 raise UnknownName.among(self.initialisation.name, INITIALISATIONS, kind="initialisation")
             shapes = self.network.shapes(sizes)
-            arrays |= initialise(rng, shapes, self.initialisation.scale, arrays)
+            start = self.initialisation
+            if start.imbalance and start.name not in IMBALANCED:
+                raise BadData(
+                    f"{start.name} takes no imbalance", where="initialisation", remedy=f"use {', '.join(IMBALANCED)}"
+                )
+            given = {"imbalance": start.imbalance} if start.name in IMBALANCED else {}
+            arrays |= initialise(rng, shapes, start.scale, arrays, **given)
             facts["parameters"] = tuple(shapes)
         rate = self.optimizer.learning_rate
         if self.optimizer.unit != "1":
