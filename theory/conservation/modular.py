@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import Polynomial
+from .polynomials import Polynomial
 
 PRIME = 2**31 - 1  # products of two remainders fit into 64 bits
 _LARGE = 2**61 - 1

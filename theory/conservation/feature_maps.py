@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ...errors import NoClosedForm
-from ...network import Network
-from ...system import Flow, System
-from .arithmetic import ONE, Field, Monomial, Polynomial, add, gradient, multiply
+from ..errors import NoClosedForm
+from ..network import Network
+from ..system import Flow, System
+from .polynomials import ONE, Field, Monomial, Polynomial, add, gradient, multiply
 
 
 @dataclass(frozen=True)

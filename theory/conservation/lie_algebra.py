@@ -27,9 +27,9 @@ import numpy as np
 
 from ..errors import AssumptionViolated
 from ..trail import Trail
-from .polynomials.arithmetic import Field, Polynomial, add, along, bracket, gradient, multiply
-from .polynomials.feature_maps import vector_fields
-from .polynomials.modular import PRIME, Echelon, Span, null_vectors, product, value_at
+from .feature_maps import vector_fields
+from .modular import PRIME, Echelon, Span, null_vectors, product, value_at
+from .polynomials import Field, Polynomial, add, along, bracket, gradient, multiply
 
 _REFERENCE = "Marcotte, Gribonval & Peyre 2023, arXiv:2307.00144"
 
