@@ -64,7 +64,7 @@ def network_flow(network: Network, loss: str = "squared") -> Flow:
     pulls = {key: _error(names, maps, *key) if loss == "squared" else -names.slope(*key) for key in maps}
     equations = tuple(_velocity(maps, pulls, unknown, letter) for unknown, letter in letters.items())
     sampled, definitions = (_squared if loss == "squared" else _linear)(network, names, maps)
-    residual = gradient_residual(sampled, list(letters), [-rate for rate in equations], definitions=definitions)
+    residual = gradient_residual(-sampled, list(letters), equations, definitions=definitions)
     _accept(residual)
 
     observables = {names.of("end_to_end", *key): polynomial.matrix() for key, polynomial in maps.items()}
@@ -278,16 +278,16 @@ def _error(names: _Names, maps, output: str, channel: Channel):
 
 def _velocity(maps, pulls, unknown, letter):
     """The sum over places `left W right` of left' pull right'; of a diagonal matrix only the diagonal moves."""
-    total = Words({}, letter.shape)
+    found = []
     for key, polynomial in maps.items():
         pull = _one_letter(pulls[key]) if isinstance(pulls[key], sp.MatAdd) else words(pulls[key])
         for word, value in polynomial.terms.items():
             for left, transposed, right in occurrences(word, letter):
                 for middle, sign in pull.terms.items():
                     moved = transpose_word(left) + middle + transpose_word(right)
-                    moved = transpose_word(moved) if transposed else moved
-                    total = total + Words({moved: value * sign}, letter.shape)
-    return total.matrix() if unknown == letter else sp.DiagonalOf(total.matrix())
+                    found.append((transpose_word(moved) if transposed else moved, value * sign))
+    rate = Words.of(found, letter.shape).matrix()
+    return rate if unknown == letter else sp.DiagonalOf(rate)
 
 
 def _one_letter(matrix) -> Words:

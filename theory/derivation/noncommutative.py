@@ -15,7 +15,7 @@ A*(B - C) = A*(B - C)
 (1, 2)
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,11 @@ class Words:
 
     terms: Mapping[Word, Any]
     shape: tuple[Any, Any]
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Word, Any]], shape) -> "Words":
+        """The sum of (word, coefficient) pairs."""
+        return _collect(pairs, shape)
 
     @property
     def is_zero(self) -> bool:
