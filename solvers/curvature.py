@@ -1,6 +1,6 @@
 """Hessian and tangent-kernel spectra of an aligned linear network at every recorded step, from its small blocks.
 
-The network's Hessian falls into one L x L block per mode and one 2L x 2L block per pair of indices {p, q}; all blocks of
+The network's Hessian falls into an L x L block per mode and a 2L x 2L block per pair of indices {p, q}; all blocks of
 all steps are diagonalised as one batch. An index beyond a layer's width has no entry there. Indices beyond all modes
 with the same entries share their block, which is then counted as often as there are such indices.
 

@@ -1,11 +1,14 @@
-"""Whole spectra of small networks: the dense Hessian of the loss, and the tangent kernel on the training inputs.
+"""Curvature without short cuts: whole spectra of small networks, and a sharpness that carries nothing along.
 
     H = d^2 L / d theta^2,       K = J J' / P,   J = d outputs / d theta    (all outputs on all samples)
 
-Both are computed by automatic differentiation and diagonalised whole, so a few hundred weights are the limit.
+Spectra come from automatic differentiation and are diagonalised whole, so a few hundred weights are the limit.
 """
 
 from .measure import observable
+from .sharpness import largest
+
+_STEPS = 80  # Lanczos steps from a direction that knows nothing of the last record
 
 
 @observable("hessian_spectrum")
@@ -31,6 +34,18 @@ def kernel_spectrum(context, parameters):
     inputs = context.arrays["x"]
     jacobian = jax.jacfwd(lambda vector: context.forward(restore(vector), inputs).reshape(-1))(flat)
     return jnp.linalg.eigvalsh(jacobian.T @ jacobian / len(inputs))
+
+
+@observable("converged_sharpness")
+def converged_sharpness(context, parameters):
+    """Largest Hessian eigenvalue, found afresh at every record: right also where the sharpest direction changes."""
+    import jax
+    import jax.numpy as jnp
+
+    flat, restore = _flat(parameters)
+    _, product = jax.linearize(jax.grad(lambda vector: context.loss(restore(vector))), flat)
+    direction = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+    return jnp.atleast_1d(largest(product, direction, min(_STEPS, flat.size))[0])
 
 
 def _flat(parameters):
