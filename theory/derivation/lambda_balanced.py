@@ -6,13 +6,14 @@ On that set the two inner products differ by a number only, so that both are hal
 
 With white inputs the flow of W1' and of W2 is then one equation (lambda = 0 is the balanced case):
 
->>> from .derive import network_flow, network_map
+>>> from .derive import discretised
+>>> from .network_flow import network_flow
 >>> from .standard_assumptions import Whitened
 >>> from ..network import chain
 >>> two = chain("input", "width", "output")
 >>> print(network_flow(two).assume(Whitened(), LambdaBalanced()).equations[1])
 (lambda/2)*W2 + Sigma_yx*W1.T - (1/2)*W2*(W1*W1.T + W2.T*W2)
->>> network_map(two).assume(Whitened(), LambdaBalanced())
+>>> discretised(network_flow(two)).assume(Whitened(), LambdaBalanced())
 Traceback (most recent call last):
 ...
 learning_mechanics.theory.errors.AssumptionViolated: lambda-balanced: one step moves W2'W2 - W1W1' by 8 products \
