@@ -1,1 +1,1 @@
-"""What training cannot change: laws counted and found by exact algebra, the symmetries behind them, what breaks them."""
+"""What training cannot change: laws counted and found by exact algebra, symmetries behind them, what breaks them."""

@@ -63,9 +63,9 @@ def vector_fields(subject: Any, on: Sequence[Any] | None = None, sizes: Mapping[
     if named is None:
         named = sorted(set().union(*map(_symbols, given)), key=str)
     named = [_numbered(sp.sympify(symbol), sizes) for symbol in named]
-    places = {symbol: place for place, symbol in enumerate(entry for n in named for entry in _entries(n))}
+    places = {symbol: place for place, symbol in enumerate(entry for n in named for entry in entries_of(n))}
     parameters = tuple(places)
-    data = (entry for symbol in sorted(set().union(*map(_symbols, given)), key=str) for entry in _entries(symbol))
+    data = (entry for symbol in sorted(set().union(*map(_symbols, given)), key=str) for entry in entries_of(symbol))
     for entry in data:
         places.setdefault(entry, len(places))
     polynomials = [entry for expression in given for entry in np.ravel(_read(expression, places))]
@@ -104,7 +104,12 @@ def _symbols(expression) -> set:
     return matrices | {s for s in expression.free_symbols if not isinstance(s, sp.MatrixSymbol)}
 
 
-def _entries(symbol) -> list:
+def entries_of(symbol: Any) -> list[Any]:
+    """The entries of a matrix symbol, row by row (of a symmetric one each once); of a scalar symbol itself.
+
+    >>> entries_of(sp.MatrixSymbol("W", 1, 2))
+    [W[0, 0], W[0, 1]]
+    """
     if not isinstance(symbol, sp.MatrixSymbol):
         return [symbol]
     rows, columns = symbol.shape

@@ -222,7 +222,7 @@ def _new_laws(fields, size: int, bound: int, known: Sequence[Polynomial]) -> lis
     span = Echelon()
     for polynomial in _products(known, bound):
         span.grow(polynomial)
-    candidates = _shortened([{monomials[c]: value for c, value in vector.items()} for vector in vectors])
+    candidates = shortened([{monomials[c]: value for c, value in vector.items()} for vector in vectors])
     return [law for law in sorted(candidates, key=_order) if span.grow(law)]
 
 
@@ -241,7 +241,7 @@ def _products(known: Sequence[Polynomial], bound: int) -> Iterator[Polynomial]:
                 reachable.append((made, place))
 
 
-def _shortened(laws: list[Polynomial]) -> list[Polynomial]:
+def shortened(laws: list[Polynomial]) -> list[Polynomial]:
     """The same span with fewer terms: one law is added to or taken from another where that cancels."""
     improved = True
     while improved:
@@ -252,10 +252,10 @@ def _shortened(laws: list[Polynomial]) -> list[Polynomial]:
                 tried = add(laws[i], {m: factor * value for m, value in laws[j].items()})
                 if len(tried) < len(laws[i]):
                     laws[i], improved = tried, True
-    return [_primitive(law) for law in laws]
+    return [primitive(law) for law in laws]
 
 
-def _primitive(law: Polynomial) -> Polynomial:
+def primitive(law: Polynomial) -> Polynomial:
     common = gcd(*law.values()) * (1 if law[min(law)] > 0 else -1)
     return {m: value // common for m, value in sorted(law.items())}
 
