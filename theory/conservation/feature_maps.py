@@ -79,6 +79,21 @@ def vector_fields(subject: Any, on: Sequence[Any] | None = None, sizes: Mapping[
     return VectorFields(parameters, tuple(map(_whole, fields.values())))
 
 
+def polynomials_of(
+    expressions: Sequence[Any], parameters: Sequence[Any], sizes: Mapping[str, int] | None = None
+) -> list[Polynomial]:
+    """Every entry of scalar or matrix expressions as a polynomial in the parameters, scaled to integers.
+
+    >>> W = sp.MatrixSymbol("W", 1, 2)
+    >>> polynomials_of([W * W.T / 2], [W[0, 0], W[0, 1]])
+    [{(0, 0): 1, (1, 1): 1}]
+    """
+    places = {parameter: place for place, parameter in enumerate(parameters)}
+    numbers = {str(name): size for name, size in (sizes or {}).items()}
+    made = [_read(_numbered(sp.sympify(e), numbers), places) for e in expressions]
+    return [_whole({0: entry})[0] for e in made for entry in np.ravel(e) if entry]
+
+
 def _gradients(features) -> tuple[Field, ...]:
     fields = [gradient(feature) for feature in features]
     return tuple(_whole(field) for field in fields if field)

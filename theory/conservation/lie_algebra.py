@@ -27,7 +27,7 @@ import numpy as np
 
 from ..errors import AssumptionViolated
 from ..trail import Trail
-from .feature_maps import vector_fields
+from .feature_maps import polynomials_of, vector_fields
 from .modular import PRIME, Echelon, Span, null_vectors, product, value_at
 from .polynomials import Field, Polynomial, add, along, bracket, gradient, multiply
 
@@ -64,6 +64,19 @@ class ConservationLaws:
     def complete(self) -> bool:
         """Whether the laws found are proven to be all: independent <= true number <= parameters - rank, all equal."""
         return self.independent == self.count
+
+    def generated_by(self, given: Sequence[Any], sizes: Mapping[str, int] | None = None) -> bool:
+        """Whether the given laws, or all entries of matrix laws, say as much as these, and these are all there are.
+
+        >>> from ..derivation.conserved import conserved_for_any_loss
+        >>> from ..network import chain
+        >>> network, sizes = chain("i", "h", "o"), {"i": 3, "h": 2, "o": 2}
+        >>> conservation_laws(network, sizes=sizes).generated_by(conserved_for_any_loss(network), sizes)
+        True
+        """
+        point = _point(len(self.parameters), 0)
+        one, other = (polynomials_of(laws, self.parameters, sizes) for laws in (given, self.laws))
+        return self.complete and _gradient_rank(one, point) == _gradient_rank([*one, *other], point) == self.count
 
     def to_dict(self) -> dict:
         return {

@@ -23,6 +23,7 @@ from sympy.polys.matrices import DomainMatrix
 from ..errors import AssumptionViolated, NoClosedForm
 from ..symbols import LEARNING_RATE
 from ..system import FixedPoint, Flow
+from .network_flow import network_flow
 from .noncommutative import Letter, Word, Words, letter_shape, trace_terms, transpose_word, words
 from .reduce import vanishing
 
@@ -54,6 +55,19 @@ def conserved(system, degree: int = 2) -> tuple[Any, ...]:
     return found
 
 
+def conserved_for_any_loss(network, degree: int = 2) -> tuple[Any, ...]:
+    """What a linear network conserves under gradient flow on every smooth loss of its end-to-end map, on any data.
+
+    The derivative G of the loss by the map stays a free matrix, so that only what holds for all G is found: chains,
+    skips, ties and gates at symbolic sizes. Arora, Cohen & Hazan 2018, arXiv:1802.06509.
+
+    >>> from ..network import chain
+    >>> conserved_for_any_loss(chain("input", "first", "output"))
+    (-W1*W1.T + W2.T*W2,)
+    """
+    return conserved(network_flow(network, loss="any"), degree)
+
+
 def rate_of_change(system, quantity: Any) -> Any:
     """Time derivative along a flow, or change under one step of a map; zero for a conserved quantity.
 
@@ -72,7 +86,7 @@ def rate_of_change(system, quantity: Any) -> Any:
     rates = {u: words(f).expanded() for u, f in field.items()}
     if isinstance(quantity, sp.MatrixExpr):
         return _moved(system, words(quantity).expanded(), rates).matrix()
-    terms = _cyclic([(c, _moved(system, p, rates)) for c, p in trace_terms(quantity)[1]])
+    terms = cyclic([(c, _moved(system, p, rates)) for c, p in trace_terms(quantity)[1]])
     return sp.Add(*(value * sp.Trace(_word_matrix(word)) for word, value in terms.items()))
 
 
@@ -119,7 +133,7 @@ def discrete_drift(system, invariant: Any, learning_rate: Any = LEARNING_RATE) -
             raise AssumptionViolated(f"{invariant} is not conserved to first order", where="discrete_drift")
         return rest.matrix()
     parts = [(c, *_orders(p, steps)) for c, p in trace_terms(invariant)[1]]
-    if _cyclic([(c, linear.expanded()) for c, linear, _ in parts]):
+    if cyclic([(c, linear.expanded()) for c, linear, _ in parts]):
         raise AssumptionViolated(f"{invariant} is not conserved to first order", where="discrete_drift")
     return sp.Add(*(c * sp.Trace(rest.matrix()) for c, _, rest in parts if not rest.is_zero))
 
@@ -230,11 +244,11 @@ def _trace_invariants(system, matrices) -> tuple[Any, ...]:
     """Combinations of |W|^2 that are conserved and are not traces of the matrix invariants found."""
     rates = {u: words(e).expanded() for u, e in zip(system.unknowns, system.equations, strict=True)}
     norms = [words(u.T * u) for u in reversed(system.unknowns)]
-    vectors = _null_vectors([_cyclic([(sp.S.One, _moved(system, n, rates))]) for n in norms], sp.EX)
-    index = {next(iter(_cyclic([(sp.S.One, n)]))): place for place, n in enumerate(norms)}
+    vectors = _null_vectors([cyclic([(sp.S.One, _moved(system, n, rates))]) for n in norms], sp.EX)
+    index = {next(iter(cyclic([(sp.S.One, n)]))): place for place, n in enumerate(norms)}
     known = []
     for invariant in matrices:
-        terms = _cyclic([(sp.S.One, words(invariant))]) if invariant.shape[0] == invariant.shape[1] else {}
+        terms = cyclic([(sp.S.One, words(invariant))]) if invariant.shape[0] == invariant.shape[1] else {}
         if set(terms) <= set(index):
             known.append({index[word]: sp.EX(value) for word, value in terms.items()})
     fresh = []
@@ -261,7 +275,7 @@ def _moved(system, polynomial: Words, rates) -> Words:
     return polynomial.substituted(rates) - polynomial
 
 
-def _cyclic(parts) -> dict[Word, Any]:
+def cyclic(parts) -> dict[Word, Any]:
     """Traces of words collected up to rotation and transposition."""
     total: dict[Word, Any] = {}
     for coefficient, polynomial in parts:
