@@ -23,10 +23,11 @@ import numpy as np
 import sympy as sp
 
 from ..errors import NoClosedForm
-from ..symbols import STEP, TIME
+from ..symbols import LEARNING_RATE, STEP, TIME
 from ..system import FixedPoint, Flow, Map, System
 from ..trail import Equations, Trail
 from . import matchers
+from .coupled import solve_coupled
 from .derivation_cache import cached, fingerprint, read_expression
 from .dsolve import by_dsolve
 from .evaluate_closed_form import evaluate, evaluate_mpmath
@@ -40,6 +41,7 @@ MATCHERS: dict[type, tuple[Callable[[Any, Any], Match | None], ...]] = {
         matchers.riccati,
         matchers.single_power,
         matchers.power_mode,
+        matchers.stepped_power_mode,
         matchers.two_layer,
         quadrature,
         by_dsolve,
@@ -83,6 +85,10 @@ class ClosedForm:
         return evaluate(self, times, values)
 
     __call__ = evaluate
+
+    def unknowns_at(self, times: Any = None, **values: Any) -> dict[str, np.ndarray]:
+        """{name of the unknown: its values}, as `CoupledForm` gives them for two."""
+        return {str(self.unknown): self.evaluate(times, **values)}
 
     def evaluate_mpmath(self, time: Any = None, digits: int = 40, **values: Any):
         """The unknown as one mpmath number of that many digits, at one time and one set of values."""
@@ -129,9 +135,10 @@ class ClosedForm:
     __repr__ = __str__
 
 
-def closed_form(system: System) -> ClosedForm:
-    """Solve a system of one unknown in closed form: u' = f(u), u+ = A + B u, or 0 = f(u).
+def closed_form(system: System) -> Any:
+    """Solve a system of one unknown in closed form, u' = f(u), u+ = A + B u, or 0 = f(u): a `ClosedForm`.
 
+    A flow of two unknowns is first reduced by its conserved quantity, and both are recovered: a `CoupledForm`.
     Verified by substitution and cached as text. Raises `NoClosedForm` with a remedy when every matcher declines.
 
     >>> S, eta, beta = sp.symbols("S eta beta", positive=True)
@@ -141,6 +148,8 @@ def closed_form(system: System) -> ClosedForm:
     Reference: Saxe, McClelland, Ganguli 2013 (arXiv:1312.6120) for the modes of deep linear networks.
     """
     remedy = "integrate it with lm.solve"
+    if len(system.unknowns) == 2 and isinstance(system, Flow):
+        return solve_coupled(system, closed_form)
     if len(system.unknowns) != 1:
         raise NoClosedForm(
             f"{len(system.unknowns)} coupled unknowns", where="closed form", remedy=f"reduce it to one, or {remedy}"
@@ -157,6 +166,8 @@ def closed_form(system: System) -> ClosedForm:
     key = f"closed form {type(system).__name__}: {sp.srepr(unknown)}: {sp.srepr(sp.sympify(system.equations[0]))}"
     found, residue, reason = cached(key, lambda: _solve(system), _encode, _decode, _code())
     if found is None:
+        if system.equations[0].has(LEARNING_RATE):
+            remedy = 'cut its series in the time, modified_flow(form="rational"), or ' + remedy
         raise NoClosedForm(f"{unknown}: {reason}", where="closed form", remedy=remedy)
     trail = system.trail.then(
         f"solve ({found.method})",

@@ -15,7 +15,7 @@ from scipy.special import expit, exprel
 from ..errors import NoClosedForm, OutsideDomain
 from ..symbols import STEP, TIME
 from ..system import FixedPoint, Map
-from .implicit import invert_power_time
+from .implicit import invert, invert_power_time, power_time
 from .quadrature import travel
 
 
@@ -159,22 +159,63 @@ def _power_mode(t, start, p, q, A, B):
     return result
 
 
+def _stepped(t, start, p, q, A, B, alpha, gamma):
+    """In the logit w of the smaller of a / S and S / a, where the law gains rate (alpha/q log x + gamma log(1 - x))."""
+    S, a = A / B, start**q
+    if not ((S > 0) & (B > 0) & (a > 0)).all():
+        raise OutsideDomain("a start or a target is not positive", where="closed form", remedy="drop that mode")
+    P = 1 + (p - 1) / q
+    result = np.broadcast_to(start, (len(t), len(start))).copy()
+    for below, power in ((True, P), (False, 1 - P)):
+        chosen = a < S if below else a > S
+        if not chosen.any():
+            continue
+        here, end, rate = a[chosen], S[chosen], (q * B * S**P)[chosen]
+        near, far = rate * gamma[chosen], rate * alpha[chosen] / q
+        far = far if below else -(far + near)
+
+        first = np.log(here / (end - here)) if below else np.log(end / (here - end))
+
+        def time(w, c, power=power, near=near, far=far, first=first):
+            total = power_time(w, power) - far[c] * np.logaddexp(0.0, -w) - near[c] * np.logaddexp(0.0, w)
+            return np.where(w < first[c], -np.inf, total)  # behind the start it may turn back
+
+        def pace(w, c, power=power, near=near, far=far):
+            x = expit(w)
+            return 1 / (x ** (1 - power) + far[c] * (1 - x) - near[c] * x)
+
+        every = np.arange(len(here))
+        if (pace(np.linspace(first, 40.0, 400), every) <= 0).any():
+            raise OutsideDomain(
+                "the correction in the learning rate is not small: the law turns back in time",
+                where="closed form",
+                remedy="lower the learning rate, or iterate the map",
+            )
+        share = expit(invert(time, pace, time(first, every) + rate * t))
+        result[:, chosen] = (end * share if below else end / share) ** (1 / q)
+    return result
+
+
 def _share(t, low, high, rate, power):
     """x(t) of dx/dt = rate x^power (1 - x) from x = low / high."""
     return expit(invert_power_time(rate * t, np.log(low / (high - low)), power))
 
 
 def _two_layer(t, start, alpha, beta, A, B):
-    final, c2 = A / B, alpha / beta
-    size = np.sqrt(final**2 + c2)
-    plus = np.where(final > 0, final + size, c2 / (size - final))
-    minus = -c2 / plus
-    root = np.sqrt(start**2 + c2)
-    Y = np.where(start > 0, start + root, c2 / (root - start))
-    ratio = (Y - plus) / (Y - minus) * np.exp(-np.sqrt(beta * A**2 + alpha * B**2) * t)
-    Y = (plus - ratio * minus) / (1 - ratio)
-    resting = (start == 0) & (c2 == 0)
-    return np.where(resting, 0.0, (Y - c2 / Y) / 2)
+    """Numerator and denominator in E = exp(-K t), sums of terms of one sign where start and target agree in sign."""
+    flip = np.where(A * B < 0, -1.0, 1.0)
+    S, u0, c2 = flip * A / B, flip * start, alpha / beta
+    size = np.sqrt((S**2 + c2) * (u0**2 + c2))
+    E, fallen = np.exp(-np.sqrt(beta * A**2 + alpha * B**2) * t), -np.expm1(-np.sqrt(beta * A**2 + alpha * B**2) * t)
+    mixed = c2 + S * u0
+    lead = np.where(mixed < 0, c2 * (S - u0) ** 2 / np.where(mixed < 0, size - mixed, 1.0), mixed + size)
+    below = lead + 2 * S * (S - u0) * E + (mixed - size) * E**2
+    same = c2 * (S * fallen**2 + 2 * u0 * E) + S * (S * u0 * (1 + E**2) + size * fallen * (1 + E))
+    opposite = S * lead - 2 * c2 * (S - u0) * E + S * (mixed - size) * E**2
+    above = np.where(u0 >= 0, same, opposite)
+    still = (S == 0) & (c2 == 0)
+    decaying = start / (1 + np.sqrt(beta) * B * np.abs(start) * t)
+    return np.where(still, decaying, np.where(below == 0, 0.0, flip * above / np.where(below == 0, 1.0, below)))
 
 
 def _recursion(k, start, A, B):
@@ -192,6 +233,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "Wright omega": _power_mode,
     "hypergeometric": _power_mode,
     "logarithms": _power_mode,
+    "finite steps": _stepped,
     "two unbalanced layers": _two_layer,
     "linear recursion": _recursion,
 }

@@ -14,9 +14,10 @@ from typing import Any
 
 import sympy as sp
 
-from ..symbols import STEP, TIME
+from ..symbols import LEARNING_RATE, STEP, TIME
 
 SAXE = "Saxe, McClelland, Ganguli 2013 (arXiv:1312.6120)"
+BARRETT_DHERIN = "Barrett, Dherin 2020 (arXiv:2009.11162)"
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,46 @@ def power_mode(equation: Any, u: Any) -> Match | None:
     return Match("hypergeometric", "implicit", law, law, final, domain, parts, SAXE)
 
 
+def stepped_power_mode(equation: Any, u: Any) -> Match | None:
+    """A power mode followed in finite steps: 1 / u' = 1 / (A u^p - B u^(p+q)) + eta d/du [alpha log u + gamma log f].
+
+    t = F(u) - F(u0) + eta [alpha log(u / u0) + gamma log((A - B u^q) / (A - B u0^q))], which increases as long as the
+    learning rate is below 2 / sharpness. F is the law of `power_mode`.
+
+    >>> u, s = sp.symbols("u s", positive=True)
+    >>> f = u * (s - u**2)
+    >>> law = stepped_power_mode(f / (1 + LEARNING_RATE * f.diff(u) / 2), u).time_law
+    >>> print(sp.simplify(law.diff(LEARNING_RATE).diff(u) - f.diff(u) / (2 * f)))
+    0
+    """
+    if not equation.has(LEARNING_RATE):
+        return None
+    plain = sp.sympify(equation).subs(LEARNING_RATE, 0)
+    match, found = power_mode(plain, u), terms(plain, u)
+    extra = sp.simplify(sp.diff(1 / equation, LEARNING_RATE))
+    if match is None or match.time_law is None or extra.has(LEARNING_RATE):
+        return None
+    p, q, A, B = (match.parts[name] for name in "pqAB")
+    shares = terms(sp.cancel(sp.together(sp.powsimp(sp.expand(extra * u * (A - B * u**q))))), u)
+    if shares is None or not set(shares) <= {0, q} or found is None:
+        return None
+    alpha = sp.cancel(shares.get(sp.S.Zero, sp.S.Zero) / A)
+    gamma = sp.cancel(-(shares.get(q, sp.S.Zero) + alpha * B) / (q * B))
+    u0 = initial_symbol(u)
+    steps = alpha * sp.log(u / u0) + gamma * sp.log((A - B * u**q) / (A - B * u0**q))
+    law = match.time_law + LEARNING_RATE * steps
+    parts = {**match.parts, "alpha": alpha * LEARNING_RATE, "gamma": gamma * LEARNING_RATE}
+    domain = (sp.Gt(u0, 0), sp.Gt(A / B, 0), sp.Gt(B, 0), sp.Lt(u0, match.final))
+    return Match("finite steps", "implicit", law, law, match.final, domain, parts, BARRETT_DHERIN)
+
+
 def two_layer(equation: Any, u: Any) -> Match | None:
     """u' = sqrt(alpha + beta u^2) (A - B u): a product of two weights whose difference of squares is conserved.
 
-    With c = sqrt(alpha / beta), Y = u + sqrt(u^2 + c^2) obeys a Riccati equation with fixed points
-    Y+- = A/B +- sqrt((A/B)^2 + c^2); the rate of approach is sqrt(beta (A^2 + B^2 c^2)).
+    With S = A/B, c^2 = alpha/beta and k = sqrt(S^2 + c^2), 1 / (S - u) obeys a linear equation of second
+    order, whose rate K = sqrt(beta A^2 + alpha B^2) is the rate of approach. Hence
+
+    u = S - (S - u0) / [cosh K t + sqrt(u0^2 + c^2) / k sinh K t - S (S - u0) / k^2 (cosh K t - 1)].
     """
     equation = sp.sympify(equation)
     roots = [power for power in equation.atoms(sp.Pow) if power.exp == sp.S.Half and power.base.has(u)]
@@ -181,17 +217,18 @@ def two_layer(equation: Any, u: Any) -> Match | None:
     A, B, u0 = outside.get(sp.S.Zero, sp.S.Zero), -outside[sp.S.One], initial_symbol(u)
     final, c = sp.cancel(A / B), sp.sqrt(sp.cancel(alpha / beta))
     rate = sp.sqrt(sp.expand(beta * A**2 + alpha * B**2))
-    plus, minus = final + sp.sqrt(final**2 + c**2), final - sp.sqrt(final**2 + c**2)
+    k, rho = sp.sqrt(final**2 + c**2), sp.sqrt(u0**2 + c**2)
+    fast, slow = sp.cosh(rate * TIME), sp.sinh(rate * TIME)
+    growth = fast + rho / k * slow - final * (final - u0) / k**2 * (fast - 1)
 
     def lifted(strength):
         return strength + sp.sqrt(strength**2 + c**2)
 
-    ratio = (lifted(u0) - plus) / (lifted(u0) - minus) * sp.exp(-rate * TIME)
-    Y = (plus - ratio * minus) / (1 - ratio)
+    plus, minus = lifted(final), final - k
     law = sp.log((lifted(u0) - plus) * (lifted(u) - minus) / ((lifted(u0) - minus) * (lifted(u) - plus))) / rate
     domain = (sp.Gt(alpha, 0), sp.Gt(beta, 0), sp.Gt(B, 0), sp.Lt(u0, final))
     parts = {"alpha": alpha, "beta": beta, "A": A, "B": B}
-    return Match("two unbalanced layers", "explicit", (Y - c**2 / Y) / 2, law, final, domain, parts, SAXE)
+    return Match("two unbalanced layers", "explicit", final - (final - u0) / growth, law, final, domain, parts, SAXE)
 
 
 def affine_recursion(equation: Any, u: Any) -> Match | None:

@@ -87,8 +87,8 @@ def travel(times, start, n, factors, walls, top, slope, rational, velocity):
     """u(t) of shape (T, C) from starts (C,): the law inverted between the two real roots that enclose each start.
 
     `factors` (simple roots of g), `walls` (all roots of f), `top` = h and `slope` = g' are coefficient arrays
-    (degree + 1, C); `rational` and `velocity` are functions of v and the columns. A solution that leaves to infinity in finite time
-    is infinite from then on. Raises `OutsideDomain` where roots coincide or the start is negative under a root.
+    (degree + 1, C); `rational` and `velocity` are functions of v and the columns. A solution that leaves to infinity in
+    finite time is infinite from then on. Raises `OutsideDomain` where roots coincide, or below zero under a root.
     """
     if n > 1 and (start < 0).any():
         raise OutsideDomain(f"start {start.min():.3g} < 0 under a root", where="closed form", remedy="start above 0")

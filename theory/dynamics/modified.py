@@ -5,7 +5,9 @@ x' = f_1 + eta f_2 + ...  Matching powers of eta, with D_f the derivative along 
 
     (1 - beta) f_j = d_j - sum_{i=2..j} (1 + (-1)^i beta) / i!  [D^i x]_j ,
 
-and for gradient descent f_2 = -f' f / 2: the flow on the loss L + eta / 4 |grad L|^2.
+and for gradient descent f_2 = -f' f / 2: the flow on the loss L + eta / 4 |grad L|^2. Of one unknown the same series
+may be cut in the time per unit of x instead, dt/dx = 1/f + eta f'/(2 f) + ..., which integrates: every time law
+t = F(x) becomes t = F(x) + eta/2 log f(x), and `closed_form` solves it.
 
 Reference: Barrett, Dherin 2020 (arXiv:2009.11162); Ghosh, Lyu, Zhang, Wang 2023 (arXiv:2302.00849) for momentum.
 """
@@ -14,7 +16,7 @@ from typing import Any
 
 import sympy as sp
 
-from ..errors import AssumptionViolated, NoClosedForm
+from ..errors import AssumptionViolated, NoClosedForm, UnknownName
 from ..symbols import LEARNING_RATE
 from ..system import Flow, Map, System
 from ..trail import Equations
@@ -23,7 +25,13 @@ BARRETT_DHERIN = "Barrett, Dherin 2020 (arXiv:2009.11162)"
 GHOSH = "Ghosh, Lyu, Zhang, Wang 2023 (arXiv:2302.00849)"
 
 
-def modified_flow(system: System, learning_rate: Any = LEARNING_RATE, order: int = 1, momentum: Any = 0) -> Flow:
+def modified_flow(
+    system: System,
+    learning_rate: Any = LEARNING_RATE,
+    order: int = 1,
+    momentum: Any = 0,
+    form: str = "series",
+) -> Flow:
     """The flow whose time-eta map is one optimizer step, up to O(eta^(order+1)) per unit time.
 
     system         a `Flow` x' = f (a step is then x + eta f), or a `Map` x+ = x + O(eta)
@@ -31,6 +39,7 @@ def modified_flow(system: System, learning_rate: Any = LEARNING_RATE, order: int
     order          highest power of eta kept; 0 gives the plain flow
     momentum       beta of the heavy ball x+ = x + eta f + beta (x - x_previous), as in `optax.sgd(momentum=beta)`;
                    time stays t = eta k, so that the plain flow is sped up by 1 / (1 - beta)
+    form           "series": x' is cut after eta^order; "rational": dt/dx is, for one unknown, with the same accuracy
 
     Raises `AssumptionViolated` if the map is not near the identity, `NoClosedForm` for matrix unknowns.
 
@@ -39,7 +48,12 @@ def modified_flow(system: System, learning_rate: Any = LEARNING_RATE, order: int
     -eta**2*lambda**3*x/3 - eta*lambda**2*x/2 - lambda*x
 
     The series of -log(1 - eta lambda) / eta: gradient descent on a quadratic decays faster than its flow.
+
+    >>> print(modified_flow(Flow((x,), (-lam * x,)), form="rational").equations[0])
+    -lambda*x/(-eta*lambda/2 + 1)
     """
+    if form not in ("series", "rational"):
+        raise UnknownName.among(form, ("series", "rational"), kind="form", where="modified flow")
     if not all(isinstance(unknown, sp.Symbol) for unknown in system.unknowns):
         raise NoClosedForm(
             "matrix unknowns",
@@ -55,14 +69,18 @@ def modified_flow(system: System, learning_rate: Any = LEARNING_RATE, order: int
             for k, coefficient in enumerate(_nested(flow, unknowns, i, j)):
                 total[k] -= (1 + (-1) ** i * momentum) * coefficient / sp.factorial(i)
         flow.append([sp.factor_terms(sp.expand(entry / (1 - momentum))) for entry in total])
-    equations = tuple(
-        sum((flow[j][k] * learning_rate**j for j in range(order + 1)), sp.S.Zero) for k in range(len(unknowns))
-    )
+    if form == "rational":
+        equations: tuple[Any, ...] = (_rational([entries[0] for entries in flow], unknowns, learning_rate),)
+    else:
+        equations = tuple(
+            sum((flow[j][k] * learning_rate**j for j in range(order + 1)), sp.S.Zero) for k in range(len(unknowns))
+        )
     trail = system.trail.then(
         "modified flow",
         Equations(tuple(zip(system.unknowns, equations, strict=True)), "flow"),
         assumption=f"learning rate to order {order}",
         reference=BARRETT_DHERIN if momentum == 0 else GHOSH,
+        given=Equations(((sp.Symbol("order"), sp.Integer(order)),)) if momentum == 0 else None,
     )
     return Flow(system.unknowns, equations, system.observables, system.eliminated, trail)
 
@@ -79,6 +97,19 @@ def modified_loss(loss: Any, on: Any, learning_rate: Any = LEARNING_RATE, moment
     """
     gradient = [sp.diff(loss, unknown) for unknown in (on if isinstance(on, tuple | list) else (on,))]
     return loss + learning_rate / 4 * (1 + momentum) / (1 - momentum) * sum(part**2 for part in gradient)
+
+
+def _rational(flow: list[Any], unknowns: list, learning_rate: Any) -> Any:
+    """f_1 / (1 + eta r_1 + ...): the reciprocal of the series of 1 / (f_1 + eta f_2 + ...)."""
+    if len(unknowns) != 1:
+        raise NoClosedForm(
+            f"{len(unknowns)} unknowns have no time law", where="modified flow", remedy='use form="series"'
+        )
+    shares = [sp.S.One]  # of dt/dx, in units of 1 / f_1
+    for n in range(1, len(flow)):
+        known = sum((flow[k] * shares[n - k] for k in range(1, n + 1)), sp.S.Zero)
+        shares.append(sp.factor(sp.cancel(sp.together(-known / flow[0]))))
+    return flow[0] / sum((share * learning_rate**n for n, share in enumerate(shares)), sp.S.Zero)
 
 
 def _step_series(system: System, learning_rate: Any, order: int) -> list[list[Any]]:
