@@ -1,0 +1,1 @@
+"""Derived systems of models whose parameters multiply, beyond plain stacks of layers."""
