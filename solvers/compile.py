@@ -31,7 +31,7 @@ from ..theory.symbols import ModeSymbol, over
 # Functions that print natively or are mapped below, for both backends.
 _KNOWN = set(
     "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp log sqrt Abs sign Max Min Piecewise floor"
-    " ceiling Heaviside erf erfc gamma loggamma beta polygamma over re im conjugate".split()
+    " ceiling Heaviside erf erfc gamma loggamma beta polygamma over re im conjugate expm1 log1p".split()
 )
 
 
@@ -88,6 +88,9 @@ def _printer(functions, backend):
         def _print_Trace(self, trace):
             return f"trace({self._print(trace.arg)})"
 
+        def _print_Polar(self, polar):
+            return f"polar({self._print(polar.arg)})"
+
         def _print_ElementwiseApplyFunction(self, applied):
             name = f"elementwise_{len(functions)}"
             body = applied.function(_z)
@@ -120,7 +123,13 @@ def _refuse(expression, arguments, backend):
 def _functions(backend):
     xp: Any = import_module("jax.numpy" if backend == "jax" else "numpy")
     special: Any = import_module("jax.scipy.special" if backend == "jax" else "scipy.special")
+
+    def polar(matrix):
+        left, singular, right = xp.linalg.svd(matrix, full_matrices=False)
+        return (left * (singular > 1e-10 * singular[..., :1])) @ right
+
     return {
+        "polar": polar,
         "over": lambda values: xp.sum(values, axis=-1, keepdims=True),
         "trace": xp.trace,
         "erf": special.erf,

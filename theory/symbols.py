@@ -77,6 +77,18 @@ def modes(names: str, **assumptions):
     return made[0] if len(made) == 1 else made
 
 
+def velocity(unknown):
+    """What a momentum method remembers of an unknown: a symbol of the same kind, named after it.
+
+    >>> velocity(modes("u")), velocity(matrices(W1=("h", "d"))).shape
+    (v_u, (h, d))
+    """
+    name = f"v_{unknown.name}"
+    if isinstance(unknown, sp.MatrixSymbol):
+        return sp.MatrixSymbol(name, *unknown.shape)
+    return ModeSymbol(name, real=True) if isinstance(unknown, ModeSymbol) else sp.Symbol(name, real=True)
+
+
 class over(sp.Function):
     """Sum of an expression over all modes: `over(lam * v)`; linear in factors that carry no mode symbol.
 
@@ -91,9 +103,11 @@ class over(sp.Function):
     def eval(cls, summand):
         if not summand.atoms(ModeSymbol):
             return None  # SymPy puts stand-ins in the place of symbols; compilation refuses what is left
-        outside, inside = summand.as_independent(*summand.atoms(ModeSymbol), as_Add=False)
-        if outside != 1 and not outside.atoms(ModeSymbol):
-            return outside * cls(inside)
+        # a sum over modes is a number: it and every other factor without a mode of its own stand before the sum
+        factors = sp.Mul.make_args(summand)
+        outside = [factor for factor in factors if not factor.xreplace(_hidden(factor)).atoms(ModeSymbol)]
+        if outside:
+            return sp.Mul(*outside) * cls(sp.Mul(*(factor for factor in factors if factor not in outside)))
         return None
 
     def _eval_derivative(self, symbol):
@@ -109,3 +123,8 @@ class over(sp.Function):
     def _latex(self, printer, exp=None):
         body = rf"\sum_{{\mathrm{{modes}}}} {printer.parenthesize(self.args[0], 40)}"
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+
+def _hidden(expression) -> dict:
+    """Every sum over modes in an expression, to be replaced by a number."""
+    return {total: sp.Dummy() for total in expression.atoms(over)}

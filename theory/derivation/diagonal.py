@@ -14,10 +14,10 @@ import numpy as np
 import sympy as sp
 
 from ..errors import AssumptionViolated
-from ..symbols import ModeSymbol, modes, over
+from ..symbols import ModeSymbol, modes, over, velocity
 from ..trail import Equations
 from .derive import tidy
-from .noncommutative import SymmetricMatrix, Words, trace_terms, words
+from .noncommutative import Polar, SymmetricMatrix, Words, trace_terms, words
 from .probe import evaluate
 
 
@@ -33,8 +33,9 @@ def diagonalise(system, names=None, reference: str = ""):
     ends = _Ends()
     for unknown, polynomial in rates.items():
         ends.read(polynomial, (unknown, 0), (unknown, 1))
-    matrices = sorted({m for p in rates.values() for m in p.letters()} | set(system.unknowns), key=str)
+    matrices = sorted(set().union(*map(_plain, rates.values())) | set(system.unknowns), key=str)
     mode = {m: _mode(m, m in rates, names or {}) for m in matrices}
+    mode |= {velocity(u): velocity(mode[u]) for u in system.unknowns if velocity(u) in rates}
     equations = tuple(tidy(_scalar(polynomial, mode)) for polynomial in rates.values())
     unknowns = tuple(mode[u] for u in system.unknowns)
     residual = _tangency(system, matrices, ends, dict(zip(unknowns, equations, strict=True)), mode)
@@ -82,7 +83,9 @@ class _Ends:
         for word in polynomial.terms:
             at = left
             for matrix, transposed in word:
-                if not isinstance(matrix, sp.MatrixSymbol):
+                if isinstance(matrix, Polar):
+                    self.read(words(matrix.arg).expanded(), (matrix, 0), (matrix, 1))
+                elif not isinstance(matrix, sp.MatrixSymbol):
                     raise AssumptionViolated(f"{matrix} is no product of matrices", where="aligned")
                 self.join(at, (matrix, 1 if transposed else 0))
                 at = (matrix, 0 if transposed else 1)
@@ -108,8 +111,20 @@ def _mode(matrix, unknown: bool, names) -> ModeSymbol:
     return modes(name, positive=None, real=True) if unknown else modes(name)
 
 
+def _plain(polynomial: Words) -> set:
+    """Matrices that occur, also inside polar factors."""
+    letters = polynomial.letters()
+    polar = {letter for letter in letters if isinstance(letter, Polar)}
+    return (letters - polar).union(*(_plain(words(letter.arg).expanded()) for letter in polar))
+
+
 def _scalar(polynomial: Words, mode):
-    return sp.Add(*(value * sp.Mul(*(mode[m] for m, _ in word)) for word, value in polynomial.terms.items()))
+    return sp.Add(*(value * sp.Mul(*(_letter(m, mode) for m, _ in word)) for word, value in polynomial.terms.items()))
+
+
+def _letter(matrix, mode):
+    # R diag(a) R' has the polar factor R diag(sign a) R'
+    return sp.sign(tidy(_scalar(words(matrix.arg).expanded(), mode))) if isinstance(matrix, Polar) else mode[matrix]
 
 
 def _observable(expression, mode) -> Any:

@@ -27,7 +27,7 @@ import numpy as np
 import sympy as sp
 
 from ..errors import UnknownName
-from ..symbols import ModeSymbol
+from ..symbols import ModeSymbol, velocity
 from .assumptions import Invariant, Limit, named_symbol
 from .diagonal import diagonalise
 from .reduce import restrict
@@ -38,6 +38,8 @@ _ARORA = "Arora, Cohen & Hazan 2018, arXiv:1802.06509"
 
 def Balanced(*unknowns: Any, into: Any = "u", radius: float = 1e-6) -> Invariant:
     """Equal strengths: every named unknown equals one new positive unknown; without names, all unknowns do.
+
+    What a momentum method remembers of them is then equal too.
 
     Distance: the largest imbalance |W_{l+1}' W_{l+1} - W_l W_l'| over the largest |W_l|^2 if weights W1, W2, ... are
     given, else the spread of the named strengths over the largest.
@@ -52,10 +54,14 @@ def Balanced(*unknowns: Any, into: Any = "u", radius: float = 1e-6) -> Invariant
     """
 
     def reduce(system):
-        old = [named_symbol(system, unknown) for unknown in unknowns] or list(system.unknowns)
+        remembered = {velocity(unknown) for unknown in system.unknowns}
+        old = [named_symbol(system, unknown) for unknown in unknowns]
+        old = old or [unknown for unknown in system.unknowns if unknown not in remembered]
         kind = ModeSymbol if any(isinstance(symbol, ModeSymbol) for symbol in old) else sp.Symbol
         new = kind(into, positive=True) if isinstance(into, str) else kind(into.name, **into._assumptions_orig)
-        return restrict(system, dict.fromkeys(old, new), assumption="balanced", reference=f"{_SAXE}; {_ARORA}")
+        ansatz = dict.fromkeys(old, new)
+        ansatz |= {velocity(unknown): velocity(new) for unknown in old if velocity(unknown) in system.unknowns}
+        return restrict(system, ansatz, assumption="balanced", reference=f"{_SAXE}; {_ARORA}")
 
     def measure(values):
         weights = _weights(values)

@@ -31,7 +31,7 @@ _TITLES = {"Flow": "velocity", "Map": "step", "FixedPoint": "residual"}
 
 
 def jax_code(system: Any, name: str = "", backend: str = "jax") -> str:
-    """Source of a function of the unknowns, then the parameters, that returns the right sides in order.
+    """Source of a function of the unknowns, then the parameters, that returns the right sides (several as a tuple).
 
     It is called `velocity` (Flow), `step` (Map) or `residual` (FixedPoint) unless a name is given; `backend` is "jax"
     or "numpy". Matrices are arrays of two axes, scales of one; scalars and modes broadcast. Errors: `CannotCompile` for
@@ -51,9 +51,8 @@ def jax_code(system: Any, name: str = "", backend: str = "jax") -> str:
     lines = [f"{symbol} = {printer.doprint(part)}" for symbol, part in shared]
     sides = [printer.doprint(equation) for equation in equations]
     short = ", ".join(sides)
-    lines.append(
-        f"return {short}" if len(short) < 100 else "return (\n        " + ",\n        ".join(sides) + ",\n    )"
-    )
+    several = "(\n        " + ",\n        ".join(sides) + ",\n    )"
+    lines.append(f"return {short if len(short) < 100 or len(sides) == 1 else several}")
     names = ", ".join(printer.doprint(argument) for argument in arguments)
     header = f"def {name or _TITLES[type(system).__name__]}({names}):"
     module, alias = _ALIASES[backend]
