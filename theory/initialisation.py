@@ -3,7 +3,7 @@
 import numpy as np
 
 from .errors import BadData
-from .singular_modes import singular_modes
+from .singular_modes import eigenmodes, singular_modes
 
 
 def normal(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
@@ -115,6 +115,46 @@ def lambda_balanced(rng, shapes, scale, arrays, imbalance=0.0) -> dict[str, np.n
     }
 
 
+def tied_eigenmodes(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
+    """One tied matrix W (dimension, V) that carries the leading eigenmodes of the targets y, each of strength `scale`.
+
+    W'W = scale x (projection on those modes), in a random inner basis.
+
+    >>> weights = tied_eigenmodes(np.random.default_rng(0), {"W": (1, 2)}, 0.1, {"y": np.diag([1.0, 3.0])})
+    >>> (weights["W"].T @ weights["W"]).round(6)
+    array([[0. , 0. ],
+           [0. , 0.1]])
+    """
+    ((name, (dimension, words)),) = shapes.items()
+    if dimension > words:
+        raise BadData(
+            f"{dimension} dimensions for {words} modes", where="tied_eigenmodes", remedy="use no more dimensions"
+        )
+    basis = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
+    return {name: scale**0.5 * basis @ eigenmodes(arrays["y"])[1][:, :dimension].T}
+
+
+def constant(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
+    """Every entry of every array equals the scale.
+
+    >>> constant(None, {"w": (3,)}, 0.1, {})["w"]
+    array([0.1, 0.1, 0.1])
+    """
+    return {name: np.full(shape, float(scale)) for name, shape in shapes.items()}
+
+
+def vanishing(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
+    """Weights of order e^-scale: matrices as `normal` ones, every entry of a vector the same.
+
+    >>> weights = vanishing(np.random.default_rng(0), {"W": (2, 3), "w": (2,)}, 46.0, {})
+    >>> weights["w"], bool(np.abs(weights["W"]).max() < 1e-19)
+    (array([1.05306174e-20, 1.05306174e-20]), True)
+    """
+    small = float(np.exp(-scale))
+    matrices = normal(rng, shapes, small, arrays)
+    return {name: matrices[name] if len(shape) == 2 else np.full(shape, small) for name, shape in shapes.items()}
+
+
 def _layers(rng, matrices, strength, left, right):
     """Aligned balanced weights: end to end left diag(strength^L) right, through random orthonormal inner bases."""
     basis, weights = right.T, {}
@@ -132,6 +172,9 @@ INITIALISATIONS = {
     "antisymmetric": antisymmetric,
     "aligned_balanced": aligned_balanced,
     "balanced_minimum": balanced_minimum,
+    "tied_eigenmodes": tied_eigenmodes,
+    "constant": constant,
+    "vanishing": vanishing,
     "lambda_balanced": lambda_balanced,
 }
 IMBALANCED = ("lambda_balanced",)  # those that take an imbalance

@@ -1,4 +1,4 @@
-"""Singular modes of the input-output correlation: Sigma_yx = y'x/P = sum_k s_k u_k v_k'.
+"""Modes of the data: singular modes of the correlation, Sigma_yx = y'x/P = sum_k s_k u_k v_k', and eigenmodes.
 
 They belong to the data, so theory and experiment may both look at them. Singular vectors of nearly equal s_k are not
 stable; such modes are grouped, and only the mean strength of a group is compared.
@@ -6,7 +6,10 @@ stable; such modes are grouped, and only the mean strength of a group is compare
 
 import numpy as np
 
+from .errors import BadData
+
 GROUPS = 8  # leading groups of modes that subspace claims follow
+MODES = 20  # leading eigenmodes that claims about word embeddings follow
 
 
 def singular_modes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,3 +44,50 @@ def subspace_means(values, singular: np.ndarray, count: int):
     for column, group in enumerate(nearly_equal(singular)[:count]):
         weights[group, column] = 1 / len(group)
     return values @ weights
+
+
+def eigenmodes(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (V,) of a symmetric matrix, largest first, and their vectors as columns (V, V).
+
+    Raises `BadData` for a matrix that is not symmetric.
+
+    >>> eigenmodes(np.diag([-3.0, 1.0]))[0]
+    array([ 1., -3.])
+    """
+    if target.shape[0] != target.shape[1] or not np.allclose(target, target.T, rtol=1e-9, atol=1e-12):
+        raise BadData(
+            f"targets of shape {target.shape} are not symmetric",
+            where="eigenmodes",
+            remedy="give one row and one column per word",
+        )
+    values, vectors = np.linalg.eigh(target)
+    return values[::-1], vectors[:, ::-1]
+
+
+def crossed(learned, before, after, first, last, levels, xp=np):
+    """Step at which growing strengths reached their levels: 0 as long as they have not, interpolated as exponentials.
+
+    Between the steps `first` and `last` strengths went from `before` to `after`; `learned` is what was known by then.
+    `xp` is the array module.
+
+    >>> crossed(np.zeros(2), np.array([1.0, 1.0]), np.array([4.0, 1.5]), 10, 20, np.array([2.0, 2.0]))
+    array([15.,  0.])
+    """
+    hit = (learned == 0) & (before < levels) & (after >= levels)
+    ratio = xp.log(xp.where(hit, levels / before, 1.0)) / xp.log(xp.where(hit, after / before, 2.0))
+    return xp.where(hit, first + ratio * (last - first), learned)
+
+
+def rank_correlation(values, xp=np):
+    """Spearman's rank correlation of values (C,) with the order in which they stand: 1 if they increase, 0 if all tie.
+
+    Equal values share their mean rank.
+
+    >>> [float(rank_correlation(np.array(row))) for row in ([1.0, 2.0, 9.0], [3.0, 2.0, 1.0], [5.0, 5.0, 5.0])]
+    [1.0, -1.0, 0.0]
+    """
+    less, same = values[None, :] < values[:, None], values[None, :] == values[:, None]
+    ranks = less.sum(1) + (same.sum(1) - 1) / 2
+    ranks, order = ranks - ranks.mean(), xp.arange(len(values)) - (len(values) - 1) / 2
+    spread = xp.sqrt((ranks**2).sum() * (order**2).sum())
+    return (ranks * order).sum() / xp.where(spread > 0, spread, 1.0)

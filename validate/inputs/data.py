@@ -1,7 +1,8 @@
-"""Real data that ships with scikit-learn, by name: every claim can be tested on a machine without a network.
+"""Real data that ships with scikit-learn and Python, by name: claims can be tested on a machine without a network.
 
-Handwritten digits (Alpaydin and Kaynak 1998) and patches of two sample photographs. A photograph is cut into blocks and
-every patch lies inside one block, so that halves split by `groups` share no pixel:
+Handwritten digits (Alpaydin and Kaynak 1998), words of Python's help topics (see `corpus`), and patches of two sample
+photographs. A photograph is cut into blocks and every patch lies inside one block, so that halves split by `groups`
+share no pixel:
 
     input = (neighbours - m) / r,  target = (centre - m) / r,  m the neighbours' mean, r = |neighbours - m|.
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from ...theory.dataset import Dataset
 from ...theory.errors import UnknownName
+from .corpus import help_topics
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 BLOCK = 61  # side of a block in pixels: 7 x 10 blocks a photograph
@@ -32,7 +34,7 @@ def names() -> list[str]:
     """Names of the built-in data sets.
 
     >>> names()
-    ['digits', 'digits_halves', 'patches', 'patches_small']
+    ['digits', 'digits_halves', 'help_topics', 'help_topics_counts', 'patches', 'patches_small']
     """
     return sorted(_LOADERS)
 
@@ -42,8 +44,9 @@ def load(name: str) -> Dataset:
     """A built-in data set: inputs (P, d) and targets (P, o), always the same rows in the same order.
 
     "digits" 64 pixels to the label; "digits_halves" upper 32 pixels to lower 32; "patches" 80 neighbours to the centre
-    of a 9 x 9 patch; "patches_small" 24 neighbours to the centre of a 5 x 5 patch. Arrays are shared between callers
-    and read-only. Raises `UnknownName`.
+    of a 9 x 9 patch; "patches_small" 24 neighbours to the centre of a 5 x 5 patch; "help_topics" one word
+    to how much more often than by chance every other stands near it, with weights of pairs, and "help_topics_counts"
+    the same with raw counts for weights. Arrays are shared between callers and read-only. Raises `UnknownName`.
 
     >>> load("digits_halves").y.shape
     (1797, 32)
@@ -51,7 +54,7 @@ def load(name: str) -> Dataset:
     if name not in _LOADERS:
         raise UnknownName.among(name, _LOADERS, kind="data set")
     data = _LOADERS[name]()
-    for array in (data.x, data.y, data.groups):
+    for array in (data.x, data.y, data.groups, *data.arrays.values()):
         if array is not None:
             array.flags.writeable = False
     return data
@@ -99,6 +102,8 @@ def _patches(side: int, name: str) -> Dataset:
 _LOADERS = {
     "digits": _digits,
     "digits_halves": _digits_halves,
+    "help_topics": help_topics,
+    "help_topics_counts": lambda: help_topics(pairs_alike=False),
     "patches": lambda: _patches(9, "patches"),
     "patches_small": lambda: _patches(5, "patches_small"),
 }

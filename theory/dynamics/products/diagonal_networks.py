@@ -21,6 +21,7 @@ import sympy as sp
 
 from ...closed_forms.closed_form import closed_form
 from ...derivation.derive import discretised, gradient_flow
+from ...derivation.reduce import restrict
 from ...errors import BadData, LearningMechanicsError
 from ...network import Network, Node
 from ...symbols import LEARNING_RATE, TIME, modes, positive
@@ -223,9 +224,30 @@ def interpolator(depth: int) -> FixedPoint:
             check="its derivative is G, 40 digits",
             residual=verified(sp.diff(potential(), beta) - mirror_map(), "potential"),
         )
-    trail = trail.then("G = X' nu: optimality of min sum Q(beta) subject to X beta = y", "nu is the integrated residual")
+    trail = trail.then(
+        "G = X' nu: optimality of min sum Q(beta) subject to X beta = y", "nu is the integrated residual"
+    )
     observables = {"w_p": plus, "w_m": minus, "dual_potential": dual}
     return FixedPoint((beta,), (beta - answer,), observables=observables, trail=trail)
+
+
+@cache
+def product_flow() -> Flow:
+    """Two different factors, beta = u v: their sum and difference halved are w_+ and w_-, at twice the slope.
+
+    >>> print(product_flow().equations, product_flow().observables["beta"])
+    (-g*w_m, g*w_p) (-w_m + w_p)*(w_m + w_p)
+    """
+    u, v = sp.symbols("u v", real=True)
+    flow = gradient_flow(-_g * u * v, on=(u, v))
+    moved = restrict(flow.observe(beta=u * v), {u: _p + _m, v: _p - _m}, assumption="", reference=WOODWORTH)
+    slope = sp.sqrt((u**2 - v**2) ** 2 + 4 * u**2 * v**2)
+    if sp.expand(slope**2 - (u**2 + v**2) ** 2) != 0:
+        raise LearningMechanicsError("u^2 + v^2 is no function of u v and u^2 - v^2", where="two factors")
+    trail = moved.trail.then(
+        "u^2 - v^2 is kept, so d beta/dG = sqrt((u^2 - v^2)^2 + 4 beta^2)", slope, check="squared and compared"
+    )
+    return replace(moved, trail=trail)
 
 
 @cache
