@@ -17,7 +17,7 @@ from ..errors import AssumptionViolated
 from ..symbols import ModeSymbol, modes, over, velocity
 from ..trail import Equations
 from .derive import tidy
-from .noncommutative import Polar, SymmetricMatrix, Words, trace_terms, words
+from .noncommutative import Polar, SymmetricMatrix, Words, words
 from .probe import evaluate
 
 
@@ -80,7 +80,10 @@ class _Ends:
         self.parent[self.find(one)] = self.find(other)
 
     def read(self, polynomial: Words, left, right):
-        for word in polynomial.terms:
+        for word, value in polynomial.terms.items():
+            for inner in _traced(value):
+                for closed in inner.terms:  # a trace closes every word on itself
+                    self.read(Words({closed: sp.S.One}, inner.shape), (closed, 0), (closed, 0))
             at = left
             for matrix, transposed in word:
                 if isinstance(matrix, Polar):
@@ -112,14 +115,23 @@ def _mode(matrix, unknown: bool, names) -> ModeSymbol:
 
 
 def _plain(polynomial: Words) -> set:
-    """Matrices that occur, also inside polar factors."""
+    """Matrices that occur, also inside polar factors and in the traces of coefficients."""
     letters = polynomial.letters()
     polar = {letter for letter in letters if isinstance(letter, Polar)}
-    return (letters - polar).union(*(_plain(words(letter.arg).expanded()) for letter in polar))
+    inside = [words(letter.arg).expanded() for letter in polar]
+    inside += [inner for value in polynomial.terms.values() for inner in _traced(value)]
+    return (letters - polar).union(*map(_plain, inside))
+
+
+def _traced(coefficient) -> list[Words]:
+    return [words(trace.arg).expanded() for trace in sp.sympify(coefficient).atoms(sp.Trace)]
 
 
 def _scalar(polynomial: Words, mode):
-    return sp.Add(*(value * sp.Mul(*(_letter(m, mode) for m, _ in word)) for word, value in polynomial.terms.items()))
+    terms = []
+    for word, value in polynomial.terms.items():
+        terms.append(_observable(value, mode) * sp.Mul(*(_letter(matrix, mode) for matrix, _ in word)))
+    return sp.Add(*terms)
 
 
 def _letter(matrix, mode):
@@ -130,13 +142,15 @@ def _letter(matrix, mode):
 def _observable(expression, mode) -> Any:
     if isinstance(expression, sp.MatrixExpr):
         return tidy(_scalar(words(expression).expanded(), mode))
-    rest, traces = trace_terms(expression)
-    for coefficient, polynomial in traces:
-        summand = _scalar(polynomial, mode)
-        if not summand.atoms(ModeSymbol):
-            raise AssumptionViolated(f"the trace of {polynomial.matrix()} has no modes", where="aligned")
-        rest += sp.Add(*(coefficient * over(term) for term in sp.Add.make_args(summand)))
-    return rest
+    expression = sp.sympify(expression)
+    return expression.xreplace({trace: _mode_sum(trace, mode) for trace in expression.atoms(sp.Trace)})
+
+
+def _mode_sum(trace, mode):
+    summand = sp.expand(_scalar(words(trace.arg).expanded(), mode))
+    if not summand.atoms(ModeSymbol):
+        raise AssumptionViolated(f"{trace} has no modes", where="aligned")
+    return sp.Add(*(over(term) for term in sp.Add.make_args(summand)))
 
 
 def _written(matrix, mode, bases, ends):

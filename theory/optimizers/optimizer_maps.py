@@ -12,12 +12,12 @@ momentum beta, in the conventions of optax (v+ = beta v - f, so v sums past grad
 >>> from ..network import chain
 >>> flow = network_flow(chain("input", "width", "output"))
 >>> print(with_optimizer(flow, "heavy_ball").equations[0])
-eta*(-beta*v_W1 + W2.T*(Sigma_yx - W2*W1*Sigma_xx)) + W1
+eta*((-beta)*v_W1 + W2.T*(Sigma_yx - W2*W1*Sigma_xx)) + W1
 >>> muon = with_optimizer(flow, "muon")
 >>> print(muon.equations[0])
 eta*Polar(W2.T*(Sigma_yx - W2*W1*Sigma_xx)) + W1
 >>> print(muon.assume(Whitened(), Aligned(), Balanced()).equations[0])
-eta*sign(s - u**2) + u
+u + eta*sign(s - u**2)
 """
 
 from dataclasses import replace
@@ -26,10 +26,10 @@ from typing import Any
 import sympy as sp
 
 from ..derivation.noncommutative import Polar
+from ..dynamics.update_rules import MOMENTUM
 from ..errors import BadData, NoClosedForm, UnknownName
 from ..symbols import LEARNING_RATE, velocity
 from ..system import Flow, Map
-from .update_rules import MOMENTUM
 
 _REFERENCES = {
     "gradient_flow": "",
@@ -132,5 +132,5 @@ def _scaled(coefficient, matrix):
     if isinstance(matrix, sp.MatAdd) and coefficient == -1:
         return sp.MatAdd(*(_scaled(-1, term) for term in matrix.args))
     own, factors = matrix.as_coeff_matrices() if isinstance(matrix, sp.MatMul) else (sp.S.One, (matrix,))
-    scalars = [factor for factor in sp.Mul.make_args(sp.sympify(coefficient) * own) if factor != 1]
-    return sp.MatMul(*scalars, *factors)
+    coefficient = coefficient * own
+    return sp.MatMul(*factors) if coefficient == 1 else sp.MatMul(coefficient, *factors)

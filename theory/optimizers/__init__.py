@@ -1,0 +1,1 @@
+"""Optimizers as recursions of what a gradient flow moves, and what their noise does."""
