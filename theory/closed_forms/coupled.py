@@ -18,6 +18,7 @@ import numpy as np
 import sympy as sp
 
 from ..derivation.conserved import conserved
+from ..derivation.derive import tidy
 from ..errors import NoClosedForm, OutsideDomain
 from ..symbols import ModeSymbol
 from ..system import Flow, System
@@ -69,7 +70,7 @@ def _reduction(flow, into, constant):
             common, square = min(i, j), squares[0] if i > j else squares[1]
             total += coefficient * z**common * square ** (abs(i - j) // 2)
         reduced = sp.rem(sp.expand(total), root**2 - radicand, root)
-        return sp.factor(reduced).xreplace({root: sp.sqrt(radicand)})
+        return tidy(sp.factor(reduced).xreplace({root: sp.sqrt(radicand)}))
 
     field_ = dict(_pairs(flow))
     rate = in_product(sp.expand(field_[a] * b + a * field_[b]))
@@ -123,7 +124,7 @@ class CoupledForm:
         >>> form = closed_form(gradient_flow((s - a * b) ** 2 / 2, on=(a, b)))
         >>> end = form.unknowns_at(50.0, a=-2.0, b=0.1, s=1.0)
         >>> round(float(end["a"]), 6), round(float(end["b"]), 6)
-        (-2.055863, -0.486414)
+        (-2.055869, -0.486412)
         """
         a, b = self.system.unknowns
         missing = [str(u) for u in (a, b) if u.name not in values]
