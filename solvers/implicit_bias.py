@@ -15,11 +15,11 @@ import sympy as sp
 from ..theory.errors import BadData, DidNotConverge
 from ..theory.regression.nonnegative import nonnegative_least_squares
 from ..theory.system import FixedPoint
+from ..theory.dynamics.products.alternating_flow import LEVELS
 from .compile import compile
 
 TOLERANCE = 1e-13  # of the residual y - X beta, relative to y
-MOST_STEPS = 500
-LEVELS = (0.8, 0.6, 0.4, 0.2)
+MOST_STEPS = 500  # of Newton
 
 
 def minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None) -> dict[str, np.ndarray]:
@@ -182,7 +182,8 @@ def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None
     the price of an activation. `values` hold X, y and alpha.
     """
     (unknown,) = system.unknowns
-    (price,) = sp.solve(system.equations[0].subs("g", 1), unknown)
+    pull = {symbol: 1 for symbol in system.parameters if str(symbol) == "g"}
+    (price,) = sp.solve(system.equations[0].subs(pull), unknown)
     arguments = sorted(price.free_symbols, key=str)
     missing = [str(a) for a in arguments if str(a) not in values]
     if missing:
