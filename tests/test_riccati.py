@@ -33,16 +33,17 @@ def balanced(rng, inputs, width, outputs, scale, imbalance=0.0):
     return root(W2.T @ W2 - imbalance * np.eye(width)) @ orthonormal(rng, inputs, width).T, W2
 
 
-def integrated(W1, W2, correlation, times):
-    """End-to-end map, W1'W1 and W2W2' from the weights themselves, by DOP853 at the tightest tolerance."""
+def integrated(W1, W2, correlation, times, covariance=None):
+    """S = [W1'; W2] [W1, W2'] from the weights themselves, by DOP853 at its tightest; white inputs if None."""
     split = W1.size
+    covariance = np.eye(W1.shape[1]) if covariance is None else covariance
 
     def layers(flat):
         return flat[:split].reshape(W1.shape), flat[split:].reshape(W2.shape)
 
     def field(_, flat):
         a, b = layers(flat)
-        error = correlation - b @ a
+        error = correlation - b @ a @ covariance
         return np.concatenate([(b.T @ error).ravel(), (error @ a.T).ravel()])
 
     start = np.concatenate([W1.ravel(), W2.ravel()])
