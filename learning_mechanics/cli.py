@@ -22,7 +22,12 @@ RESUME = {
 EXAMPLES = {
     "": ("derive deep-linear --depth 3", "diagnose data.npz", "predict data.csv --target price", "report"),
     "list": ("list", "list --json"),
-    "derive": ("derive deep-linear --depth 3", "derive sgd-least-squares --format latex"),
+    "derive": (
+        "derive deep-linear --depth 3",
+        "derive sgd-least-squares --format latex",
+        "derive deep-linear --depth 4 --output deep_linear.py",
+        "derive kernel-regression --output kernel.html",
+    ),
     "diagnose": ("diagnose data.npz", "diagnose runs.csv --target price --inputs height,weight", "diagnose digits"),
     "predict": (
         "predict data.npz --kernel ntk-relu --depth 4",
@@ -147,9 +152,17 @@ def parser() -> Parser:
     listed.add_argument("--write", type=Path, metavar="FILE", help="put the Markdown table between this file's markers")
     listed.add_argument("--force", action="store_true", help="replace the table that stands there")
 
-    derive = command("derive", "equations of motion, conserved quantities, closed form and trail of a model")
+    derive = command("derive", "the whole derivation of a model, every step with its reference and numerical check")
     derive.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
-    derive.add_argument("--format", choices=("text", "latex", "json"), default="text", help="default: text")
+    derive.add_argument(
+        "--format",
+        choices=("text", "html", "latex", "json", "python"),
+        help="html: one page; python: a module that runs without this package (default: as --output ends, else text)",
+    )
+    derive.add_argument(
+        "--output", type=Path, metavar="FILE", help="write it into this .txt, .html, .tex, .json or .py"
+    )
+    derive.add_argument("--force", action="store_true", help="overwrite a file that exists")
 
     diagnose = command("diagnose", "what a data set is like and which models apply to it")
     _data_options(diagnose)

@@ -1,15 +1,14 @@
 """What each command does. Layers are imported inside the functions, so that a command loads only what it uses."""
 
 from argparse import Namespace
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from .claim_commands import check, validate
 from .console import as_json, show, writable
 from .data_commands import diagnose, predict
+from .derive_commands import derive
 from .hyperparameters import model as named_model
-from .theory.errors import LearningMechanicsError, NoClosedForm
 
 
 def list_models(arguments: Namespace) -> int:
@@ -33,45 +32,6 @@ def list_models(arguments: Namespace) -> int:
         for claim in entry["claims"]:
             verdict = f"  [{claim['last_verdict']}]" if claim["last_verdict"] else ""
             print(f"  {claim['claim']:<28} {claim['statement']}{verdict}")
-    return 0
-
-
-def derive(arguments: Namespace) -> int:
-    """The derived system with its conserved quantities, closed form and trail."""
-    import sympy as sp
-
-    from .theory.closed_forms.closed_form import closed_form
-
-    model = named_model(arguments)
-    system = model.derive()
-    try:
-        solution: Any = closed_form(system)
-    except NoClosedForm as declined:
-        solution = declined
-    solved = not isinstance(solution, NoClosedForm)
-    conserved = _conserved(system)
-    if arguments.json or arguments.format == "json":
-        return as_json(
-            {
-                "model": model.model_name(),
-                "hyperparameters": {f.name: getattr(model, f.name) for f in fields(model)},
-                "system": system.to_dict(),
-                "conserved": [str(quantity) for quantity in conserved],
-                "closed_form": solution.to_dict() if solved else None,
-            }
-        )
-    if arguments.format == "latex":
-        print(sp.latex(system))
-        for quantity in conserved:
-            print(sp.latex(quantity) + r" = \mathrm{const}")
-        if solved:
-            print(sp.latex(solution))
-        return 0
-    print(f"{model.title()}\n\n{system}")
-    if conserved:
-        print("\nconserved\n" + "\n".join(f"  {quantity}" for quantity in conserved))
-    print("\n" + str(solution).split("\ntrail")[0] if solved else f"\nno closed form: {solution}")
-    print(f"\ntrail\n{solution.trail if solved else system.trail}")
     return 0
 
 
@@ -109,19 +69,6 @@ def report(arguments: Namespace) -> int:
     else:
         print(made)
     return made.status
-
-
-def _conserved(system) -> tuple:
-    """Quantities a flow of several unknowns conserves; where the search does not apply there is nothing to show."""
-    from .theory.derivation.conserved import conserved
-    from .theory.system import Flow
-
-    if not isinstance(system, Flow) or len(system.unknowns) < 2:
-        return ()
-    try:
-        return tuple(conserved(system))
-    except LearningMechanicsError:
-        return ()
 
 
 def _last_verdicts(reports: list[Path] | None) -> dict[tuple[str, str], str]:

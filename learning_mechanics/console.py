@@ -56,9 +56,14 @@ def write(path: Path, content: Any) -> None:
     """Write JSON so that an interruption leaves either the old file or the new one."""
     from .validate.judging.verdict import plain
 
+    write_text(path, json.dumps(plain(content), allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text so that an interruption leaves either the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(plain(content), allow_nan=False))
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 

@@ -22,6 +22,7 @@ from ..trail import Equations
 from .derive import tidy
 from .reduce import restrict
 
+CLOCK = sp.Symbol("clock")  # new time over old
 Arrays = Mapping[str, Any]
 
 
@@ -99,12 +100,12 @@ class Limit:
         made = replace(system, equations=leading, observables=observables)
         note = f"remainder {', '.join(str(r) for r in self.remainder(system))}"
         trail = system.trail.then(
-            f"limit {self.variable} -> {self.point}, {TIME} -> {self.clock}*{TIME}",
+            f"limit {self.variable} -> {self.point}" + (f", {TIME} -> {self.clock}*{TIME}" if self.clock != 1 else ""),
             made.statement(),
             assumption=self.name,
             reference=self.reference,
             check=note,
-            given=Equations(((self.variable, self.point), (TIME, self.clock * TIME))),
+            given=Equations(((self.variable, self.point), (CLOCK, sp.sympify(self.clock)))),
         )
         return replace(made, trail=trail)
 

@@ -73,7 +73,8 @@ def discretised(flow: Flow, learning_rate: Any = LEARNING_RATE) -> Map:
     """The explicit Euler map u+ = u + eta F(u) of a flow: gradient descent, if the flow is a gradient flow."""
     steps = tuple(_step(u, learning_rate, f) for u, f in zip(flow.unknowns, flow.equations, strict=True))
     made = Map(flow.unknowns, steps, flow.observables, flow.eliminated, flow.trail)
-    return _recorded(made, "one step of size " + str(learning_rate))
+    given = Equations(((sp.Symbol("step_size"), sp.sympify(learning_rate)),))
+    return _recorded(made, "one step of size " + str(learning_rate), given=given)
 
 
 def network_map(network: Network, loss: str = "squared", learning_rate: Any = LEARNING_RATE) -> Map:

@@ -87,7 +87,8 @@ def _called(node: ast.Call) -> Any:
     if constructor is sp.RootSum:  # as stored: summing over explicit roots would change its form
         options["auto"] = False
     arguments = [_read(argument) for argument in node.args]
-    if issubclass(constructor, sp.Symbol) and constructor is not sp.Dummy:  # its own constructor may fix assumptions that the text states
+    # a symbol's own constructor may fix assumptions that the text states
+    if issubclass(constructor, sp.Symbol) and constructor is not sp.Dummy:
         return sp.Symbol.__new__(constructor, *arguments, **options)
     return constructor(*arguments, **options)
 

@@ -28,6 +28,9 @@ class _Printer(LatexPrinter):
         terms = super()._as_ordered_terms(expr, order=order)
         return sorted(terms, key=lambda term: bool(term.could_extract_minus_sign()))
 
+    def _print_DiagMatrix(self, diagonal):
+        return rf"\operatorname{{diag}}\left({self._print(diagonal.args[0])}\right)"
+
 
 def latex(expression: Any) -> str:
     """LaTeX of an expression, with names of several letters upright and what is subtracted last."""
@@ -38,7 +41,7 @@ def latex(expression: Any) -> str:
     names |= {symbol: r"\sigma^{2}" for symbol in symbols if symbol.name == "sigma2"}
     names |= {symbol: symbol.name[:-1] + "^{+}" for symbol in symbols if symbol.name.endswith("+")}
     printer = _Printer({"symbol_names": names, "mul_symbol": r"\,"})
-    return printer.doprint(expression).replace(r"\frac", r"\dfrac")
+    return printer.doprint(expression).replace(r"\frac", r"\dfrac").replace("+ -", "- ")
 
 
 def marked(unknown: Any, kind: str) -> str:

@@ -10,9 +10,9 @@ u**2*eta*(s - u**3) + u
 -3*s**(4/3) + S
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import sympy as sp
 
@@ -23,7 +23,7 @@ from ..derivation.reduce import change_variables, project
 from ..derivation.standard_assumptions import Aligned, Balanced, LargeDepth, Whitened
 from ..network import Network, chain
 from ..symbols import LEARNING_RATE, dimensions, positive
-from ..system import FixedPoint, Flow, Map
+from ..system import FixedPoint, Flow, Map, System
 from ..trail import Equations, Trail
 from .modified import modified_flow
 
@@ -85,16 +85,13 @@ def infinite_depth_flow() -> Flow:
 
 @cache
 def corrected_mode_flow(depth: int) -> Flow:
-    """`modified_mode_flow` for the mode strength a; the step size `h` is an ordinary parameter, not a small quantity.
+    """The flow that gradient descent follows to second order, for the mode strength a, in the form that integrates.
 
     >>> print(corrected_mode_flow(2).equations[0])
-    -a*(-a + s)*(-3*a*h + s*h - 2)
+    2*a*(-a + s)/(eta*(-3*a + s)/2 + 1)
     """
-    flow = modified_mode_flow(depth)
-    moved = change_variables(flow, {"a": flow.observables["end_to_end"]})
-    equation = sp.factor(moved.equations[0].subs(LEARNING_RATE, positive("h")))
-    equations = Equations(((moved.unknowns[0], equation),), "flow")
-    return Flow(moved.unknowns, (equation,), trail=moved.trail.then("keep the step size finite", equations))
+    flow = modified_flow(mode_map(depth), LEARNING_RATE, form="rational")
+    return change_variables(flow, {"a": flow.observables["end_to_end"]})
 
 
 @cache
@@ -153,7 +150,12 @@ def sharpness_at_minimum(depth: int) -> FixedPoint:
     return FixedPoint(
         (S,),
         (S - eigenvalue,),
-        trail=flow.trail.then("linearise at a = s", Equations(((S, eigenvalue),)), reference=_FLATTEST),
+        trail=flow.trail.then(
+            "linearise at a = s",
+            Equations(((S, eigenvalue),)),
+            reference=_FLATTEST,
+            given=Equations(((flow.unknowns[0], positive("s")),)),
+        ),
     )
 
 
@@ -205,3 +207,27 @@ def critical_rate(sharpness: Callable[[], FixedPoint]) -> FixedPoint:
         (critical - 2 / value,),
         trail=system.trail.then("marginal step", Equations(((critical, 2 / value),))),
     )
+
+
+def everything(depth: float) -> Mapping[str, System]:
+    """What follows from the graph of a deep linear network, in reading order; of infinite depth only the limit.
+
+    >>> list(everything(2))[:3]
+    ['matrix flow', 'aligned modes', 'mode law']
+    """
+    if depth == sp.oo:
+        return {"mode law of infinitely many layers": infinite_depth_flow()}
+    layers = int(depth)
+    matrix_flow, sharpness = network_flow(stack(layers)), partial(sharpness_at_minimum, layers)
+    found: dict[str, System] = {
+        "matrix flow": matrix_flow,
+        "aligned modes": matrix_flow.assume(Whitened(), Aligned()),
+        "mode law": mode_flow(layers),
+        "gradient descent on a mode": mode_map(layers),
+        "flow that gradient descent follows": modified_mode_flow(layers),
+        "sharpness at convergence": sharpness(),
+        "critical learning rate": critical_rate(sharpness),
+    }
+    if layers == 2:
+        found |= {"gradient descent on Gram blocks": gram_map(), "drift of the balance": drift_map()}
+    return found

@@ -103,11 +103,13 @@ def gaussian_second_moments() -> Map:
         )
     )
     equation = _lift(update, errors, spectrum)
+    three = ((MOMENT, sp.Tuple(*(e**2 for e in errors))), (EIGENVALUE, sp.Tuple(*spectrum)))
     trail = trail.then(
         "any number of modes",
         Equations(((MOMENT, equation),), "map"),
         check="all other modes enter alike: residual 0",
         residual=0.0,
+        given=Equations(three),
         reference="Paquette et al. 2024, arXiv:2405.15074",
     )
     excess = _lift(risk - NOISE / 2, errors, spectrum, single=False)

@@ -74,6 +74,7 @@ def linearise(map_: Map, at: Mapping[Any, Any] | None = None, assumption: str = 
         assumption=assumption,
         check="fixed point, residual 0",
         residual=0.0,
+        given=Equations(tuple(point.items())),
     )
     return Map(map_.unknowns, equations, trail=trail)
 
@@ -244,10 +245,12 @@ def _roots(boundary, parameter):
 
 
 def _sign(expression):
-    """+1, 0, -1, or None when the sign cannot be told; fractions b count as 1 / (1 + r) with r > 0."""
+    """+1, 0, -1, or None when the sign cannot be told; fractions b count as 1 / (1 + r)^2 with r > 0: roots too."""
     expression = sp.sympify(expression)
     fractions = expression.atoms(UnitInterval)
-    rewritten = sp.factor(sp.together(expression.subs({b: 1 / (1 + sp.Dummy("r", positive=True)) for b in fractions})))
+    rewritten = sp.factor(
+        sp.together(expression.subs({b: (1 + sp.Dummy("r", positive=True)) ** -2 for b in fractions}))
+    )
     if rewritten.is_zero:
         return 0
     return 1 if rewritten.is_positive else -1 if rewritten.is_negative else None
@@ -271,7 +274,8 @@ def _fixed_point(parameter, root, trail, rule):
     unknown = positive("S" if str(parameter) == "h" else str(parameter))
     rational = not root.has(sp.Min, sp.Piecewise)
     residual = sp.expand(sp.fraction(sp.together(root - unknown))[0]) if rational else root - unknown
-    trail = trail.then(rule, Equations(((unknown, root),)), reference=_REFERENCE)
+    given = Equations(((parameter, root),))
+    trail = trail.then(rule, Equations(((unknown, root),)), reference=_REFERENCE, given=given)
     return FixedPoint((unknown,), (residual,), observables={"threshold": unknown}, trail=trail)
 
 

@@ -158,7 +158,8 @@ def _preconditioned(update):
     )
     trail = linear.trail.then(
         "preconditioned curvature",
-        Equations(((CURVATURE, SHARPNESS * preconditioner),)),
+        Equations(tuple(zip(linear.unknowns, equations, strict=True)), "map"),
         reference=_COHEN_ADAPTIVE,
+        given=Equations(((CURVATURE, SHARPNESS * preconditioner),)),
     )
     return Map(linear.unknowns, equations, trail=trail)

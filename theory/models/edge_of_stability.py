@@ -8,6 +8,7 @@ circle (heavy ball):
 Adaptive methods live in preconditioned curvature P^-1/2 H P^-1/2, with P linearised at the settled second moment.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -18,7 +19,7 @@ from ..errors import UnknownName
 from ..model import Theory, parameter
 from ..network import chain
 from ..setup import Initialisation, Instance, Optimizer, Setup
-from ..system import FixedPoint
+from ..system import FixedPoint, System
 
 _COHEN = "Cohen et al. 2021, arXiv:2103.00065"
 _COHEN_ADAPTIVE = "Cohen et al. 2022, arXiv:2207.14484"
@@ -39,6 +40,13 @@ class EdgeOfStability(Theory):
 
     def derive(self) -> FixedPoint:
         return threshold(self.optimizer)
+
+    def derivations(self) -> Mapping[str, System]:
+        return {
+            "update on one curvature mode": _rule(self.optimizer)[0](),
+            "edge of stability": threshold(self.optimizer),
+            "onset of oscillation": onset(self.optimizer),
+        }
 
     def claims(self) -> tuple[Claim, ...]:
         ignores_momentum = "without momentum: it is exact for gradient descent"

@@ -8,6 +8,7 @@ kappa with n = sum lambda/(lambda + kappa) + ridge/kappa: see `theory.regression
 -n + over(lambda*multiplicity/(lambda + kappa)) + ridge/kappa
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -23,7 +24,7 @@ from ..regression.kernels import Kernel, ntk
 from ..regression.linearised import LEE, converged, linearised_descent, tangent_kernel, training_residuals
 from ..regression.spectrum import Spectrum, cross_fit, finite_population, in_sample
 from ..setup import Initialisation, Instance, Optimizer, Setup
-from ..system import FixedPoint
+from ..system import FixedPoint, System
 
 RIDGELESS = 1e-8
 SUBSET = 200  # samples on which the Gaussian equivalence of a pool is measured
@@ -39,6 +40,9 @@ class KernelRegression(Theory):
     def derive(self) -> FixedPoint:
         """The effective ridge, with test error, training error and learnabilities as observables."""
         return effective_ridge()
+
+    def derivations(self) -> Mapping[str, System]:
+        return {"effective ridge": effective_ridge(), "gradient descent of a wide network": linearised_descent()}
 
     def claims(self) -> tuple[Claim, ...]:
         return (

@@ -31,7 +31,7 @@ from ..model import Theory, parameter
 from ..network import chain
 from ..setup import Initialisation, Instance, Optimizer, Setup
 from ..symbols import positive
-from ..system import Map
+from ..system import Map, System
 
 REFERENCE = "Paquette, Paquette, Xiao, Pennington 2024, arXiv:2405.15074"
 _TRAINED = (1, np.inf)  # at step 0 there is nothing to predict
@@ -55,6 +55,13 @@ class SgdLeastSquares(Theory):
     def derive(self) -> Map:
         """The recursion of second moments for Gaussian features, with its derivation."""
         return gaussian_second_moments()
+
+    def derivations(self) -> Mapping[str, System]:
+        return {
+            "Gaussian features": gaussian_second_moments(),
+            "batches without sampling noise": full_batch_moments(),
+            "rows of a data set": row_second_moments(),
+        }
 
     def claims(self) -> tuple[Equals | Scales, ...]:
         features = PowerLaw(self.dim, self.capacity, self.target_exponent, self.noise)

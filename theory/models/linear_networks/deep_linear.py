@@ -7,6 +7,7 @@ alignment and balance reduce any depth to one scalar equation per singular mode 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +22,7 @@ from ...dynamics.linear_networks import (
     corrected_mode_flow,
     critical_rate,
     drift_map,
+    everything,
     gram_map,
     growth_at_minimum,
     infinite_depth_flow,
@@ -36,7 +38,7 @@ from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...singular_modes import GROUPS, nearly_equal, singular_modes, subspace_means
 from ...symbols import dimensions, positive
-from ...system import Flow
+from ...system import Flow, System
 
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
 _GRAM = "Fukumizu 1998; Tarmoun et al. 2021"
@@ -56,6 +58,9 @@ class DeepLinear(Theory):
 
     def derive(self) -> Flow:
         return infinite_depth_flow() if self.depth == math.inf else mode_flow(self.depth)
+
+    def derivations(self) -> Mapping[str, System]:
+        return everything(self.depth)
 
     def claims(self) -> tuple[Claim, ...]:
         # two layers are their rivals, so the aligned claims are about three or more; no experiment is infinitely deep
