@@ -1,7 +1,8 @@
 """Flows integrated: du/dt = F(u), by an adaptive explicit method, and an implicit one where the problem is stiff.
 
-Integration is explicit (diffrax, Tsit5); where that stops early the problem is stiff and SciPy's implicit Radau takes
-over. The local error is 1e-11, relative, unless asked otherwise.
+Integration is explicit of order 8 (SciPy's DOP853); where that would take too many steps the problem is stiff and the
+implicit Radau takes over. The local error is 1e-11, relative, unless asked otherwise. Compiling an integrator for an
+accelerator takes longer than these few thousand evaluations in NumPy do.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ import numpy as np
 from ..theory.errors import DidNotConverge
 from ..theory.system import Flow
 from .compile import compile
-from .precision import x64
+
+_MOST_STEPS = 20_000  # of the explicit method, over all records
 
 
 def integrate(
@@ -32,74 +34,71 @@ def integrate(
     """
     times = np.asarray(times, float)
     parameters = [parameter for parameter in flow.parameters if str(parameter) in values]
-    rates = compile(flow.equations, (*flow.unknowns, *parameters))
+    rates = compile(flow.equations, (*flow.unknowns, *parameters), backend="numpy")
     constants = tuple(np.asarray(values[str(p)], float) for p in parameters)
-    start = tuple(np.asarray(values[str(u)], float) for u in flow.unknowns)
+    start = [np.asarray(values[str(u)], float) for u in flow.unknowns]
     if not any(hasattr(unknown, "shape") for unknown in flow.unknowns):
         shape = np.broadcast_shapes(*(array.shape for array in (*start, *constants)))
-        start = tuple(np.broadcast_to(array, shape).copy() for array in start)
-    solution, finished = _explicit(rates, start, constants, times, tolerance)
-    if not finished:
-        solution = _implicit(flow, parameters, start, constants, times, tolerance)
-    return {str(unknown): array for unknown, array in zip(flow.unknowns, solution, strict=True)}
-
-
-@x64
-def _explicit(rates, start, constants, times, tolerance):
-    import diffrax
-    import jax.numpy as jnp
-
-    def field(_, state, fixed):
-        return tuple(jnp.broadcast_to(r, u.shape) for r, u in zip(rates(*state, *fixed), state, strict=True))
-
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
-        diffrax.Tsit5(),
-        t0=times[0],
-        t1=max(times[-1], times[0] + 1e-300),
-        dt0=None,
-        y0=tuple(map(jnp.asarray, start)),
-        args=tuple(map(jnp.asarray, constants)),
-        saveat=diffrax.SaveAt(ts=jnp.asarray(times)),
-        # steps end on the recorded times: interpolation between steps is of lower order than the steps
-        stepsize_controller=diffrax.ClipStepSizeController(
-            diffrax.PIDController(rtol=tolerance, atol=tolerance * 1e-3), step_ts=jnp.asarray(times)
-        ),
-        max_steps=200_000,
-        throw=False,
-    )
-    finished = bool(solution.result == diffrax.RESULTS.successful)
-    return solution.ys, finished and all(bool(jnp.isfinite(y).all()) for y in solution.ys)
-
-
-def _implicit(flow, parameters, start, constants, times, tolerance):
-    from scipy.integrate import solve_ivp
-
-    rates = compile(flow.equations, (*flow.unknowns, *parameters), backend="numpy")
-    shapes = [array.shape for array in start]
+        start = [np.broadcast_to(array, shape) for array in start]
     edges = np.cumsum([0, *(array.size for array in start)])
 
     def split(flat):
-        return [flat[a:b].reshape(shape) for a, b, shape in zip(edges[:-1], edges[1:], shapes, strict=True)]
+        return [flat[a:b].reshape(u.shape) for a, b, u in zip(edges[:-1], edges[1:], start, strict=True)]
 
     def field(_, flat):
-        values = rates(*split(flat), *constants)
-        return np.concatenate([np.broadcast_to(v, shape).ravel() for v, shape in zip(values, shapes, strict=True)])
+        found = rates(*split(flat), *constants)
+        return np.concatenate([np.broadcast_to(v, u.shape).ravel() for v, u in zip(found, start, strict=True)])
 
-    with np.errstate(all="ignore"):
-        solution = solve_ivp(
-            field,
-            (times[0], times[-1]),
-            np.concatenate([array.ravel() for array in start]),
-            method="Radau",
-            t_eval=times,
-            rtol=max(tolerance, 1e-12),
-            atol=tolerance * 1e-3,
+    first = np.concatenate([array.ravel() for array in start])
+    with np.errstate(all="ignore"):  # a trial step may overflow; it is then made shorter
+        rows = _explicit(field, first, times, tolerance)
+        if rows is None:
+            rows = _implicit(field, first, times, tolerance)
+    columns = [split(row) for row in rows]
+    return {str(u): np.stack(series) for u, series in zip(flow.unknowns, zip(*columns, strict=True), strict=True)}
+
+
+def _explicit(field, state, times, tolerance):
+    """States (T, n) by DOP853, or None where it would need too many steps.
+
+    Every recorded time ends a step: interpolation between steps is of lower order than the steps.
+    """
+    from scipy.integrate import DOP853
+
+    rows, step, taken = [state], None, 0
+    for begin, end in zip(times[:-1], times[1:], strict=True):
+        length = end - begin
+        solver = DOP853(
+            field, begin, state, end, rtol=tolerance, atol=tolerance * 1e-3, first_step=step and min(step, length)
         )
+        while solver.status == "running":
+            solver.step()
+            taken += 1
+            if taken > _MOST_STEPS:
+                return None
+        if solver.status == "failed" or not np.isfinite(solver.y).all():
+            return None
+        state, step = solver.y, solver.h_abs
+        rows.append(state)
+    return np.array(rows)
+
+
+def _implicit(field, state, times, tolerance):
+    """States (T, n) by Radau."""
+    from scipy.integrate import solve_ivp
+
+    solution = solve_ivp(
+        field,
+        (times[0], times[-1]),
+        state,
+        method="Radau",
+        t_eval=times,
+        rtol=max(tolerance, 1e-12),
+        atol=tolerance * 1e-3,
+    )
     if not solution.success or not np.isfinite(solution.y).all():
         raise DidNotConverge(
             f"the flow could not be integrated to t = {times[-1]:g}: {solution.message}",
             remedy="shorten the time or use a closed form",
         )
-    columns = [split(column) for column in solution.y.T]
-    return [np.stack(series) for series in zip(*columns, strict=True)]
+    return solution.y.T

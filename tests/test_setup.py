@@ -181,3 +181,10 @@ def test_an_imbalance_that_cannot_be_is_refused():
         Setup(network=chain("input", "output"), initialisation=Initialisation(imbalance=1.0)).draw(
             0, Dataset(np.eye(5), np.ones((5, 3)))
         )
+
+
+@pytest.mark.instant
+def test_two_records_are_the_first_and_the_last_step():
+    for spacing in ("linear", "log"):
+        setup = Setup(network=chain("input", "output"), steps=600, records=2, spacing=spacing)
+        assert setup.recorded_steps().tolist() == [0, 600]

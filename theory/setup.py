@@ -146,7 +146,7 @@ class Setup:
     def recorded_steps(self, learning_rate: float | None = None) -> np.ndarray:
         """Steps at which observables are recorded: 0 and the last step included, strictly increasing."""
         last = self.total_steps(learning_rate)
-        if self.spacing == "log" and last > 0:
+        if self.spacing == "log" and last > 0 and self.records > 2:
             grid = np.concatenate([[0], np.geomspace(1, last, self.records - 1)])
         else:
             grid = np.linspace(0, last, self.records)

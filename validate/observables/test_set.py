@@ -17,3 +17,13 @@ def test_error(context, parameters):
 def test_outputs(context, parameters):
     """All outputs on the test inputs, flattened."""
     return context.forward(parameters, context.arrays["x_test"]).reshape(-1)
+
+
+@observable("excess_risk")
+def excess_risk(context, parameters):
+    """Population risk above its minimum, 1/2 sum_j lambda_j (w_j - w*_j)^2, of a linear map on a known distribution."""
+    import jax.numpy as jnp
+
+    eigenvalues, target = context.arrays["eigenvalues"], context.arrays["target"]
+    found = context.forward(parameters, jnp.eye(len(target), dtype=target.dtype))[:, 0]
+    return (eigenvalues * (found - target) ** 2).sum()[None] / 2

@@ -1,0 +1,309 @@
+"""One linear neuron f = a w.x: from rich to lazy by the imbalance of its two layers, solved exactly.
+
+With layer rates eta_a, eta_w the imbalance delta = eta_w a^2 - eta_a |w|^2 is conserved, and the function beta = a w
+moves by a kernel that interpolates between fixed (lazy) and moving with beta (rich), whatever the data:
+
+    beta' = [(kappa + delta)/2 I + (kappa - delta)/2 bb'] Sigma_xx (beta* - beta),    b = beta/|beta|,
+    kappa = sqrt(delta^2 + 4 eta_a eta_w |beta|^2).
+
+On white data the norm mu = |beta| and the cosine phi with the target close, and have an explicit solution.
+
+>>> print(macroscopic_flow())
+Flow
+  mu' = sqrt(delta**2 + 4*eta_a*eta_w*mu**2)*(B*phi - mu)
+  phi' = -B*(delta + sqrt(delta**2 + 4*eta_a*eta_w*mu**2))*(phi - 1)*(phi + 1)/(2*mu)
+
+Reference: Kunin, Raventos, Domine et al. 2024, arXiv:2406.06158.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from sympy.codegen.cfunctions import expm1
+
+from ..errors import AssumptionViolated
+from ..symbols import ModeSymbol, modes, over, positive, scalars
+from ..system import FixedPoint, Flow
+from ..trail import Trail
+
+KUNIN = "Kunin, Raventos, Domine et al. 2024, arXiv:2406.06158"
+_eta_a, _eta_w = positive("eta_a eta_w")
+_delta = scalars("delta")
+_lam = modes("lambda")
+_target, _beta, _w = modes("b beta w", positive=None, real=True)
+_a = scalars("a")
+_mu, _B = positive("mu B")
+_phi = scalars("phi")
+
+
+def entry_derivative(expression: Any, symbol: ModeSymbol) -> Any:
+    """Derivative of a function of sums over modes by the entry of one mode: the chain rule through every `over`.
+
+    >>> a, w, lam = sp.Symbol("a"), modes("w"), modes("lambda")
+    >>> print(entry_derivative(over(lam * a * w**2) ** 2, w))
+    4*a**2*lambda*w*over(lambda*w**2)
+    """
+    sums = sorted(expression.atoms(over), key=str)
+    marks = {total: sp.Dummy() for total in sums}
+    outside = expression.xreplace(marks)
+    back = {mark: total for total, mark in marks.items()}
+    return sum(
+        (outside.diff(mark).xreplace(back) * total.args[0].diff(symbol) for total, mark in marks.items()), sp.S.Zero
+    )
+
+
+def spread(expression: Any) -> Any:
+    """Every sum over modes of a sum of terms, written as the sum of their sums.
+
+    >>> x, y = modes("x y")
+    >>> print(spread(over(x * (x + y))))
+    over(x**2) + over(x*y)
+    """
+    return sp.expand(expression).replace(over, lambda summand: sp.Add(*map(over, sp.Add.make_args(sp.expand(summand)))))
+
+
+@cache
+def neuron_flow() -> Flow:
+    """Gradient flow of a and of the weights w in the eigenbasis of Sigma_xx, one rate for each layer.
+
+    >>> print(neuron_flow().equations[1])
+    a*eta_w*lambda*(-a*w + b)
+    """
+    loss = over(_lam * (_target - _a * _w) ** 2) / 2
+    pulls = {_a: -_eta_a * loss.diff(_a), _w: -_eta_w * entry_derivative(loss, _w)}
+    equations = tuple(sp.factor_terms(pull) for pull in pulls.values())
+    trail = Trail().then("loss in the eigenbasis of the covariance", loss)
+    residual = _gradient_residual(loss, pulls)
+    trail = trail.then(
+        "gradient flow, one rate for each layer",
+        "; ".join(f"{u}' = {e}" for u, e in zip(pulls, equations, strict=True)),
+        check=f"central differences: {residual:.1e}",
+        reference=KUNIN,
+    )
+    return Flow((_a, _w), equations, observables={"loss": loss, "delta": _imbalance()}, trail=trail)
+
+
+@cache
+def function_flow() -> Flow:
+    """The function beta = a w alone: the conserved imbalance removes a."""
+    flow = neuron_flow()
+    a_rate, w_rate = flow.equations
+    change = spread(_along(_imbalance(), flow))
+    if change != 0:
+        raise AssumptionViolated(f"the imbalance changes at the rate {change}", where="single neuron")
+    # beta' = a' w + a w', with w = beta / a and a^2 from delta = eta_w a^2 - eta_a |beta|^2 / a^2
+    square, norm = positive("q N")
+    moved = (a_rate * _w + _a * w_rate).subs(_w, _beta / _a)
+    moved = spread(moved).subs(_a, sp.sqrt(square))
+    roots = sp.solve(_eta_w * square - _eta_a * norm / square - _delta, square)
+    kappa = sp.sqrt(_delta**2 + 4 * _eta_a * _eta_w * norm)
+    a_squared = (_delta + kappa) / (2 * _eta_w)
+    (found,) = [root for root in roots if sp.simplify(root - a_squared) == 0]
+    pull = _lam * (_target - _beta)
+    spreading = sp.simplify(_eta_a / found - _eta_w * (kappa - _delta) / (2 * _eta_w) / norm)
+    if spreading != 0:
+        raise AssumptionViolated(f"the two forms of the kernel differ by {spreading}", where="single neuron")
+    equation = (kappa + _delta) / 2 * pull + (kappa - _delta) / (2 * norm) * _beta * over(_beta * pull)
+    direct = sp.expand(moved.subs(square, found)) - sp.expand(spread(equation))
+    left = _numeric_zero(direct, norm)
+    equation = equation.subs(norm, over(_beta**2))
+    trail = flow.trail.then(
+        "the imbalance delta = eta_w a^2 - eta_a |w|^2 is conserved", _imbalance(), check="rate of change: 0"
+    ).then(
+        "beta = a w, with a eliminated by delta",
+        f"beta' = {equation}",
+        check=f"against the product rule at random points: {left:.1e}",
+        reference=KUNIN,
+    )
+    kept = {"loss": over(_lam * (_target - _beta) ** 2) / 2, "norm": sp.sqrt(over(_beta**2))}
+    return Flow((_beta,), (equation,), observables=kept, trail=trail)
+
+
+@cache
+def frozen_flow() -> Flow:
+    """The lazy rival: the kernel stays what it is at the start, K = f I + g b0 b0' (f, g and unit vector b0 given).
+
+    >>> print(frozen_flow().equations[0])
+    b_0*g*over(b_0*lambda*(b - beta)) + f*lambda*(b - beta)
+    """
+    start = modes("b_0", positive=None, real=True)
+    f, g = scalars("f g")
+    pull = _lam * (_target - _beta)
+    trail = Trail().then("kernel of the start", "f I + g b0 b0'", assumption="the kernel does not move")
+    return Flow((_beta,), (f * pull + g * start * over(start * pull),), trail=trail)
+
+
+@cache
+def macroscopic_flow() -> Flow:
+    """White data: the norm mu of the function and its cosine phi with a target of norm B close on each other."""
+    flow = function_flow()
+    rate = flow.equations[0].subs(_lam, 1)
+    overlaps = {over(_beta**2): _mu**2, over(_beta * _target): _mu * _B * _phi, over(_target**2): _B**2}
+
+    def close(expression):
+        closed = sp.expand(spread(expression).subs(overlaps))
+        assert not closed.atoms(over), closed
+        return closed
+
+    growth = sp.factor(sp.simplify(close(over(_beta * rate)) / _mu))
+    turning = close(over(_target * rate)) / (_mu * _B) - _phi * growth / _mu
+    turning = sp.factor(sp.simplify(turning))
+    equations = (growth, turning)
+    trail = flow.trail.then("white inputs: lambda = 1", f"beta' = {rate}", assumption="whitened").then(
+        "project onto mu = |beta|, phi = cos(beta, target)",
+        f"mu' = {growth}; phi' = {turning}",
+        check="no other sum over modes is left",
+        reference=KUNIN,
+    )
+    return Flow((_mu, _phi), equations, trail=trail)
+
+
+@cache
+def explicit_neuron() -> Flow:
+    """The solution on white data, as observables "mu" and "phi" of a clock tau that starts at 0.
+
+    Scaled weights w = sqrt(eta_w) x, a = sqrt(eta_a) y, with x split along (x_1) and across (x_2) the target, obey
+    q' = F q - c^2/2 |q|^2 q, c^2 = eta_a eta_w: a linear flow Y' = F Y divided by sqrt(1 + c^2 int |Y|^2). Everything
+    is divided by exp(omega t), omega = sqrt(delta^2/4 + c^2 B^2), so that late times are safe; delta = 0 is a limit.
+    """
+    clock = sp.Symbol("tau", nonnegative=True)
+    c, t, omega = positive("c t omega")
+    x1, x2, y = scalars("x_1 x_2 y")
+    F = sp.Matrix([[-_delta / 2, c * _B], [c * _B, _delta / 2]])
+    start = sp.Matrix([x1, y])
+    fading = sp.exp(-2 * omega * t)
+    # exp(F t) = cosh(omega t) + F sinh(omega t)/omega, since F^2 = omega^2
+    along, readout = (1 + fading) / 2 * start + (1 - fading) / (2 * omega) * F * start
+    half = sp.Abs(_delta) / 2
+    across = x2 * sp.exp(-(omega + _delta / 2) * t)
+    lost = sp.exp(-(2 * omega + _delta / 2 - half) * t) * -expm1(-2 * half * t) / (2 * half)
+    grown = start.dot(start) * (1 - fading**2) / (4 * omega) + start.dot(F * start) * ((1 - fading) / (2 * omega)) ** 2
+    norm = fading + c**2 * (grown + x2**2 * lost)
+    values = {omega: sp.sqrt(_delta**2 / 4 + c**2 * _B**2)}
+    scaled = [(part / sp.sqrt(norm)).subs(values) for part in (along, across, readout)]
+    residual = _solution_residual(scaled, (x1, x2, y), c, t)
+    function = [c * scaled[0] * scaled[2], c * scaled[1] * scaled[2]]
+    size = sp.sqrt(function[0] ** 2 + function[1] ** 2)
+    observables = {"mu": size.subs(t, clock), "phi": (function[0] / size).subs(t, clock)}
+    trail = macroscopic_flow().trail.then(
+        "scaled weights solve q' = F q - c^2/2 |q|^2 q: a linear flow over the root of its integrated norm",
+        f"q = exp(F t) q0 / sqrt(1 + c^2 int |exp(F t) q0|^2), omega = {values[omega]}",
+        check=f"substituted back at 20 random points: {residual:.1e}",
+        reference=KUNIN,
+    )
+    return Flow((clock,), (sp.S.One,), observables=observables, trail=trail)
+
+
+@cache
+def kernel_distance() -> FixedPoint:
+    """How far the kernel of the function turns from the start (mu, phi) to the solution (B, 1), in d dimensions.
+
+    K = (kappa + delta)/2 I + (kappa - delta)/2 bb'; the distance is 1 - <K0, K1>/(|K0| |K1|), 0 for lazy training.
+    """
+    d, S = positive("d S")
+
+    def kernel(norm):
+        kappa = sp.sqrt(_delta**2 + 4 * _eta_a * _eta_w * norm**2)
+        return (kappa + _delta) / 2, (kappa - _delta) / 2
+
+    def product(first, second, cosine):
+        # tr (f I + g uu') (f' I + g' vv') = d f f' + f g' + g f' + g g' (u.v)^2
+        (f, g), (f1, g1) = first, second
+        return d * f * f1 + f * g1 + g * f1 + g * g1 * cosine**2
+
+    start, end = kernel(_mu), kernel(_B)
+    turned = product(start, end, _phi) / sp.sqrt(product(start, start, 1) * product(end, end, 1))
+    trail = function_flow().trail.then("kernel at the start against the kernel at beta = beta*", f"S = {1 - turned}")
+    return FixedPoint((S,), (S - (1 - turned),), trail=trail)
+
+
+def _imbalance():
+    return _eta_w * _a**2 - _eta_a * over(_w**2)
+
+
+def _along(quantity, flow):
+    """Rate of change of a function of a and of sums over the modes of w."""
+    a_rate, w_rate = flow.equations
+    sums = quantity.atoms(over)
+    marks = {total: sp.Dummy() for total in sums}
+    outside = quantity.xreplace(marks)
+    inner = {total: over(sp.expand(total.args[0].diff(_w) * w_rate)) + 0 for total in sums}
+    rate = outside.diff(_a) * a_rate + sum(outside.diff(mark) * inner[total] for total, mark in marks.items())
+    return sp.expand(spread(rate))
+
+
+def _numeric(symbols, expression):
+    """The expression as a NumPy function; sums over modes run over the last axis."""
+    # lambdify renames `lambda`, which would take it out of a sum that insists on mode symbols
+    plain = {symbol: sp.Dummy() for symbol in symbols}
+    neutral = expression.replace(over, sp.Function("over")).xreplace(plain)
+    return sp.lambdify(list(plain.values()), neutral, [{"over": lambda values: np.sum(values, axis=-1)}, "numpy"])
+
+
+def _gradient_residual(loss, pulls) -> float:
+    """The derived gradient against central differences of the loss on random arrays of five modes, relative."""
+    rng = np.random.default_rng(0)
+    modes_of = {s: rng.uniform(0.5, 1.5, 5) for s in (_lam, _target, _w)}
+    scalars_of = {_a: 0.7, _eta_a: 1.0, _eta_w: 1.0}
+
+    def number(expression, arrays, a):
+        return _numeric((_lam, _target, _w, _a, _eta_a, _eta_w), expression)(*arrays.values(), a, 1.0, 1.0)
+
+    step, worst = 1e-5, 0.0
+    derived = number(pulls[_w], modes_of, scalars_of[_a])
+    for k in range(5):
+        shift = np.eye(5)[k] * step
+        up, down = ({**modes_of, _w: modes_of[_w] + sign * shift} for sign in (1, -1))
+        slope = (number(loss, up, scalars_of[_a]) - number(loss, down, scalars_of[_a])) / (2 * step)
+        worst = max(worst, abs(slope + derived[k]))
+    slope = (number(loss, modes_of, 0.7 + step) - number(loss, modes_of, 0.7 - step)) / (2 * step)
+    worst = max(worst, abs(slope + number(pulls[_a], modes_of, 0.7)))
+    if not worst < 1e-8:
+        raise AssumptionViolated(f"the gradient differs from central differences by {worst:.1e}", where="single neuron")
+    return worst
+
+
+def _numeric_zero(expression, norm) -> float:
+    """Largest value of an expression in sums over modes at random arrays; N stands for over(beta^2)."""
+    rng, worst = np.random.default_rng(1), 0.0
+    function = _numeric((_lam, _target, _beta, _delta, _eta_a, _eta_w, norm), expression)
+    for _ in range(5):
+        lam, target, beta = rng.uniform(0.5, 1.5, (3, 6))
+        worst = max(worst, float(np.abs(function(lam, target, beta, *rng.uniform(0.5, 1.5, 3), beta @ beta)).max()))
+    if not worst < 1e-12:
+        raise AssumptionViolated(f"two forms of the equation differ by {worst:.1e}", where="single neuron")
+    return worst
+
+
+def _solution_residual(scaled, start, c, time) -> float:
+    """|q' - F q + c^2/2 |q|^2 q| of the explicit solution at random points, in 30-digit arithmetic."""
+    import mpmath
+
+    rng, worst = np.random.default_rng(2), 0.0
+    x1, x2, y = start
+    F = sp.Matrix([[-_delta / 2, 0, c * _B], [0, -_delta / 2, 0], [c * _B, 0, _delta / 2]])
+    q = sp.Matrix(scaled)
+    arguments = (time, x1, x2, y, _delta, c, _B)
+    value = sp.lambdify(arguments, list(q), "mpmath")
+    rate = sp.lambdify(arguments, list(F * q - c**2 / 2 * q.dot(q) * q), "mpmath")
+    with mpmath.workdps(30):
+        for _ in range(20):
+            x1_, x2_, c_, b_ = map(mpmath.mpf, rng.uniform(0.2, 1.5, 4))
+            delta = mpmath.mpf(rng.uniform(-1, 1))
+            # the imbalance of the scaled weights is delta / c^2
+            y_ = mpmath.sqrt(x1_**2 + x2_**2 + max(delta, -(x1_**2) * c_**2) / c_**2)
+            delta = c_**2 * (y_**2 - x1_**2 - x2_**2)
+            point = mpmath.mpf(rng.uniform(0.1, 3))
+
+            def moved(s, rest=(x1_, x2_, y_, delta, c_, b_)):
+                return value(s, *rest)
+
+            expected = rate(point, x1_, x2_, y_, delta, c_, b_)
+            for part in range(3):
+                slope = mpmath.diff(lambda s, part=part: moved(s)[part], point)
+                worst = max(worst, float(abs(slope - expected[part])))
+    if not worst < 1e-12:
+        raise AssumptionViolated(f"the explicit solution misses its equation by {worst:.1e}", where="single neuron")
+    return worst

@@ -1,0 +1,140 @@
+"""Learning a linear map from n samples of D features: overfitting, early stopping and double descent, in closed form.
+
+    excess risk(k) = 1/2 [ S int rho(l) p^2 + sigma2 gamma int rho(l) (1 - p)^2 / l ],    p = (1 - eta l)^k
+
+One forecast for all draws: it knows the sizes, the noise and the learning rate, and no sample.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...claims import Claim, Equals, Law
+from ...dataset import PowerLaw
+from ...derivation.assumptions import Limit
+from ...dynamics.finite_sample import (
+    ADVANI,
+    best_time,
+    eigenvalue_modes,
+    population_risk,
+    sample_risk,
+    spectral_equation,
+)
+from ...errors import BadData
+from ...model import Theory, parameter
+from ...network import chain
+from ...setup import Initialisation, Instance, Optimizer, Setup
+from ...symbols import positive
+from ...system import Map, System
+
+_LARGE = Limit(
+    "many features and samples",
+    "D and n grow at a fixed ratio",
+    variable=positive("n"),
+    radius=0.02,
+    reference=ADVANI,
+    measure=lambda values: 1 / float(values["n"]),
+)
+
+
+@dataclass(frozen=True)
+class FiniteSample(Theory):
+    """Generalisation dynamics of linear learning at a finite ratio of samples to features."""
+
+    dim: int = parameter(200, "number of isotropic Gaussian features D")
+    noise: float = parameter(0.5, "variance of label noise, against a target of power 1")
+
+    def __post_init__(self):
+        if not (self.dim == int(self.dim) and self.dim >= 10):
+            raise BadData(f"dim {self.dim}", where="finite-sample", remedy="give a whole number from 10")
+
+    def derive(self) -> Map:
+        return sample_risk()
+
+    def derivations(self) -> dict[str, System]:
+        return {
+            "spectrum of the sample covariance": spectral_equation(),
+            "risk during training": sample_risk(),
+            "when to stop": best_time(),
+        }
+
+    def claims(self) -> tuple[Claim, ...]:
+        features = PowerLaw(self.dim, capacity=0.0, target_exponent=0.0, noise=self.noise)
+        law = Law("sampled spectrum", sample_risk, _sampled, "excess_risk", (_LARGE,), ADVANI)
+        rival = Law("population spectrum", population_risk, _population, "excess_risk")
+        setup = Setup(
+            network=chain("input", "output"),
+            data=features,
+            sample="subset",
+            axes={"n": 2 * self.dim},
+            # in units of the inverse eigenvalue of the population: the trace is D of them
+            optimizer=Optimizer(learning_rate=0.2 * self.dim, unit="1/trace"),
+            initialisation=Initialisation("normal", 0.0),
+            steps=150,
+            records=20,
+            spacing="log",
+        )
+        return (
+            Equals(
+                "risk_in_time",
+                "Mean excess risk falls, turns at the best stopping time, and rises to the level of overfitting.",
+                "excess_risk",
+                setup,
+                law,
+                rival,
+                rival_home="far more samples than features",
+                seeds=250,
+                stochastic=True,
+                relative="point",
+                budget={"corrections of order 1/D": 4 / self.dim, "declared": 0.05},
+                options={"scatter": 0.12, "window": (1, np.inf)},
+                seconds=5,
+                reference=ADVANI,
+            ),
+            Equals(
+                "double_descent",
+                "After long training the mean excess risk peaks where samples equal features, and falls on both sides.",
+                "excess_risk",
+                setup.at(steps=200, records=2),
+                law,
+                rival,
+                rival_home="far more samples than features",
+                axis="n",
+                values=tuple(int(ratio * self.dim) for ratio in (0.5, 1.0, 2.0, 4.0)),
+                seeds=120,
+                stochastic=True,
+                relative="point",
+                budget={"corrections of order 1/D": 4 / self.dim, "declared": 0.08},
+                options={"scatter": 0.15, "summary": "last"},
+                seconds=8,
+                reference=ADVANI,
+            ),
+        )
+
+
+def _sizes(instance: Instance) -> dict:
+    if "eigenvalues" not in instance:
+        raise BadData(
+            "this claim is about isotropic Gaussian features, not about a data set",
+            where="finite-sample",
+            remedy="use kernel-regression on data of your own",
+        )
+    eigenvalues, target, n = instance["eigenvalues"], instance["target"], instance.setup.axes["n"]
+    start = instance["W1"][0] - target
+    return {
+        "gamma": len(eigenvalues) / n,
+        "n": float(n),
+        "S": float((eigenvalues * start**2).sum()),
+        "sigma2": float(instance.facts["noise"]),
+        "eta": instance.learning_rate * eigenvalues[0],  # per unit of the population's eigenvalue
+    }
+
+
+def _sampled(instance: Instance) -> dict:
+    values = _sizes(instance)
+    found = eigenvalue_modes(values["gamma"])
+    return {**values, **found, "p": np.ones(len(found["l"]))}
+
+
+def _population(instance: Instance) -> dict:
+    return {**_sizes(instance), "p": 1.0}
