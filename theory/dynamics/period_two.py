@@ -190,16 +190,47 @@ def steps_to_settle(multiplier: float, accuracy: float) -> int:
 def rotation_threshold() -> FixedPoint:
     """The learning rate beyond which two modes of two layers rotate into each other, one of them on the orbit.
 
-    With mode i on its orbit and mode j at its minimum, two steps multiply perturbations of their pair block by
-    (1 - eta H_2) (1 - eta H_1). In its odd half a complex pair of multipliers leaves the unit circle where the
-    determinant is 1: at eta (s_i + s_j) = 2. Its even half keeps a multiplier 1: turning the hidden layer changes
-    no output.
+    A complex pair of multipliers leaves the unit circle where the determinant of the odd half is 1 (`_pair_on_orbit`).
 
     >>> print(rotation_threshold().equations[0])
     eta_c - 2/(s_i + s_j)
     """
-    p, q, x, y = positive("p q x y")  # eta s_i and eta s_j; eta a_i at the two points of the orbit
-    sum_ = -sp.Poly(two_layer_orbit()["orbit"], x).all_coeffs()[1]
+    (p, q), determinant, trail = _pair_on_orbit()
+    at_onset = {p: two_layer_orbit()["onset"]}
+    (crossing,) = [root for root in sp.solve(determinant - 1, q) if root.subs(at_onset) > 0]
+    eta_c, s_i, s_j = positive("eta_c s_i s_j")
+    (threshold,) = sp.solve((q - crossing).subs({p: eta_c * s_i, q: eta_c * s_j}), eta_c)
+    trail = trail.then(
+        "a complex pair of multipliers on the unit circle", Equations(((eta_c, threshold),)), reference=_FLIP
+    )
+    return FixedPoint((eta_c,), (eta_c - threshold,), trail=trail)
+
+
+@cache
+def rotation_growth() -> FixedPoint:
+    """Factor g per step by which gradient descent scales such a rotation: the fourth root of that determinant.
+
+    Two steps have a complex pair of multipliers, |mu|^2 = determinant, near the threshold.
+
+    >>> print(rotation_growth().equations[0].subs({LEARNING_RATE: 1, positive("s_i"): 1, positive("s_j"): 1}))
+    g - 1
+    """
+    (p, q), determinant, trail = _pair_on_orbit()
+    g, s_i, s_j = positive("g s_i s_j")
+    value = sp.factor(determinant).subs({p: LEARNING_RATE * s_i, q: LEARNING_RATE * s_j}) ** sp.Rational(1, 4)
+    trail = trail.then("size of a complex pair of multipliers, per step", Equations(((g, value),)), reference=_FLIP)
+    return FixedPoint((g,), (sp.expand(g - value),), trail=trail)
+
+
+@cache
+def _pair_on_orbit():
+    """Two steps on the pair block of two layers, (1 - eta H_2) (1 - eta H_1), mode i on its orbit and j at its minimum.
+
+    Returns the symbols p = eta s_i and q = eta s_j, the determinant of the odd half, and the trail. The even half keeps
+    a multiplier 1, for turning the hidden layer changes no output; its other one is its determinant.
+    """
+    p, q, x, y = positive("p q x y")  # x and y: eta a_i at the two points of the orbit
+    orbit = sp.Poly(two_layer_orbit()["orbit"], x)
     images = {"u_i": sp.sqrt(x), "u_j": sp.sqrt(q), "s_i": p, "s_j": q}
     traces, determinants = [], []
     for half in balanced_pair(2):
@@ -207,24 +238,17 @@ def rotation_threshold() -> FixedPoint:
         twice = step.subs(x, y) @ step
         for kept, value in ((traces, twice.trace()), (determinants, twice.det())):
             # symmetric in the points of the orbit, whose product is 1
-            value = sp.expand(value).subs(sp.sqrt(x) * sp.sqrt(y), 1).subs(y, sum_ - x)
-            kept.append(sp.rem(sp.Poly(value, x), sp.Poly(two_layer_orbit()["orbit"], x)).as_expr())
+            value = sp.expand(value).subs(sp.sqrt(x) * sp.sqrt(y), 1).subs(y, -orbit.all_coeffs()[1] - x)
+            kept.append(sp.rem(sp.Poly(value, x), orbit).as_expr())
     neutral = sp.expand(1 - traces[0] + determinants[0])
-    crossings = [root for root in sp.solve(determinants[1] - 1, q) if root.subs(p, two_layer_orbit()["onset"]) > 0]
-    if neutral != 0 or len(crossings) != 1:
-        raise LearningMechanicsError(f"{neutral} and {crossings} are left", where="rotation_threshold")
-    eta_c, s_i, s_j = positive("eta_c s_i s_j")
-    (threshold,) = sp.solve((q - crossings[0]).subs({p: eta_c * s_i, q: eta_c * s_j}), eta_c)
-    trail = (
-        two_step_orbit(2)
-        .trail.then(
-            "determinant of two steps on the odd half of the pair block, p = eta s_i, q = eta s_j",
-            sp.factor(determinants[1]),
-            check=f"multiplier 1 of the even half: {neutral} is left",
-        )
-        .then("a complex pair of multipliers on the unit circle", Equations(((eta_c, threshold),)), reference=_FLIP)
+    if neutral != 0 or any(value.has(x) for value in determinants):
+        raise LearningMechanicsError(f"the even half has no multiplier 1: {neutral}", where="rotation_threshold")
+    trail = two_step_orbit(2).trail.then(
+        "determinant of two steps on the odd half of the pair block, p = eta s_i, q = eta s_j",
+        determinants[1],
+        check="the even half has the multiplier 1 of turning the hidden layer: equal",
     )
-    return FixedPoint((eta_c,), (eta_c - threshold,), trail=trail)
+    return (p, q), determinants[1], trail
 
 
 def _target(system: Map):
