@@ -59,7 +59,7 @@ class System:
         unknown = set(self.unknowns)
         sizes: set = set()
         found: set = set()
-        for expression in (*self.equations, *self.observables.values()):
+        for expression in (*self.unknowns, *self.equations, *self.observables.values()):
             for matrix in expression.atoms(sp.MatrixSymbol):
                 sizes |= set().union(*(sp.sympify(size).free_symbols for size in matrix.shape))
             found |= expression.free_symbols

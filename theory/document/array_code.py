@@ -159,6 +159,9 @@ class _Printer(NumPyPrinter):
     def _print_Identity(self, expr):
         return f"{self.alias}.eye({self._print(expr.shape[0])})"
 
+    def _print_ZeroMatrix(self, expr):
+        return f"{self.alias}.zeros(({self._print(expr.shape[0])}, {self._print(expr.shape[1])}))"
+
     def _print_OneMatrix(self, expr):
         return f"{self.alias}.ones(({self._print(expr.shape[0])}, {self._print(expr.shape[1])}))"
 
