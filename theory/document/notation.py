@@ -40,7 +40,7 @@ def latex(expression: Any) -> str:
     names = {symbol: word(symbol.name) for symbol in words if symbol.name.split("_")[0] not in GREEK}
     names |= {symbol: r"\sigma^{2}" for symbol in symbols if symbol.name == "sigma2"}
     names |= {symbol: symbol.name[:-1] + "^{+}" for symbol in symbols if symbol.name.endswith("+")}
-    printer = _Printer({"symbol_names": names, "mul_symbol": r"\,"})
+    printer = _Printer({"symbol_names": names, "mul_symbol": r"\,", "fold_frac_powers": True})
     return printer.doprint(expression).replace(r"\frac", r"\dfrac").replace("+ -", "- ")
 
 
