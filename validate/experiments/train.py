@@ -8,14 +8,15 @@ progress can be shown and a run interrupted; chunking does not change the number
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from ...solvers.precision import double_precision
 from ...theory.errors import BadData
-from ...theory.setup import Instance
+from ...theory.setup import Instance, Setup
 from ..observables.measure import Context, find
 from . import losses
 from .batches import fresh
@@ -76,27 +77,53 @@ def _train(instances, names, progress, dtype, batched):
     import jax.numpy as jnp
 
     stops = np.asarray(instances[0].steps)
-    begin, advance = _program(instances[0], [find(name) for name in names])
+    setup, rows = _what_is_compiled(instances[0].setup), tuple(instances[0].facts.get("rows", ("x", "y")))
+    begin, advance = _compiled(setup, rows, tuple(find(name) for name in names), batched)
     inputs = [_inputs(instance, names, dtype) for instance in instances]
     if batched:
         inputs = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *inputs)]
-        begin, advance = jax.vmap(begin), jax.vmap(advance, in_axes=(0, None, 0))
-    begin, advance = jax.jit(begin), jax.jit(advance)
-    counts = np.diff(stops, prepend=0)
     chunk = max(1, -(-len(stops) // _CHUNKS))
+    # every chunk has the same length, so that one compilation serves all: the last is filled up with standstill
+    padded = np.concatenate([stops, np.full(-len(stops) % chunk, stops[-1])])
+    counts = np.diff(padded, prepend=0)
     runs = []
     for index, (parameters, data) in enumerate(inputs):
         state, parts = begin(parameters, data), []
-        for first in range(0, len(stops), chunk):
-            window = jnp.asarray(stops[first : first + chunk]), jnp.asarray(counts[first : first + chunk])
+        for first in range(0, len(padded), chunk):
+            window = jnp.asarray(padded[first : first + chunk]), jnp.asarray(counts[first : first + chunk])
             state, values = advance(state, window, data)
             parts.append([np.asarray(value, float) for value in values])
             if progress is not None:
                 progress((index + min(1.0, (first + chunk) / len(stops))) / len(inputs))
-        runs.append([np.concatenate(series, axis=1 if batched else 0) for series in zip(*parts, strict=True)])
+        axis = 1 if batched else 0
+        series = [np.concatenate(found, axis=axis) for found in zip(*parts, strict=True)]
+        runs.append([np.take(found, np.arange(len(stops)), axis=axis) for found in series])
     return {
         name: runs[0][index] if batched else np.stack([run[index] for run in runs]) for index, name in enumerate(names)
     }
+
+
+def _what_is_compiled(setup: Setup) -> Setup:
+    """The part of a setting that the compiled loop depends on; numbers that are arguments of it are left out."""
+    options = {name: setup.options[name] for name in ("batch", "label_noise") if name in setup.options}
+    return Setup(
+        network=setup.network,
+        data=setup.data if setup.procedure == "online" else "",
+        optimizer=replace(setup.optimizer, learning_rate=1.0),
+        loss=setup.loss,
+        procedure=setup.procedure,
+        options=options,
+    )
+
+
+@lru_cache(maxsize=32)
+def _compiled(setup, rows, observables, batched):
+    import jax
+
+    begin, advance = _program(setup, rows, observables)
+    if batched:
+        begin, advance = jax.vmap(begin), jax.vmap(advance, in_axes=(0, None, 0))
+    return jax.jit(begin), jax.jit(advance)
 
 
 def _inputs(instance, names, dtype):
@@ -113,14 +140,14 @@ def _inputs(instance, names, dtype):
     return {key: jnp.asarray(value, dtype) for key, value in weights.items()}, cast
 
 
-def _program(instance, observables):
+def _program(setup, rows, observables):
     """The two compiled pieces: begin(parameters, data) -> state; advance(state, (stops, counts), data) -> records."""
     import jax
     import jax.numpy as jnp
 
-    setup, network = instance.setup, instance.setup.network
+    network = setup.network
     run, measured_loss = forward(network), losses.find(setup.loss)
-    redraw = fresh(setup, instance.facts.get("rows", ("x", "y")))
+    redraw = fresh(setup, rows)
 
     def applied(data):
         """The network as a function of parameters and inputs, its gates as the data have them."""
