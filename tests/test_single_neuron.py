@@ -6,8 +6,8 @@ from scipy.integrate import solve_ivp
 
 from learning_mechanics.solvers.compile import compile
 from learning_mechanics.solvers.ode import integrate
-from learning_mechanics.theory.dynamics import single_neuron as neuron
-from learning_mechanics.theory.dynamics.single_neuron import entry_derivative, spread
+from learning_mechanics.theory.dynamics.products import single_neuron as neuron
+from learning_mechanics.theory.dynamics.products.single_neuron import entry_derivative, spread
 from learning_mechanics.theory.symbols import modes, over, positive
 
 TIMES = np.linspace(0, 6, 25)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...claims import Claim, Converges, Equals, Law
 from ...derivation.standard_assumptions import Whitened
-from ...dynamics.single_neuron import (
+from ...dynamics.products.single_neuron import (
     KUNIN,
     explicit_neuron,
     frozen_flow,

@@ -23,10 +23,10 @@ import numpy as np
 import sympy as sp
 from sympy.codegen.cfunctions import expm1
 
-from ..errors import AssumptionViolated
-from ..symbols import ModeSymbol, modes, over, positive, scalars
-from ..system import FixedPoint, Flow
-from ..trail import Trail
+from ...errors import AssumptionViolated
+from ...symbols import ModeSymbol, modes, over, positive, scalars
+from ...system import FixedPoint, Flow
+from ...trail import Trail
 
 KUNIN = "Kunin, Raventos, Domine et al. 2024, arXiv:2406.06158"
 _eta_a, _eta_w = positive("eta_a eta_w")
