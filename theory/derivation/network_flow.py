@@ -332,7 +332,7 @@ def _accept(residual: float) -> None:
 
 
 def _value_residual(loss, sampled, definitions) -> float:
-    values = random_values([loss, sampled, *definitions.values()], seed=2)
+    values = random_values([sampled, *definitions.values()], seed=2)
     values |= {symbol: evaluate(mean, values) for symbol, mean in definitions.items()}
     truth = evaluate(sampled, values)
     return float(abs(evaluate(loss, values) - truth) / abs(truth))

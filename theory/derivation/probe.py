@@ -138,11 +138,11 @@ def gradient_residual(
 ) -> float:
     """Largest relative difference between stated gradients and the numerical directional derivative of a loss.
 
-    `definitions` are symbols of the gradients that are not free, as expressions of the loss's own symbols.
+    `definitions`, if given, are all symbols of the gradients that the loss does not hold, as expressions of its own.
     """
     worst = 0.0
     for seed in seeds:
-        values = random_values([loss, *unknowns, *definitions.values(), *gradients], seed)
+        values = random_values([loss, *unknowns, *(definitions.values() or gradients)], seed)
         values |= {symbol: evaluate(expression, values) for symbol, expression in definitions.items()}
         rng = np.random.default_rng([seed, 1])
         for unknown, gradient in zip(unknowns, gradients, strict=True):
