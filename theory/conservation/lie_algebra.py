@@ -186,17 +186,19 @@ def involutive_frame(
     return jets.frame, used, closed
 
 
-def algebra_dimension(fields: Sequence[Field], budget: int = 20000) -> int | None:
+def algebra_dimension(fields: Sequence[Field], budget: int | None = None) -> int | None:
     """Dimension over the real numbers of the Lie algebra that the fields generate; None if it has not closed in time.
 
-    The `budget` is the number of terms of all brackets tried. Linear fields (two layers) always close; those of higher
-    degree only where their brackets vanish in the end.
+    The `budget` is the number of terms of all brackets tried. Linear fields (two layers) always close. Brackets of
+    fields of higher degree have a higher degree still, so these close only where brackets vanish, which shows early.
 
     >>> algebra_dimension([{0: {(0,): 1}}, {0: {(0, 0): 1}}, {0: {(): 1}}])
     3
     >>> algebra_dimension([{0: {(0, 0): 1}}, {0: {(0, 0, 0): 1}}]) is None
     True
     """
+    if budget is None:
+        budget = 20000 if all(len(m) < 2 for chi in fields for part in chi.values() for m in part) else 500
     span, spent = Echelon(), 0
     generators = newest = [chi for chi in fields if span.grow(_coefficients(chi))]
     while newest:
