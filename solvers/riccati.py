@@ -55,7 +55,7 @@ def factor(F: np.ndarray, Q0: np.ndarray, times: np.ndarray) -> np.ndarray:
     rates, basis = np.linalg.eigh(F)
     rows = basis.T @ Q0
     if rows.shape[1] > rows.shape[0]:  # only Q0 Q0' matters, so more hidden units than rows can be rotated away
-        rows = np.linalg.qr(rows.T, mode="r").T
+        rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T
     return _batched(rates, rows, times) @ basis.T
 
 

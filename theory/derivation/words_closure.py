@@ -65,7 +65,7 @@ def project_matrices(system, onto) -> tuple[tuple, tuple, dict, dict, float]:
     return tuple(definitions), tuple(equations), observables, definitions, residual
 
 
-def stack_matrices(system: Flow, blocks: Sequence[Any], into: str = "Q", linear: str = "F", **notes: str):
+def stack_matrices(system: Flow, blocks: Sequence[Any], into: str = "Q", linear: str = "F", **notes: Any):
     """The flow of matrices on top of each other, Q' = F Q + c Q Q'Q, and the block matrices that Q and F stand for.
 
     `blocks` are the unknowns or their transposes, all of one width. F is read off the linear terms of their rates, c
