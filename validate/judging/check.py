@@ -4,6 +4,7 @@
 written, if a ledger is given) before the experiment starts, and the verdict carries their hash.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,7 +72,9 @@ def run_claim(
         require_suitable(theory.data, claim)
     instances = draw(claim, theory.data if isinstance(theory, Bound) else None, seed)
     require_convergence(claim, instances)
+    started = time.perf_counter()
     prediction = predict(claim, instances, theory=model.model_name())
+    took = time.perf_counter() - started
     rival = predict(claim, instances, rival=True, theory=model.model_name())
     if ledger is not None:
         ledger.register(prediction, rival)
@@ -79,6 +82,7 @@ def run_claim(
     seeds = range(seed, seed + claim.seeds)
     measurement = run(claim.observable, instances, seeds, device=device, progress=progress)
     verdict = judge(claim, prediction, rival, measurement, comparisons=comparisons, theory=model.model_name())
+    verdict = replace(verdict, theory_seconds=took)
     if planned:
         notes, numbers = (*verdict.notes, *shortfall(planned)), {**verdict.numbers, "plan": planned}
         verdict = replace(verdict, notes=notes, numbers=numbers)

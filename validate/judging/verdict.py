@@ -20,6 +20,7 @@ class Verdict:
     `slope`, `order`         measured and predicted, where the claim is about a power
     `rival_*`                the best law without the claimed ingredient, judged by the same rule
     `forecast_hash`          of the prediction as written before training
+    `seconds`                wall time of the experiment; `theory_seconds` that of the forecast, derivation included
     `numbers`                anything else that was computed on the way: medians, local slopes, seeds needed
 
     >>> print(Verdict(theory="deep-linear", claim="loss", outcome="holds", bias=1e-13, budget={"total": 1e-10}))
@@ -57,6 +58,7 @@ class Verdict:
     precision: str = ""
     seeds: tuple[int, ...] = ()
     seconds: float = 0.0
+    theory_seconds: float = 0.0
     notes: tuple[str, ...] = ()
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
@@ -131,7 +133,7 @@ class Verdict:
         where = " ".join(filter(None, (self.device, self.dtype))) or "unknown device"
         where += f", matmul {self.precision}" if self.precision else ""
         return f"{len(self.seeds)} seed{'' if len(self.seeds) == 1 else 's'}, {where}" + (
-            f", {self.seconds:.1f} s" if self.seconds else ""
+            f", {self.seconds:.1f} s; theory {self.theory_seconds:.1f} s" if self.seconds else ""
         )
 
 

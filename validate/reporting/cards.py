@@ -131,7 +131,8 @@ def _facts(run: Run) -> dict[str, Any]:
         "assumptions": Markup("<br>".join(assumptions)),
         "experiment": Markup(_experiment(claim)),
         "run": f"{seeds} from {verdict.seeds[0] if verdict.seeds else '-'}, {place(verdict.device)}, "
-        f"{verdict.dtype}, matmul precision {verdict.precision}, {verdict.seconds:.1f} s",
+        f"{verdict.dtype}, matmul precision {verdict.precision}, {verdict.seconds:.1f} s; "
+        f"the forecast took {verdict.theory_seconds:.1f} s",
         "forecast": Markup(f"<code>{verdict.forecast_hash}</code>"),
     }
 

@@ -99,8 +99,10 @@ def _step(number: int, step: Step, content: Document) -> str:
         given = (
             '<div class="given">with ' + ", &ensp;".join(formula(*row) for row in equation_rows(step.given)) + "</div>"
         )
-    exact = "" if step.residual is None else f' <span class="badge verified">{quantity(step.residual)}</span>'
-    check = f'<span class="soft">{spoken(re.sub(r"[:,]? (residual )?[0-9.]+(e[-+][0-9]+)?$", "", step.check))}{exact}</span>'
+    check, exact = step.check, ""
+    if step.residual is not None:  # the number as a badge instead of in words
+        check = re.sub(r"[:,]? (residual )?[0-9.]+(e[-+][0-9]+)?$", "", check)
+        exact = f' <span class="badge verified">{quantity(step.residual)}</span>'
     return (
         f'<li value="{number}" id="step-{number}"><b>{_rule(step.rule)}</b>{assumed}{cited}{given}'
         f'<div class="what">{result(step.result)}</div><span class="soft">{spoken(check)}{exact}</span></li>'

@@ -39,7 +39,8 @@ def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str]
     """All verdicts, one row each; a claim that could not be judged gives its reason."""
     head = (
         "<tr><th>model</th><th>claim</th><th>verdict</th><th class=n>error</th><th class=n>budget</th>"
-        "<th class=n>resolution</th><th>rival</th><th class=n>it is off by</th><th class=n>seconds</th></tr>"
+        "<th class=n>resolution</th><th>rival</th><th class=n>it is off by</th><th class=n>theory, s</th>"
+        "<th class=n>training, s</th></tr>"
     )
     rows, last = [], ""
     for v in verdicts:
@@ -49,13 +50,14 @@ def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str]
             f'<td><a href="#{anchor(v.theory, v.claim)}">{escape(proper(v.claim.replace("_", " ")))}</a></td>'
             f"<td>{badge(v)}</td><td class=n>{error}</td><td class=n>{quantity(v.budget.get('total'))}</td>"
             f"<td class=n>{quantity(v.resolution)}</td><td>{escape(label(v.rival))}: {said(v.rival_outcome)}</td>"
-            f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{v.seconds:.1f}</td></tr>"
+            f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{v.theory_seconds:.1f}</td>"
+            f"<td class=n>{v.seconds:.1f}</td></tr>"
         )
         last = v.theory
     for (theory, claim), reason in failures.items():
         rows.append(
             f"<tr><td>{escape(theory)}</td><td>{escape(claim.replace('_', ' '))}</td>"
-            f'<td><span class="badge failed">not judged</span></td><td colspan=6>{escape(reason)}</td></tr>'
+            f'<td><span class="badge failed">not judged</span></td><td colspan=7>{escape(reason)}</td></tr>'
         )
     return f'<div class="table"><table class="verdicts">{head}{"".join(rows)}</table></div>'
 

@@ -52,11 +52,11 @@ def markdown(reports: Sequence[Sequence[Verdict]]) -> str:
 
     >>> made = Verdict("m", "c", "It falls.", "holds", bias=0.01, budget={"total": 0.02}, device="cpu: cpu")
     >>> print(markdown([[made]]).splitlines()[-1])
-    | **c**: It falls | ✓ holds | 0.01 / 0.02 | – | – | 0.0 |
+    | **c**: It falls | ✓ holds | 0.01 / 0.02 | – | – | 0.0 | 0.0 |
     """
     devices = [_device(verdicts) for verdicts in reports]
-    seconds = [f"s ({device})" for device in devices] if len(devices) > 1 else ["s"]
-    head = ["claim", *devices, "error / budget", "resolution", "rival misses by", *seconds]
+    seconds = [f"training, s ({device})" for device in devices] if len(devices) > 1 else ["training, s"]
+    head = ["claim", *devices, "error / budget", "resolution", "rival misses by", "theory, s", *seconds]
     align = ["---"] * (1 + len(devices)) + ["---:"] * (len(head) - 1 - len(devices))
     rows, last = [head, align], ""
     others = [{(v.theory, v.claim): v for v in verdicts} for verdicts in reports]
@@ -73,6 +73,7 @@ def markdown(reports: Sequence[Sequence[Verdict]]) -> str:
                 f"{_error(first)} / {quantity(first.budget.get('total'))}",
                 quantity(first.resolution),
                 quantity(abs(first.rival_bias)) + spared,
+                f"{first.theory_seconds:.1f}",
                 *(f"{verdict.seconds:.1f}" if verdict else "–" for verdict in same),
             ]
         )
