@@ -15,7 +15,6 @@ import sympy as sp
 from ..theory.errors import BadData, DidNotConverge
 from ..theory.regression.nonnegative import nonnegative_least_squares
 from ..theory.system import FixedPoint
-from ..theory.dynamics.products.alternating_flow import LEVELS
 from .compile import compile
 
 TOLERANCE = 1e-13  # of the residual y - X beta, relative to y
@@ -179,7 +178,7 @@ def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None
     """Times (levels,) at which a vanishing start passes levels of its loss, floor + level x (first - floor).
 
     `system` has the unknown "t", linear in its equation: the time of the first jump under a pull "g"; at g = 1 it is
-    the price of an activation. `values` hold X, y and alpha.
+    the price of an activation. `values` hold X, y, alpha and the levels.
     """
     (unknown,) = system.unknowns
     pull = {symbol: 1 for symbol in system.parameters if str(symbol) == "g"}
@@ -190,7 +189,7 @@ def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None
         raise BadData(f"no value for {', '.join(missing)}", where="successive jumps", remedy="bind it")
     unit = float(np.max(compile([price], arguments, backend="numpy")(*(values[str(a)] for a in arguments))[0]))
     times, _, losses = homotopy(values["X"], values["y"])
-    levels = losses[-1] + np.asarray(values.get("levels", LEVELS)) * (losses[0] - losses[-1])
+    levels = losses[-1] + np.asarray(values["levels"]) * (losses[0] - losses[-1])
     return {str(unknown): unit * times[[np.argmax(losses[1:] <= level) for level in levels]]}
 
 

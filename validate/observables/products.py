@@ -1,11 +1,11 @@
 """What is watched while products of weights learn: the linear map they make, and when their loss passes given levels.
 
-A level is floor + share x (first - floor), the floor being the loss of the best linear map of the training inputs.
+A level is floor + share x (first - floor), the floor being the loss of the best linear map of the training inputs; a
+setup names the shares in options["levels"].
 """
 
 import numpy as np
 
-from ...theory.dynamics.products.alternating_flow import LEVELS
 from .measure import observable, stateful
 
 
@@ -19,10 +19,11 @@ def linear_coefficients(context, parameters):
 
 
 def _floor(instance) -> dict:
-    """Loss 1/2 mean |y - W x|^2 of the best linear map W."""
+    """The shares, and the loss 1/2 mean |y - W x|^2 of the best linear map W."""
     x, y = instance["x"], instance["y"]
     missed = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-    return {"loss_floor": np.asarray((missed**2).sum() / 2 / len(x))}
+    shares = np.asarray(instance.setup.options.get("levels", (0.5,)))
+    return {"loss_floor": np.asarray((missed**2).sum() / 2 / len(x)), "loss_shares": shares}
 
 
 def _start(context, parameters):
@@ -30,7 +31,7 @@ def _start(context, parameters):
     import jax.numpy as jnp
 
     first = context.loss(parameters)
-    return first, first, jnp.zeros_like(first), jnp.full(len(LEVELS), -1.0, first.dtype)
+    return first, first, jnp.zeros_like(first), jnp.full_like(context.arrays["loss_shares"], -1.0)
 
 
 def _passage(context, carry, parameters, optimizer_state, step):
@@ -43,7 +44,7 @@ def _passage(context, carry, parameters, optimizer_state, step):
     first, previous, before, passed = carry
     now = context.loss(parameters)
     floor = context.arrays["loss_floor"]
-    levels = floor + jnp.asarray(LEVELS, now.dtype) * (first - floor)
+    levels = floor + context.arrays["loss_shares"] * (first - floor)
     share = (previous - levels) / jnp.where(previous > now, previous - now, 1.0)
     time = context.learning_rate * (before + share * (step - before))
     passed = jnp.where((passed < 0) & (now <= levels), time, passed)

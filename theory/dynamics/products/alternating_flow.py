@@ -26,7 +26,6 @@ from ...system import FixedPoint, Flow
 from ...trail import Equations, Trail
 
 KUNIN = "Kunin, Marchetti et al. 2025, arXiv:2506.06489"
-LEVELS = (0.85, 0.5, 0.3, 0.15)  # shares of the loss that can be learned, whose times of passage are predicted
 
 U, rho, epsilon = positive("U rho epsilon")
 

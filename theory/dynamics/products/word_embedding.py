@@ -20,7 +20,7 @@ from functools import cache
 import numpy as np
 import sympy as sp
 
-from ...derivation.assumptions import Closure
+from ...derivation.assumptions import Closure, Invariant
 from ...derivation.derive import discretised, tidy
 from ...derivation.network_flow import network_flow
 from ...derivation.reduce import change_variables, restrict
@@ -42,6 +42,21 @@ EQUAL_WEIGHTS = Closure(
     reference=KARKADA,
     radius=1e-6,
     measure=lambda arrays: float(np.ptp(arrays["positive"] + arrays["negative"]) / np.mean(arrays["positive"])),
+)
+
+
+def _not_words(arrays) -> float:
+    x, y = np.asarray(arrays["x"], float), np.asarray(arrays["y"], float)
+    if not x.shape == y.shape == (len(x), len(x)):
+        return float("inf")
+    return float(np.abs(x - np.eye(len(x))).max() + np.abs(y - y.T).max() / np.abs(y).max())
+
+
+ONE_HOT = Invariant(
+    "one-hot words",
+    "every word is one row and one column of its own, and targets are symmetric",
+    reference=KARKADA,
+    measure=_not_words,
 )
 
 

@@ -64,7 +64,15 @@ def _data(instance: Instance) -> dict:
     """Rows and targets over root P, so that sums over rows are means; and the common start."""
     root = np.sqrt(len(instance["x"]))
     start = float(instance["w_p"][0])
-    return {"X": instance["x"] / root, "y": instance["y"][:, 0] / root, "alpha": start}
+    levels = instance.setup.options.get("levels", ())
+    return {"X": instance["x"] / root, "y": instance["y"][:, 0] / root, "alpha": start, "levels": levels}
+
+
+def _separate(instance: Instance) -> dict:
+    """`_data` with the correlations between inputs removed; their pulls X'y and lengths stay."""
+    values = _data(instance)
+    lengths = np.linalg.norm(values["X"], axis=0)
+    return {**values, "X": np.diag(lengths), "y": values["X"].T @ values["y"] / lengths}
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
@@ -166,6 +174,7 @@ def _jumps() -> Claim:
             initialisation=Initialisation("vanishing", 46.0),
             time=6500.0,
             records=600,
+            options={"levels": (0.85, 0.5, 0.3, 0.15)},
         ),
         law=Law(
             "successive jumps",
@@ -175,8 +184,10 @@ def _jumps() -> Claim:
             reference=PESME,
             solver="implicit_bias:passages",
         ),
-        rival=Law("jumps of three factors", partial(successive_jumps, 3), _data, "t", solver="implicit_bias:passages"),
-        rival_home="three factors",
+        rival=Law(
+            "jumps of separate inputs", partial(successive_jumps, 2), _separate, "t", solver="implicit_bias:passages"
+        ),
+        rival_home="inputs that are not correlated",
         axis="scale",
         values=(23.0, 46.0, 92.0),
         relative="point",
