@@ -18,6 +18,7 @@ STYLE_SHEET = Path(__file__).with_name("report.css")
 def page(content: Mapping[str, Any]) -> str:
     """The whole page. `content`: title, summary, models (sections), environment, references, failures."""
     sections = "".join(_model(model) for model in content["models"])
+    verdicts = [v for model in content["models"] for v in model["verdicts"]]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(content["title"])}</title><style>{STYLE_SHEET.read_text(encoding="utf-8")}</style></head><body>
@@ -25,7 +26,8 @@ def page(content: Mapping[str, Any]) -> str:
 <p class="lead">{escape(content["summary"])}</p>
 {_reading()}
 <h3 id="verdicts">Verdicts</h3>
-{verdict_table([v for model in content["models"] for v in model["verdicts"]], content.get("failures", {}))}
+{verdict_table(verdicts, content.get("failures", {}))}
+<p>{escape(times(verdicts))}</p>
 {sections}
 <h2 id="references">References</h2>
 <ol class="references">{"".join(f"<li>{escape(r)}</li>" for r in content["references"])}</ol>
@@ -60,6 +62,22 @@ def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str]
             f'<td><span class="badge failed">not judged</span></td><td colspan=7>{escape(reason)}</td></tr>'
         )
     return f'<div class="table"><table class="verdicts">{head}{"".join(rows)}</table></div>'
+
+
+def times(verdicts: Sequence[Verdict]) -> str:
+    """How long forecasts and experiments took, and for which claims the theory was the slower of the two.
+
+    >>> print(times([Verdict("m", "c", seconds=3.0, theory_seconds=1.0)]))
+    Forecasts, derivation included, took 1.0 s and experiments 3.0 s. No forecast was slower than its experiment.
+    """
+    theory, training = (sum(getattr(v, name) for v in verdicts) for name in ("theory_seconds", "seconds"))
+    slower = [f"{v.theory} / {v.claim.replace('_', ' ')}" for v in verdicts if v.theory_seconds > v.seconds]
+    told = (
+        f"The forecast was the slower of the two for {', '.join(slower)}."
+        if slower
+        else ("No forecast was slower than its experiment.")
+    )
+    return f"Forecasts, derivation included, took {theory:.1f} s and experiments {training:.1f} s. {told}"
 
 
 def badge(verdict: Verdict) -> str:
