@@ -17,6 +17,7 @@ import numpy as np
 import sympy as sp
 
 from ..errors import AssumptionViolated, NoClosedForm
+from ..symbols import dimensions
 from ..system import Flow
 from ..trail import Equations
 from .noncommutative import SymmetricMatrix, Words, trace_terms, transpose_word, words
@@ -101,6 +102,7 @@ def stack_matrices(system: Flow, blocks: Sequence[Any], into: str = "Q", linear:
                 f"{(rate - rebuilt).matrix()} is neither linear nor a cube of the stack", where="stack_matrices"
             )
     size = sum(row.shape[0] for row in rows)
+    size = size if size.is_Integer else dimensions("_and_".join(str(row.shape[0]) for row in rows))
     mirrored = all(parts[i][j] == parts[j][i].transposed() for i in range(len(rows)) for j in range(i + 1))
     F = (SymmetricMatrix if mirrored else sp.MatrixSymbol)(linear, size, size)
     Q = sp.MatrixSymbol(into, size, rows[0].shape[1])

@@ -61,7 +61,8 @@ def projection_gap(before, after, onto, values, kind):
     """New = onto(old): the change of the new variables under the old equations against the new equations."""
     moved = before(values)
     changed = derivative(onto, values, moved) if kind == "flow" else onto({**values, **moved})
-    return relative(after({**values, **onto(values)}), changed)
+    stated = after({**values, **onto(values)})
+    return relative(stated, {name: changed[name] for name in stated})
 
 
 def euler_gap(flow, step, values, size):

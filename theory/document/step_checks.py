@@ -76,7 +76,7 @@ def _call(number: int, step: Step, steps: tuple[Step, ...]) -> str:
         return _limit(number, step, parent)
     if step.rule.startswith("linearise"):
         return f"linear_gap(step_{parent}, step_{number}, given_{number}, values)"
-    if set(given) == new and not set(given) & unknowns:
+    if new <= set(given) and not set(given) & unknowns:
         return f'projection_gap(step_{parent}, step_{number}, given_{number}, values, "{kind}")'
     return f'tangency_gap(step_{parent}, step_{number}, given_{number}, values, "{kind}")'
 

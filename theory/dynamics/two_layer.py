@@ -94,12 +94,8 @@ def riccati_flow() -> Flow:
     (Q,) = stacked_flow().unknowns
     flow = project(stacked_flow(), {"S": Q * Q.T}, reference=_RICCATI)
     (S,) = flow.unknowns
-    d, o = dimensions("input"), dimensions("output")
-    J_x, J_y, target = (
-        sp.MatrixSymbol("J_x", d, d + o),
-        sp.MatrixSymbol("J_y", o, d + o),
-        sp.MatrixSymbol("Sigma_yx", o, d),
-    )
+    (target,) = [matrix for matrix in matrix_flow().parameters if matrix.name == "Sigma_yx"]
+    J_x, J_y = sp.MatrixSymbol("J_x", target.shape[1], S.shape[0]), sp.MatrixSymbol("J_y", target.shape[0], S.shape[0])
     R = J_y * S * J_x.T
     loss = positive("target_power") / 2 - sp.Trace(R * target.T) + sp.Trace(R * R.T) / 2
     return flow.observe(end_to_end=R, input_gram=J_x * S * J_x.T, output_gram=J_y * S * J_y.T, loss=loss)
@@ -125,7 +121,7 @@ def linearised_flow() -> Flow:
         raise LearningMechanicsError(f"the linear flow misses the Riccati equation by {residual.matrix()}")
     linear = Flow((X, M), (F * X, X.T * X), observables={"S": X * sp.Inverse(M) * X.T})
     trail = flow.trail.then(
-        "linearise",
+        "write as a linear flow",
         linear.statement(),
         reference=_RADON,
         check="put into the Riccati equation, word by word: residual 0",
