@@ -7,7 +7,7 @@ The conserved quantity is found, not assumed; a and b are recovered from z witho
 >>> from ..derivation.derive import gradient_flow
 >>> a, b, s = sp.symbols("a b s", real=True)
 >>> print(reduce_by_conserved(gradient_flow((s - a * b) ** 2 / 2, on=(a, b))).equations[0])
-(s - z)*sqrt(delta**2 + 4*z**2)
+sqrt(delta**2 + 4*z**2)*(s - z)
 """
 
 from collections.abc import Callable, Mapping
