@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.dataset import Dataset, PowerLaw
+from ...theory.dataset import Dataset
 from ...theory.errors import LearningMechanicsError
 from ...theory.regression.spectrum import FIRST_RANK, LAST_SHARE
 from ..judging.verdict import plain
@@ -221,8 +221,8 @@ def _models(data: Dataset):
         few = Dataset(few.x, few.y, few.name, data.groups[rows], few.facts)
     for model in models():
         for claim in model().claims():
-            if isinstance(claim.setup.data, PowerLaw):
-                continue  # a claim about a stated distribution, not about data
+            if not isinstance(claim.setup.data, str):
+                continue  # a claim about stated data or a distribution, not about the user's
             entry = {"model": model.model_name(), "claim": claim.name}
             try:
                 require_suitable(data, claim)

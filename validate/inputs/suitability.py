@@ -1,7 +1,7 @@
 """Which data a claim can be judged on, said before anything is computed."""
 
 from ...theory.claims import Claim
-from ...theory.dataset import Dataset, PowerLaw
+from ...theory.dataset import Dataset
 from ...theory.errors import BadData
 from .user_data import require_consistent, require_samples
 
@@ -17,7 +17,7 @@ def require_suitable(data: Dataset, claim: Claim) -> None:
     learning_mechanics.theory.errors.BadData: data: 3 samples but the claim finite_population needs 400; give more rows
     """
     setup = claim.setup
-    if isinstance(setup.data, PowerLaw):
+    if not isinstance(setup.data, str):
         raise BadData(
             f"{claim.name} is a claim about a stated distribution",
             where=data.name,
