@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 import sympy as sp
-from test_derive import SKIP, deep, instance, jax_gradient, numbers
+from test_derive import SKIP, TIED, deep, instance, jax_gradient, numbers
 
 import learning_mechanics as lm
-from learning_mechanics.theory.derivation.conserved import conserved, discrete_drift, rate_of_change, verify
+from learning_mechanics.theory.derivation.conserved import (
+    conserved,
+    conserved_for_any_loss,
+    discrete_drift,
+    rate_of_change,
+    verify,
+)
 from learning_mechanics.theory.derivation.derive import discretised, network_flow, network_map
+from learning_mechanics.theory.derivation.noncommutative import words
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
 from learning_mechanics.theory.network import Network, Node
 from learning_mechanics.theory.system import FixedPoint, Flow, Map
@@ -69,6 +76,64 @@ def test_skip_and_tied_networks():
     drift = numbers(discrete_drift(flow, conserved(flow)[0]), arrays)
     change = [2 * (m["V"] ** 2).sum() - (m["W"] ** 2).sum() for m in (arrays, after)]
     assert drift == pytest.approx(change[1] - change[0], rel=1e-11)
+
+
+GATED = Network(
+    (
+        Node("x", "input", width="d"),
+        Node("h", "dense", ("x",), weight="W1", width="h"),
+        Node("g", "gate", ("h",), gate="context"),
+        Node("y", "dense", ("g",), weight="W2", width="o"),
+    )
+)
+
+
+@pytest.mark.short
+def test_laws_for_every_loss_of_the_map():
+    """The derivative of the loss stays a free matrix: balancedness needs no squared error."""
+    for depth in (2, 3, 5):
+        W = deep(depth).weights()
+        found = conserved_for_any_loss(deep(depth))
+        assert found == tuple(W[k + 1].T * W[k + 1] - W[k] * W[k].T for k in range(depth - 1))
+    W1, W2 = (GATED.weights()[k] for k in (0, 1))
+    assert conserved_for_any_loss(GATED) == (W2.T * W2 - W1 * W1.T,)
+    W1, W2 = (SKIP.weights()[k] for k in (0, 1))
+    assert conserved_for_any_loss(SKIP) == (W2.T * W2 - W1 * W1.T,)
+    # a residual stream with a tied block y = V (W + W W) U x: the block contributes its commutator W'W - W W'
+    U, W, V = TIED.weights()
+    (law,) = conserved_for_any_loss(TIED)
+    assert words(law - (V.T * V - U * U.T + W.T * W - W * W.T)).is_zero
+    with pytest.raises(AssumptionViolated, match="not conserved"):
+        verify(network_flow(TIED, loss="any"), V.T * V - U * U.T)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("network", (deep(3), SKIP, TIED), ids=("chain", "skip", "tied"))
+def test_laws_for_every_loss_hold_along_a_flow_of_another_loss(network):
+    """log cosh instead of the square, automatic differentiation, an integrator of order eight."""
+    import jax
+    import jax.numpy as jnp
+    from scipy.integrate import solve_ivp
+
+    from learning_mechanics.validate.experiments.forward import forward
+
+    run = forward(network)
+    weights, x, y, _ = instance(network, seed=4)
+    shapes = {name: w.shape for name, w in weights.items()}
+    cuts = np.cumsum([w.size for w in weights.values()])[:-1]
+
+    def unpacked(theta, split=np.split):
+        return {n: p.reshape(s) for p, (n, s) in zip(split(theta, cuts), shapes.items(), strict=True)}
+
+    with jax.enable_x64(True):
+        loss = jax.jit(jax.grad(lambda t: jnp.mean(jnp.log(jnp.cosh(run(unpacked(t, jnp.split), x) - y)))))
+        start = 0.5 * np.concatenate([w.ravel() for w in weights.values()])
+        path = solve_ivp(lambda _, t: -np.asarray(loss(t)), (0, 2), start, "DOP853", rtol=1e-12, atol=1e-12)
+    before, after = unpacked(path.y[:, 0]), unpacked(path.y[:, -1])
+    for law in conserved_for_any_loss(network):
+        assert np.abs(numbers(law, after) - numbers(law, before)).max() < 1e-10
+    first = next(iter(shapes))
+    assert np.abs(after[first] - before[first]).max() > 1e-2  # something was learned
 
 
 @pytest.mark.instant

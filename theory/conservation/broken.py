@@ -36,6 +36,7 @@ from .symmetries import Symmetries
 WEIGHT_DECAY = positive("mu")
 QUANTITY, CROSS = scalars("Q C")
 _KUNIN = "Kunin et al. 2020, arXiv:2012.04728"
+_LI = "Li, Lyu & Arora 2020, arXiv:2010.02916"
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def quadratic_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY, nesterov:
     return replace(made, trail=trail.then("one step, expanded", made.statement()))
 
 
-def linear_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY) -> Map:
+def linear_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY, nesterov: bool = False) -> Map:
     """The exact recursion of a linear law Q = b' theta with <g, b> = 0: steps of any size leave no drift.
 
     With momentum C = b' v is carried along; it is zero if training starts at rest.
@@ -164,11 +165,41 @@ def linear_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY) -> Map:
     >>> linear_law(weight_decay=0).equations
     (Q,)
     """
+    shrunk = (1 - LEARNING_RATE * weight_decay) * QUANTITY
+    seen = momentum**2 if nesterov else momentum  # how much of v reaches theta
+    made = Map((QUANTITY,), (shrunk,))
+    if momentum != 0:
+        made = Map((QUANTITY, CROSS), (shrunk - LEARNING_RATE * seen * CROSS, momentum * CROSS))
+    trail = Trail().then("symmetry", "<g, b> = 0", reference=_KUNIN)
+    return replace(made, trail=trail.then("one step, expanded", made.statement()))
+
+
+def scale_law(weight_decay: Any = WEIGHT_DECAY) -> Map:
+    """The squared norm Q of weights before a normalisation: decay against the outward steps of gradient descent.
+
+    A loss of theta/|theta| has gradients of size |g|^2 = G/Q, with G the squared size on the unit sphere. Observables:
+    "equilibrium", the norm at which both balance, and "angle", the tangent of the angle turned per step,
+
+        Q_*^2 = eta G / (mu (2 - eta mu)),   at which   angle = sqrt(eta mu (2 - eta mu)) / (1 - eta mu) whatever G.
+
+    Li, Lyu & Arora 2020, arXiv:2010.02916.
+
+    >>> print(scale_law().observables["equilibrium"] ** 2)
+    -G*eta/(mu*(eta*mu - 2))
+    """
+    G, Q = positive("G Q")
+    weight_decay = sp.nsimplify(weight_decay)  # the balance is solved exactly
+    step = quadratic_law(weight_decay=weight_decay)
+    after = step.equations[0].subs({QUANTITY: Q, sp.Symbol("g_g", real=True): G / Q})
+    (squared,) = sp.solve(sp.expand((after - Q) * Q).subs(Q, sp.sqrt(square := positive("square"))), square)
     shrink = 1 - LEARNING_RATE * weight_decay
-    if momentum == 0:
-        return Map((QUANTITY,), (shrink * QUANTITY,), trail=Trail().then("symmetry", "<g, b> = 0", reference=_KUNIN))
-    equations = (shrink * QUANTITY - LEARNING_RATE * momentum * CROSS, momentum * CROSS)
-    return Map((QUANTITY, CROSS), equations, trail=Trail().then("symmetry", "<g, b> = 0", reference=_KUNIN))
+    seen = {"equilibrium": sp.sqrt(squared), "angle": LEARNING_RATE * sp.sqrt(G) / (shrink * Q)}
+    made = Map((Q,), (after,), observables=seen)
+    residual = sp.simplify((after - Q).subs(Q, seen["equilibrium"]))
+    if residual != 0:
+        raise AssumptionViolated(f"the equilibrium moves by {residual}", where="scale_law")
+    trail = step.trail.then("|g|^2 = G/Q", made.statement(), reference=_LI, check="put back into the recursion: 0")
+    return replace(made, trail=trail)
 
 
 def _form(one: Mapping[str, Any], other: Mapping[str, Any]) -> Any:
