@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..theory.derivation.noncommutative import words
-from ..theory.dynamics.two_layer import riccati_matrices
+from ..theory.dynamics.two_layer import effective_rank, riccati_matrices
 from ..theory.errors import BadData
 from .precision import x64
 
@@ -104,17 +104,13 @@ class Trajectory:
         return np.einsum("tpq,ab->tpaqb", first, identity) + np.einsum("pq,tab->tpaqb", x @ other.T, self.output_gram)
 
     def effective_rank(self) -> np.ndarray:
-        """Exponential of the entropy of the singular values of W2 W1 over their sum (T,).
-
-        Reference: Roy & Vetterli 2007.
+        """How many singular values of W2 W1 count (T,): see `theory.dynamics.two_layer.effective_rank`.
 
         >>> path = two_layer(1e-3 * np.eye(2), 1e-3 * np.eye(2), np.diag([2.0, 1.0]), [0.0, 5.0, 1e4])
         >>> path.effective_rank().round(2)
         array([2.  , 1.06, 1.89])
         """
-        share = np.linalg.svd(self.end_to_end, compute_uv=False)
-        share = share / share.sum(1, keepdims=True)
-        return np.exp(-(share * np.log(np.where(share > 0, share, 1.0))).sum(1))
+        return effective_rank(np.linalg.svd(self.end_to_end, compute_uv=False))
 
     @property
     def _inputs(self):

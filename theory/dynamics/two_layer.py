@@ -155,3 +155,15 @@ def riccati_matrices(arrays: Mapping[str, Any], imbalance: float = 0.0) -> dict[
     inputs = values[dimensions("input")]
     both = np.eye(len(found["Q"]))
     return {**found, "S": found["Q"] @ found["Q"].T, "J_x": both[:inputs], "J_y": both[inputs:]}
+
+
+def effective_rank(strengths: np.ndarray) -> np.ndarray:
+    """Exponential of the entropy of strengths over their sum, (..., K) -> (...): how many singular values count.
+
+    Reference: Roy & Vetterli 2007.
+
+    >>> effective_rank(np.array([[2.0, 2.0, 0.0], [1.0, 0.0, 0.0]]))
+    array([2., 1.])
+    """
+    share = strengths / strengths.sum(-1, keepdims=True)
+    return np.exp(-(share * np.log(np.where(share > 0, share, 1.0))).sum(-1))

@@ -1,4 +1,4 @@
-"""What two-layer claims look at: the times at which modes reach half of their targets, and the tangent kernel.
+"""What two-layer claims look at: times of half rise and the tangent kernel.
 
 The kernel is that of the network as it stands, by differentiation: K(x, x') = sum over weights of df(x) df(x')'.
 """

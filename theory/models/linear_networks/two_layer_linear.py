@@ -20,6 +20,7 @@ from ...derivation.standard_assumptions import Whitened
 from ...dynamics.linear_networks import critical_rate, mode_flow, sharpness_at_minimum, stack
 from ...dynamics.two_layer import (
     balanced_flow,
+    effective_rank,
     gram_flow,
     linearised_flow,
     matrix_flow,
@@ -69,6 +70,7 @@ class TwoLayerLinear(Theory):
             _tangent_kernel(self.imbalance),
             _small_random_start(),
             _half_rise(),
+            _effective_rank(),
             _not_white(self.imbalance),
         )
 
@@ -108,6 +110,17 @@ def _kernel(instance: Instance, values: np.ndarray) -> np.ndarray:
     first, second = np.einsum("pi,tij,qj->tpq", x, S[:, :d, :d], x), S[:, d:, d:]
     kernel = np.einsum("tpq,ab->tpaqb", first, np.eye(n - d)) + np.einsum("pq,tab->tpaqb", x @ x.T, second)
     return kernel.reshape(len(S), -1)
+
+
+def _rank_of_map(instance: Instance, values: np.ndarray) -> np.ndarray:
+    """End-to-end maps (T, o d) to their effective rank (T, 1)."""
+    maps = values.reshape(len(values), len(instance["W2"]), -1)
+    return effective_rank(np.linalg.svd(maps, compute_uv=False))[:, None]
+
+
+def _rank_of_modes(instance: Instance, values: np.ndarray) -> np.ndarray:
+    """Mode strengths (T, K) to the effective rank (T, 1) of modes that do not mix."""
+    return effective_rank(np.abs(values))[:, None]
 
 
 @cache
@@ -264,6 +277,38 @@ def _half_rise() -> Claim:
         budget={"step size and imbalance": 5e-3},  # time runs slow by log(1 + eta s) / (eta s): 0.15 %
         options={"summary": "last", **_critical()},
         seconds=3,
+    )
+
+
+def _effective_rank() -> Claim:
+    return Equals(
+        "effective_rank",
+        "From small random weights the effective rank of the end-to-end map first collapses, as the strongest mode "
+        "takes over, and then climbs mode by mode, as the exact solution says.",
+        "entropy_rank",
+        _small(data="digits_halves", prepare=_HALVES, time=60.0, records=61).at(
+            learning_rate=0.02, scale=1e-3, width=32
+        ),
+        law=_exact(
+            "Riccati solution",
+            0.0,
+            "end_to_end",
+            assumptions=(Whitened(), LambdaBalanced(radius=1e-2)),
+            collect=_rank_of_map,
+        ),
+        rival=Law(
+            "closed form of each mode",
+            partial(mode_flow, 2),
+            _sampled_strength,
+            "a",
+            reference=_SAXE,
+            collect=_rank_of_modes,
+        ),
+        rival_home="weights that are aligned already",
+        relative="point",
+        budget={"step size": 0.025},  # a clock that is slow by eta s / 2 = 0.5 %, a rank that falls at most as t^-5
+        options=_critical(),
+        seconds=2,
     )
 
 
