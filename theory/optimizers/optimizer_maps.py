@@ -35,7 +35,7 @@ _REFERENCES = {
     "gradient_flow": "",
     "gradient_descent": "",
     "heavy_ball": "Polyak 1964",
-    "nesterov": "Nesterov 1983; Sutskever, Martens, Dahl & Hinton 2013",
+    "nesterov": "Nesterov 1983",
     "sign_descent": "Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, arXiv:1802.04434",
     "muon": "Bernstein & Newhouse 2024, arXiv:2409.20325",
 }
