@@ -99,7 +99,7 @@ def _flow(system: Flow, values: Mapping[str, Any], times: np.ndarray):
         from .ode import integrate
 
         return integrate(system, values, times), "ode"
-    return {str(solution.unknown): solution.evaluate(times, **values)}, f"closed form ({solution.method})"
+    return solution.unknowns_at(times, **values), f"closed form ({solution.method})"
 
 
 def _fixed_point(system: FixedPoint, values: Mapping[str, Any]):
