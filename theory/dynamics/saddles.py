@@ -46,7 +46,7 @@ def rise_time(depth: int, corrected: bool = False) -> FixedPoint:
     elementary functions, which compile.
 
     >>> print(rise_time(2).equations[0])
-    T - log(-1 + 1/x_0)/(2*s)
+    T - log((1 - x_0)/x_0)/(2*s)
     """
     flow = corrected_mode_flow(depth) if corrected else mode_flow(depth)
     form = closed_form(flow)

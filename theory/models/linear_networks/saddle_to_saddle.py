@@ -153,7 +153,7 @@ def _rise_times(depth: int) -> Claim:
         rival_home="two layers",
         axis="scale",
         values=(1e-3, 1e-4, 1e-5, 1e-6),
-        relative="point",
+        relative="scale",
         budget={"second order in the learning rate": 1e-3},
         options={"summary": "last", **_converging(depth)},
         seconds=4,
