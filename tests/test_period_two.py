@@ -148,11 +148,10 @@ def test_imbalance_decays_on_the_orbit(depth):
 
 @pytest.mark.short
 def test_two_modes_rotate_beyond_their_common_edge():
-    """Two by two matrices: off-diagonal entries decay at 0.99 and grow at 1.01 of 2 / (s_i + s_j), at the derived rate."""
+    """2 x 2 matrices: off-diagonal entries decay at 0.99 and grow at 1.01 of 2 / (s_i + s_j), at the derived rate."""
     s = np.array([1.0, 0.8])
-    threshold = -float(
-        rotation_threshold().equations[0].subs({positive("s_i"): 1, positive("s_j"): 0.8, positive("eta_c"): 0})
-    )
+    targets = {positive("s_i"): s[0], positive("s_j"): s[1]}
+    threshold = -float(rotation_threshold().equations[0].subs({**targets, positive("eta_c"): 0}))
     assert np.isclose(threshold, 2 / s.sum())
     for share, grows in ((0.99, False), (1.01, True)):
         eta, steps = share * threshold, 1200
