@@ -196,6 +196,18 @@ def test_rotated_away_from_its_target_a_balanced_square_network_never_learns_the
         assert learned == pytest.approx([3.0, 2.0, 1.0 if side > 0 else 0.0], abs=1e-6)
 
 
+@pytest.mark.short
+@pytest.mark.parametrize("imbalance", [0.0, 0.2])
+def test_many_inputs_of_one_rate_are_a_few(imbalance):
+    """Directions that the target does not use share a rate: 240 rows become a handful, and nothing else changes."""
+    rng = np.random.default_rng(15)
+    correlation, times = target(rng, 20, 220, [1.0, 1.0, 0.3]), np.linspace(0, 12, 7)
+    W1, W2 = balanced(rng, 220, 6, 20, 0.02, imbalance)
+    path = two_layer(W1, W2, correlation, times, imbalance)
+    truth = integrated(W1, W2, correlation, times)
+    assert distance(np.swapaxes(path.Z, 1, 2) @ path.Z, truth) < 1e-11
+
+
 @pytest.mark.instant
 def test_starting_again_from_a_later_point_continues_the_solution():
     rng = np.random.default_rng(4)
