@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from learning_mechanics.solvers.curvature import hessian_spectrum, kernel_spectrum, sharpness
+from learning_mechanics.solvers.curvature.spectra import hessian_spectrum, kernel_spectrum, sharpness
 from learning_mechanics.theory.dataset import Dataset
-from learning_mechanics.theory.dynamics.curvature import (
+from learning_mechanics.theory.dynamics.curvature.blocks import (
     balanced_pair,
     chain_sharpness,
     geometric_identity,
@@ -20,13 +20,13 @@ from learning_mechanics.theory.dynamics.curvature import (
     one_mode_curvature,
     two_layer_pair,
 )
-from learning_mechanics.theory.dynamics.linear_networks import sharpness_at_minimum, stack
-from learning_mechanics.theory.dynamics.perturbations import (
+from learning_mechanics.theory.dynamics.curvature.perturbations import (
     _residual,
     hessian,
     pair_perturbation,
     strength_perturbation,
 )
+from learning_mechanics.theory.dynamics.linear_networks import sharpness_at_minimum, stack
 from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.models.linear_networks.linear_curvature import LinearCurvature, _layers
 from learning_mechanics.theory.network import chain

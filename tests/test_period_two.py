@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from learning_mechanics.solvers.period_two import doublings, orbit
+from learning_mechanics.solvers.curvature.orbits import doublings, orbit
 from learning_mechanics.theory.derivation.derive import discretised, gradient_flow
-from learning_mechanics.theory.dynamics.linear_networks import mode_map
-from learning_mechanics.theory.dynamics.period_two import (
+from learning_mechanics.theory.dynamics.curvature.period_two import (
     flip_coefficient,
     loss_of_stability,
     orbit_in_ratio,
@@ -20,6 +19,7 @@ from learning_mechanics.theory.dynamics.period_two import (
     two_layer_orbit,
     two_step_orbit,
 )
+from learning_mechanics.theory.dynamics.linear_networks import mode_map
 from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.models.linear_networks.beyond_the_edge import BeyondTheEdge
 from learning_mechanics.theory.symbols import LEARNING_RATE, modes, positive

@@ -16,8 +16,8 @@ import numpy as np
 from ...claims import Claim, Equals, Law, Threshold
 from ...derivation.assumptions import Invariant
 from ...derivation.standard_assumptions import Whitened
+from ...dynamics.curvature.period_two import loss_of_stability, rotation_growth, rotation_threshold, two_step_orbit
 from ...dynamics.linear_networks import growth_at_minimum, mode_flow, mode_map, sharpness_at_minimum, stack
-from ...dynamics.period_two import loss_of_stability, rotation_growth, rotation_threshold, two_step_orbit
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
@@ -153,7 +153,7 @@ def _law(depth: int, bind, readout="strength") -> Law:
         readout,
         assumptions=(Whitened(), _attracting(depth)),
         reference=_COHEN,
-        solver="period_two:orbit",
+        solver="curvature.orbits:orbit",
     )
 
 
@@ -243,7 +243,7 @@ def _rotation() -> Claim:
             _one,
             "multiplier",
             collect=_per_step,
-            solver="period_two:orbit",
+            solver="curvature.orbits:orbit",
         ),
         rival_home="a single mode",
         axis="learning_rate",

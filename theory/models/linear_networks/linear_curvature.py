@@ -15,15 +15,15 @@ import numpy as np
 
 from ...claims import Claim, Equals, Law
 from ...derivation.standard_assumptions import Aligned, Whitened
-from ...dynamics.curvature import (
+from ...dynamics.curvature.blocks import (
     chain_sharpness,
     kernel_eigenvalue,
     layer_map,
     one_mode_curvature,
     one_mode_map,
 )
+from ...dynamics.curvature.perturbations import pair_perturbation, strength_perturbation
 from ...dynamics.linear_networks import critical_rate, layerwise_sharpness, sharpness_at_minimum, stack
-from ...dynamics.perturbations import pair_perturbation, strength_perturbation
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
@@ -122,7 +122,7 @@ def _law(name: str, depth: int, solver: str, readout, bind=_layers) -> Law:
         bind,
         readout,
         assumptions=(Whitened(), Aligned()),
-        solver=f"curvature:{solver}",
+        solver=f"curvature.spectra:{solver}",
     )
 
 

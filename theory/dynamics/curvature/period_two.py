@@ -17,13 +17,13 @@ from typing import Any
 
 import sympy as sp
 
-from ..derivation.derive import discretised, gradient_flow
-from ..errors import LearningMechanicsError
-from ..symbols import LEARNING_RATE, modes, positive
-from ..system import FixedPoint, Map
-from ..trail import Equations
-from .curvature import balanced_pair, one_mode_curvature
-from .linear_networks import mode_map
+from ...derivation.derive import discretised, gradient_flow
+from ...errors import LearningMechanicsError
+from ...symbols import LEARNING_RATE, modes, positive
+from ...system import FixedPoint, Map
+from ...trail import Equations
+from ..linear_networks import mode_map
+from .blocks import balanced_pair, one_mode_curvature
 
 _COHEN = "Cohen et al. 2021, arXiv:2103.00065"
 _FLIP = "Guckenheimer & Holmes 1983"

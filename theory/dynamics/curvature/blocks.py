@@ -17,13 +17,13 @@ from typing import Any
 
 import sympy as sp
 
-from ..derivation.derive import network_flow, network_map
-from ..derivation.standard_assumptions import Aligned, Whitened
-from ..errors import LearningMechanicsError
-from ..symbols import positive
-from ..system import FixedPoint, Flow, Map
-from ..trail import Equations
-from .linear_networks import mode_map, stack
+from ...derivation.derive import network_flow, network_map
+from ...derivation.standard_assumptions import Aligned, Whitened
+from ...errors import LearningMechanicsError
+from ...symbols import positive
+from ...system import FixedPoint, Flow, Map
+from ...trail import Equations
+from ..linear_networks import mode_map, stack
 from .perturbations import hessian, kernel, pair_perturbation, strength_perturbation
 
 _JACOT = "Jacot, Gabriel & Hongler 2018, arXiv:1806.07572"

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ..derivation.derive import network_flow
-from ..derivation.probe import evaluate
-from ..derivation.standard_assumptions import Whitened
-from ..errors import LearningMechanicsError
-from ..network import chain
-from ..symbols import positive, scalars
-from ..system import Flow
-from ..trail import Trail
-from .linear_networks import stack
+from ...derivation.derive import network_flow
+from ...derivation.probe import evaluate
+from ...derivation.standard_assumptions import Whitened
+from ...errors import LearningMechanicsError
+from ...network import chain
+from ...symbols import positive, scalars
+from ...system import Flow
+from ...trail import Trail
+from ..linear_networks import stack
 
 _TOLERANCE = 1e-10
 _ALONE, _PAIR = [("", 0, 0)], [("_ij", 0, 1), ("_ji", 1, 0)]

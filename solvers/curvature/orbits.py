@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from ..theory.dynamics.linear_networks import mode_map
-from ..theory.errors import BadData, DidNotConverge
-from ..theory.symbols import LEARNING_RATE
-from ..theory.system import FixedPoint
-from .compile import compile
-from .fixed_point import solve_log
+from ...theory.dynamics.linear_networks import mode_map
+from ...theory.errors import BadData, DidNotConverge
+from ...theory.symbols import LEARNING_RATE
+from ...theory.system import FixedPoint
+from ..compile import compile
+from ..fixed_point import solve_log
 
 _FEIGENBAUM = 4.669
 
 
 def orbit(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None) -> dict[str, np.ndarray]:
-    """The ratio r of `theory.dynamics.period_two.two_step_orbit`, one per target: {"r": (modes,)}.
+    """The ratio r of `theory.dynamics.curvature.period_two.two_step_orbit`, one per target: {"r": (modes,)}.
 
     `values` holds "s" (modes,), "eta", and optionally "branch" (modes,): 1 for the weaker point of the orbit (default),
     -1 for the stronger, whose ratio is 1/r.
 
-    >>> from ..theory.dynamics.period_two import two_step_orbit
+    >>> from ...theory.dynamics.curvature.period_two import two_step_orbit
     >>> r = orbit(two_step_orbit(2), {"s": [1.0, 0.5], "eta": 1.2})["r"]
     >>> (r + 1 / r).round(12).tolist()     # 1 + eta s beyond the edge, and 2 below it
     [2.2, 2.0]

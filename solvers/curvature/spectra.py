@@ -6,8 +6,8 @@ with the same entries share their block, which is then counted as often as there
 
     sharpness = max over modes and pairs of  lambda_max(block).
 
-These functions solve laws whose system is `theory.dynamics.curvature.layer_map`. Besides u1, u2, ... and s (one value
-per mode) they read "widths" (L + 1,), the width of every layer from the inputs (their rank) to the outputs, and
+These functions solve laws whose system is `theory.dynamics.curvature.blocks.layer_map`. Besides u1, u2, ... and s (one
+value per mode) they read "widths" (L + 1,), the width of every layer from the inputs (their rank) to the outputs, and
 "parameters", the number of weights.
 """
 
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ..theory.system import Map
-from .compile import compile
-from .recursion import iterate
+from ...theory.system import Map
+from ..compile import compile
+from ..recursion import iterate
 
 
 def hessian_spectrum(system: Map, values: Mapping[str, Any], steps: Any) -> dict[str, np.ndarray]:
@@ -37,7 +37,7 @@ def sharpness(system: Map, values: Mapping[str, Any], steps: Any) -> dict[str, n
 
     Two layers, one mode learned (a = s = 2) and one not (s = 1): the pair turns at a + s_j = 3, below 2 s = 4.
 
-    >>> from ..theory.dynamics.curvature import layer_map
+    >>> from ...theory.dynamics.curvature.blocks import layer_map
     >>> values = {"s": [2.0, 1.0], "u1": [2**0.5, 0.0], "u2": [2**0.5, 0.0], "eta": 0.1, "widths": [2, 2, 2]}
     >>> sharpness(layer_map(2), values, [0])["sharpness"].round(12)
     array([4.])

@@ -1,0 +1,1 @@
+"""Numbers of second order: spectra of Hessians and kernels from small blocks, orbits beyond the edge."""
