@@ -45,7 +45,7 @@ _KERNEL_ROWS = 3  # training inputs among which the tangent kernel is followed
 class TwoLayerLinear(Theory):
     """Two-layer linear networks: exact matrix dynamics from unaligned, lambda-balanced weights."""
 
-    imbalance: float = parameter(0.3, "lambda in W2'W2 - W1W1' = lambda I, of the claims that start so")
+    imbalance: float = parameter(-0.3, "lambda in W2'W2 - W1W1' = lambda I, of the claims that start so")
 
     def __post_init__(self):
         if not np.isfinite(self.imbalance):
@@ -166,7 +166,7 @@ def _unaligned(imbalance: float) -> Setup:
         network=stack(2),
         data="digits_halves",
         prepare=_HALVES,
-        axes={"width": 24},
+        axes={"width": 8},
         optimizer=Optimizer(learning_rate=0.1),
         initialisation=Initialisation("lambda_balanced", 0.05, imbalance),
         time=30.0,
