@@ -236,7 +236,7 @@ def separate_flow(rank: int = 1) -> Flow:
     residual = gradient_residual(loss, unknowns, [-equation for equation in moved])
     if not residual < 1e-9:
         raise LearningMechanicsError(f"the chain rule misses the gradient by {residual:.1e}", where="separate_flow")
-    made = Flow(unknowns, tuple(moved), {"loss": loss})
+    made = Flow(unknowns, tuple(moved), {"function": image, "loss": loss})
     trail = function.trail.then(
         "chain rule through the heads",
         made.statement(),

@@ -6,13 +6,12 @@ with c_d = 1 + (1 + tr Lambda/lambda_d)/N. Trained networks see fresh tasks at e
 sample is forecast for that sample, so that only the noise of the batches is left between theory and experiment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from ...claims import Claim, Converges, Equals, Law
 from ...dynamics.linear_networks import gram_map
@@ -37,11 +36,10 @@ from ...in_context import InContextRegression
 from ...model import Theory, parameter
 from ...network import Network
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...symbols import dimensions
 from ...system import Flow, System
 
-_R = sp.MatrixSymbol("R", dimensions("output"), dimensions("input"))
 _SPREAD = (1.6, 1.2, 0.8, 0.4)  # eigenvalues of the inputs where heads learn one direction after the other
+_LONG = 1e12  # a context that is as good as infinite
 
 
 @dataclass(frozen=True)
@@ -73,48 +71,58 @@ class LinearAttention(Theory):
         }
 
     def claims(self) -> tuple[Claim, ...]:
-        return (self._merged(), self._separate(), self._saddles(), self._plateaus(), self._closed_form())
+        return (
+            self._merged(),
+            self._separate(),
+            self._saddles(),
+            self._rank_two(),
+            self._plateaus(),
+            self._closed_form(),
+        )
 
-    def _tasks(self, eigenvalues: tuple[float, ...], view: str) -> InContextRegression:
-        return InContextRegression(eigenvalues, self.context, view)
+    def _white(self) -> InContextRegression:
+        return InContextRegression((1.0,) * self.dim, self.context, "products")
 
-    def _online(self, network: Network, tasks: InContextRegression, rate: float, time: float, scale: float) -> Setup:
+    def _spread(self) -> InContextRegression:
+        return InContextRegression(_SPREAD, self.context, "pair")
+
+    def _online(self, network: Network, tasks: InContextRegression, rate: float, time: float) -> Setup:
+        """Fresh tasks at every step."""
         return Setup(
             network=network,
             data=tasks,
             axes={"heads": self.heads},
             optimizer=Optimizer(learning_rate=rate),
-            initialisation=Initialisation("normal", scale),
+            initialisation=Initialisation("normal", 0.4),
             procedure="online",
             time=time,
             records=31,
             options={"batch": 1024, "test": 4096, "dtype": "float32"},
         )
 
+    def _without_noise(self, tasks: InContextRegression, network: Network, **changes: Any) -> Setup:
+        """Rows that have exactly the moments of the tasks, from a small start."""
+        setup = Setup(
+            network=network,
+            data=moment_rows(tasks),
+            axes={"heads": self.heads},
+            optimizer=Optimizer(learning_rate=0.05),
+            initialisation=Initialisation("normal", 0.1),
+            steps=2400,
+            records=101,
+        )
+        return replace(setup, **changes)
+
     def _merged(self) -> Claim:
-        tasks = self._tasks((1.0,) * self.dim, "products")
+        tasks = self._white()
         return Equals(
             "merged_loss",
             "With merged key and query, fresh tasks in batches of 1024 bring the loss down along the recursion of a "
             "two-layer linear network with the moments of the context.",
             "loss",
-            self._online(merged(), tasks, rate=0.0025, time=2.5, scale=0.4),
-            law=Law(
-                "two-layer recursion",
-                gram_map,
-                partial(_merged_values, tasks),
-                _R,
-                (),
-                ZHANG,
-                partial(_seen_loss, tasks),
-            ),
-            rival=Law(
-                "infinite context",
-                gram_map,
-                partial(_merged_values, tasks, context=np.inf),
-                _R,
-                collect=partial(_seen_loss, tasks),
-            ),
+            self._online(merged(), tasks, rate=0.0025, time=2.0),
+            law=_recursion("two-layer recursion", gram_map, _layers, "R", tasks),
+            rival=_recursion("infinite context", gram_map, partial(_layers, context=np.inf), "R", tasks),
             rival_home="contexts much longer than the dimension",
             relative="scale",
             # over eight seeds the loss scattered by 0.3 % at twice this rate, and by 0.6 % at four times
@@ -123,23 +131,14 @@ class LinearAttention(Theory):
         )
 
     def _separate(self) -> Claim:
-        tasks = self._tasks(_SPREAD, "pair")
-        end_to_end = _function()
+        tasks = self._spread()
         return Equals(
             "separate_loss",
             "With separate key and query the loss falls in steps, along the recursion derived for K, Q and the values.",
             "loss",
-            self._online(separate(len(_SPREAD)), tasks, rate=0.01, time=12.0, scale=0.4),
-            law=Law(
-                "three-layer heads",
-                separate_map,
-                partial(_heads, tasks),
-                end_to_end,
-                (),
-                ZHANG,
-                partial(_seen_loss, tasks),
-            ),
-            rival=Law("merged heads", gram_map, partial(_as_merged, tasks), _R, collect=partial(_seen_loss, tasks)),
+            self._online(separate(tasks.dim), tasks, rate=0.01, time=10.0),
+            law=_recursion("separate heads", separate_map, _heads, "function", tasks),
+            rival=_recursion("merged heads", gram_map, _as_merged, "R", tasks),
             rival_home="merged key and query",
             relative="scale",
             # over six seeds the loss scattered by 0.4 % at twice this rate
@@ -147,29 +146,15 @@ class LinearAttention(Theory):
             seconds=5,
         )
 
-    def _without_noise(self, tasks: InContextRegression, heads: int, scale: float, rate: float, steps: int) -> Setup:
-        """Separate heads on rows that have exactly the moments of the tasks."""
-        return Setup(
-            network=separate(tasks.dim),
-            data=moment_rows(tasks),
-            axes={"heads": heads},
-            optimizer=Optimizer(learning_rate=rate),
-            initialisation=Initialisation("normal", scale),
-            steps=steps,
-            records=101,
-        )
-
     def _saddles(self) -> Claim:
-        tasks = self._tasks(_SPREAD, "pair")
-        law, rival = self._separate().law, self._separate().rival
+        tasks = self._spread()
         return Equals(
             "saddle_to_saddle",
-            "From a small start, without sampling noise, separate heads pass from plateau to plateau along their exact "
-            "recursion.",
+            "Without sampling noise, separate heads pass from plateau to plateau along their exact recursion.",
             "loss",
-            self._without_noise(tasks, self.heads, scale=0.1, rate=0.05, steps=2400),
-            law=law,
-            rival=rival,
+            self._without_noise(tasks, separate(tasks.dim)),
+            law=_recursion("separate heads", separate_map, _heads, "function", tasks),
+            rival=_recursion("merged heads", gram_map, _as_merged, "R", tasks),
             rival_home="merged key and query",
             seeds=2,
             relative="scale",
@@ -177,74 +162,95 @@ class LinearAttention(Theory):
             seconds=2,
         )
 
+    def _rank_two(self) -> Claim:
+        tasks = self._spread()
+        return Equals(
+            "rank_two_saddles",
+            "Keys and queries of rank two share one value: having learned one eigenvector, a head soon learns another, "
+            "and every other plateau is hardly seen.",
+            "loss",
+            self._without_noise(tasks, separate(tasks.dim, rank=2)),
+            law=_recursion("heads of rank two", partial(separate_map, 2), _heads, "function", tasks),
+            rival=_recursion("twice as many of rank one", separate_map, _as_rank_one, "function", tasks),
+            rival_home="key and query matrices of rank one",
+            seeds=2,
+            relative="scale",
+            budget={"rounding": 1e-9},
+            seconds=2,
+        )
+
     def _plateaus(self) -> Claim:
-        tasks = self._tasks(_SPREAD, "pair")
+        tasks = self._spread()
+        start = {"initialisation": Initialisation("normal", 0.3), "optimizer": Optimizer(learning_rate=0.1)}
         return Equals(
             "plateau_losses",
             "One, two, three or four heads with separate key and query learn as many of the strongest eigenvectors, "
             "and end at the losses of the plateaus.",
             "loss",
-            replace(self._without_noise(tasks, 1, scale=0.3, rate=0.1, steps=4000), records=2),
-            law=Law("stationary loss", plateau_loss, partial(_learned, tasks), "L", (), ZHANG),
-            rival=Law("infinite context", plateau_loss, partial(_learned, tasks, context=1e12), "L"),
+            self._without_noise(tasks, separate(tasks.dim), steps=4000, records=2, **start),
+            law=Law("plateau loss", plateau_loss, partial(_learned, tasks), "L", (), ZHANG),
+            rival=Law("infinite context", plateau_loss, partial(_learned, tasks, context=_LONG), "L"),
             rival_home="contexts much longer than the dimension",
             axis="heads",
-            values=tuple(range(1, len(_SPREAD) + 1)),
+            values=tuple(range(1, tasks.dim + 1)),
             relative="point",
             budget={"convergence": 1e-8},
             options={"summary": "last"},
-            seconds=4,
+            seconds=3,
         )
 
     def _closed_form(self) -> Claim:
-        tasks = self._tasks((1.0,) * self.dim, "products")
+        tasks = self._white()
+        start = Initialisation("aligned_balanced", 1e-2)
         return Converges(
             "closed_form_order",
             "Without sampling noise gradient descent departs from the logistic closed form of white tasks at first "
             "order in the learning rate.",
             "mode_strength",
-            Setup(
-                network=merged(),
-                data=moment_rows(tasks),
-                axes={"heads": self.heads},
-                optimizer=Optimizer(learning_rate=0.02),
-                initialisation=Initialisation("aligned_balanced", 1e-2),
-                time=3.0,
-                records=31,
-            ),
+            self._without_noise(tasks, merged(), initialisation=start, steps=0, time=3.0, records=31),
             law=Law("logistic closed form", sigma_flow, partial(_sigma, tasks), "strength", (), ZHANG),
-            rival=Law("infinite context", sigma_flow, partial(_sigma, tasks, context=1e12), "strength"),
+            rival=Law("infinite context", sigma_flow, partial(_sigma, tasks, context=_LONG), "strength"),
             rival_home="contexts much longer than the dimension",
             axis="learning_rate",
             values=(0.02, 0.01, 0.005),
             order=1.0,
             tolerance=0.05,
-            seconds=3,
+            seconds=2,
         )
 
 
 # --- from an instance to the numbers of a law ------------------------------------------------------------------------
 
 
-def _merged_values(tasks: InContextRegression, instance: Instance, context: float | None = None) -> dict[str, Any]:
-    """Gram blocks of the layers at the start, and the moments of the tasks."""
-    return _blocks(tasks, instance["W1"], instance["W2"], context)
+def _recursion(name: str, system: Callable, bind: Callable, readout: str, tasks: InContextRegression) -> Law:
+    """A law for the function that the heads compute, read as its loss on the instance's own sample of tasks."""
+    return Law(name, system, partial(bind, tasks), readout, reference=ZHANG, collect=partial(_seen_loss, tasks))
+
+
+def _layers(tasks: InContextRegression, instance: Instance, context: float | None = None) -> dict[str, Any]:
+    """Gram blocks of the two layers at the start, and the moments of the tasks."""
+    return _blocks(tasks, instance["W1"], instance["W2"], context or tasks.context)
 
 
 def _as_merged(tasks: InContextRegression, instance: Instance) -> dict[str, Any]:
     """Every head's key and query multiplied out, as if their product were one trainable matrix."""
     products = (instance["K"][:, :, None] * instance["Q"][:, None, :]).reshape(-1, tasks.dim**2)
-    return _blocks(tasks, products, instance["V"], None)
+    return _blocks(tasks, products, instance["V"], tasks.context)
 
 
-def _blocks(tasks, W1, W2, context) -> dict[str, Any]:
-    moments = product_moments(tasks.eigenvalues, tasks.context if context is None else context)
-    return {**moments, "P": W1.T @ W1, "R": W2 @ W1, "T": W2 @ W2.T}
+def _blocks(tasks: InContextRegression, W1: np.ndarray, W2: np.ndarray, context: float) -> dict[str, Any]:
+    return {**product_moments(tasks.eigenvalues, context), "P": W1.T @ W1, "R": W2 @ W1, "T": W2 @ W2.T}
 
 
 def _heads(tasks: InContextRegression, instance: Instance) -> dict[str, Any]:
     second = second_moment(tasks.eigenvalues, tasks.context)
     return {**instance.weights, "Lambda": np.diag(tasks.eigenvalues), "B": np.diag(second)}
+
+
+def _as_rank_one(tasks: InContextRegression, instance: Instance) -> dict[str, Any]:
+    """Every rank as a head with a value of its own."""
+    apart = {name: np.vstack([instance[f"{name}{rank}"] for rank in (1, 2)]) for name in "KQ"}
+    return {**_heads(tasks, instance), **apart, "V": np.hstack([instance["V"]] * 2)}
 
 
 def _learned(tasks: InContextRegression, instance: Instance, context: float | None = None) -> dict[str, Any]:
@@ -257,12 +263,6 @@ def _learned(tasks: InContextRegression, instance: Instance, context: float | No
 def _sigma(tasks: InContextRegression, instance: Instance, context: float | None = None) -> dict[str, Any]:
     start = instance.setup.initialisation.scale / np.sqrt(tasks.dim)
     return {"sigma": start, "D": float(tasks.dim), "N": float(context or tasks.context)}
-
-
-def _function() -> Any:
-    """The matrix M of the output beta' M x, in the weights of separate heads."""
-    V, K, Q = separate_flow().unknowns
-    return K.T * sp.DiagMatrix(V.T) * Q
 
 
 def _seen_loss(tasks: InContextRegression, instance: Instance, functions: np.ndarray) -> np.ndarray:
