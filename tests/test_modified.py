@@ -5,7 +5,7 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from learning_mechanics.theory.dynamics.modified import modified_flow, modified_loss
+from learning_mechanics.theory.dynamics.modified import modified_flow, modified_loss, start_up_delay
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
 from learning_mechanics.theory.symbols import LEARNING_RATE as eta
 from learning_mechanics.theory.symbols import matrices, positive, scalars
@@ -96,6 +96,38 @@ def test_momentum_on_a_nonlinear_loss(momentum):
     assert abs(np.diff(np.log(plain))[-1] / np.diff(np.log(rates))[-1] - 1) < 0.05
     assert abs(np.diff(np.log(errors))[-1] / np.diff(np.log(rates))[-1] - 2) < 0.1
     assert errors[-1] < 0.1 * plain[-1]
+
+
+@pytest.mark.parametrize("value", [sp.Rational(1, 2), sp.Rational(9, 10)])
+def test_nesterov_against_its_characteristic_root(value):
+    """On a quadratic x_k ~ r^k with r^2 - (1 + beta) (1 - eta lambda) r + beta (1 - eta lambda) = 0, to eta^4."""
+    got = -modified_flow(Flow((x,), (-lam * x,)), order=3, momentum=value, nesterov=True).equations[0] / x
+    b = (1 + value) * (1 - eta * lam)
+    root = (b + sp.sqrt(b**2 - 4 * value * (1 - eta * lam))) / 2
+    want = sp.series(-sp.log(root) / eta, eta, 0, 4).removeO()
+    assert sp.simplify(sp.expand(got - want)) == 0
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+def test_momentum_from_rest_starts_late(nesterov, momentum):
+    """optax's rule from zero memory, on two layers: second order with the start-up delay, first order without it."""
+    flow, start = two_layers(), np.array([0.4, 0.9])
+    rates, field = np.array([0.0025, 0.00125]) * (1 - momentum) ** 2, compiled(flow)
+    errors = {True: [], False: []}
+    for rate in rates:
+        steps = round(0.8 * (1 - momentum) / rate)
+        now, memory = start, np.zeros(2)
+        for _ in range(steps):
+            force = field(now)
+            memory = momentum * memory + force
+            now = now + rate * (force + momentum * memory if nesterov else memory)
+        slow = compiled(modified_flow(flow, momentum=sp.nsimplify(momentum), nesterov=nesterov), eta=rate)
+        for shifted in (True, False):
+            delay = float(start_up_delay(rate, momentum, nesterov)) if shifted else 0.0
+            errors[shifted].append(np.abs(follow(slow, start, rate * steps - delay) - now).max())
+    orders = {shifted: np.diff(np.log(e))[-1] / np.diff(np.log(rates))[-1] for shifted, e in errors.items()}
+    assert abs(orders[True] - 2) < 0.12 and abs(orders[False] - 1) < 0.05, orders
 
 
 @pytest.mark.parametrize("momentum", [sp.S.Zero, sp.Rational(1, 2), beta])

@@ -5,7 +5,8 @@ x' = f_1 + eta f_2 + ...  Matching powers of eta, with D_f the derivative along 
 
     (1 - beta) f_j = d_j - sum_{i=2..j} (1 + (-1)^i beta) / i!  [D^i x]_j ,
 
-and for gradient descent f_2 = -f' f / 2: the flow on the loss L + eta / 4 |grad L|^2. Of one unknown the same series
+with Nesterov's momentum plus the change of the last gradient, -beta sum_{i=1..j-1} (-1)^i / i! [D^i d_1]_{j-1}, and
+for gradient descent f_2 = -f' f / 2: the flow on the loss L + eta / 4 |grad L|^2. Of one unknown the same series
 may be cut in the time per unit of x instead, dt/dx = 1/f + eta f'/(2 f) + ..., which integrates: every time law
 t = F(x) becomes t = F(x) + eta/2 log f(x), and `closed_form` solves it.
 
@@ -31,6 +32,7 @@ def modified_flow(
     order: int = 1,
     momentum: Any = 0,
     form: str = "series",
+    nesterov: bool = False,
 ) -> Flow:
     """The flow whose time-eta map is one optimizer step, up to O(eta^(order+1)) per unit time.
 
@@ -39,6 +41,7 @@ def modified_flow(
     order          highest power of eta kept; 0 gives the plain flow
     momentum       beta of the heavy ball x+ = x + eta f + beta (x - x_previous), as in `optax.sgd(momentum=beta)`;
                    time stays t = eta k, so that the plain flow is sped up by 1 / (1 - beta)
+    nesterov       with Nesterov's momentum, as in `optax.sgd(momentum=beta, nesterov=True)`
     form           "series": x' is cut after eta^order; "rational": dt/dx is, for one unknown, with the same accuracy
 
     Raises `AssumptionViolated` if the map is not near the identity, `NoClosedForm` for matrix unknowns.
@@ -66,8 +69,12 @@ def modified_flow(
     for j in range(1, order + 2):
         total = list(steps[j - 1])
         for i in range(2, j + 1):
-            for k, coefficient in enumerate(_nested(flow, unknowns, i, j)):
+            for k, coefficient in enumerate(_nested(flow, flow, unknowns, i, j)):
                 total[k] -= (1 + (-1) ** i * momentum) * coefficient / sp.factorial(i)
+        if nesterov:  # x+ = x + eta (f + beta (f - f_previous)) + beta (x - x_previous)
+            for i in range(1, j):
+                for k, coefficient in enumerate(_nested(steps[:1], flow, unknowns, i + 1, j)):
+                    total[k] -= momentum * (-1) ** i * coefficient / sp.factorial(i)
         flow.append([sp.factor_terms(sp.expand(entry / (1 - momentum))) for entry in total])
     if form == "rational":
         equations: tuple[Any, ...] = (_rational([entries[0] for entries in flow], unknowns, learning_rate),)
@@ -80,7 +87,7 @@ def modified_flow(
         Equations(tuple(zip(system.unknowns, equations, strict=True)), "flow"),
         assumption=f"learning rate to order {order}",
         reference=BARRETT_DHERIN if momentum == 0 else GHOSH,
-        given=Equations(((sp.Symbol("order"), sp.Integer(order)),)) if momentum == 0 else None,
+        given=Equations(((sp.Symbol("order"), sp.Integer(order)),)) if momentum == 0 and form == "series" else None,
     )
     return Flow(system.unknowns, equations, system.observables, system.eliminated, trail)
 
@@ -97,6 +104,26 @@ def modified_loss(loss: Any, on: Any, learning_rate: Any = LEARNING_RATE, moment
     """
     gradient = [sp.diff(loss, unknown) for unknown in (on if isinstance(on, tuple | list) else (on,))]
     return loss + learning_rate / 4 * (1 + momentum) / (1 - momentum) * sum(part**2 for part in gradient)
+
+
+def start_up_delay(learning_rate: Any, momentum: Any, nesterov: bool = False) -> Any:
+    """Time that momentum loses while it builds up from zero: the flow of `modified_flow` should start that much later.
+
+        eta beta / (1 - beta)  for the heavy ball,      eta beta^2 / (1 - beta)  for Nesterov's momentum
+
+    From the memory at rest under a constant force f, x_k = f / (1 - beta) (eta k - delay) once beta^k is forgotten.
+    Without the shift a run with momentum is at first order in eta however good its flow.
+
+    >>> eta, beta = sp.symbols("eta beta", positive=True)
+    >>> print(start_up_delay(eta, beta), start_up_delay(eta, beta, nesterov=True))
+    beta*eta/(1 - beta) beta**2*eta/(1 - beta)
+    """
+    j, beta = sp.Symbol("j", integer=True, nonnegative=True), sp.Dummy("beta", positive=True)
+    memory = (1 - beta ** (j + 1)) / (1 - beta)  # m+ = beta m + 1 after j + 1 steps from rest
+    step = 1 + beta * memory if nesterov else memory
+    # every step lacks share x beta^j of its final length 1 / (1 - beta); all steps together lack the share
+    share = sp.simplify((1 - (1 - beta) * step) / beta**j)
+    return learning_rate * share.subs(beta, momentum) / (1 - momentum)
 
 
 def _rational(flow: list[Any], unknowns: list, learning_rate: Any) -> Any:
@@ -139,13 +166,16 @@ def _step_series(system: System, learning_rate: Any, order: int) -> list[list[An
     ]
 
 
-def _nested(flow: list[list[Any]], unknowns: list, depth: int, order: int) -> list[Any]:
-    """[D^depth x]_order: the sum over k_1 + ... + k_depth = order of D_{k_1} ... D_{k_{depth-1}} f_{k_depth}."""
+def _nested(fields: list[list[Any]], flow: list[list[Any]], unknowns: list, depth: int, order: int) -> list[Any]:
+    """The sum over k_1 + ... + k_depth = order of D_{k_1} ... D_{k_{depth-1}} g_{k_depth}, D_k along f_k.
+
+    For g = f it is [D^depth x]_order; `fields` holds g_1, g_2, ..., those beyond it are zero.
+    """
     if depth == 1:
-        return list(flow[order - 1])
+        return list(fields[order - 1]) if order <= len(fields) else [sp.S.Zero] * len(unknowns)
     total = [sp.S.Zero] * len(unknowns)
     for first in range(1, order - depth + 2):
-        inner = _nested(flow, unknowns, depth - 1, order - first)
+        inner = _nested(fields, flow, unknowns, depth - 1, order - first)
         for k, entry in enumerate(inner):
             total[k] += sum(entry.diff(x) * velocity for x, velocity in zip(unknowns, flow[first - 1], strict=True))
     return [sp.expand(entry) for entry in total]
