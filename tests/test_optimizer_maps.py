@@ -19,7 +19,7 @@ from learning_mechanics.theory.optimizers.optimizer_maps import OPTIMIZERS, with
 from learning_mechanics.theory.symbols import velocity
 
 RATE, MOMENTUM, DECAY = 0.03, 0.7, 0.2
-RULES = [name for name in OPTIMIZERS if name != "gradient_flow"]
+RULES = list(OPTIMIZERS)
 SIZED = {**SIZES, "d": 4, "k": 2}
 
 

@@ -28,11 +28,11 @@ import sympy as sp
 from ..derivation.noncommutative import Polar
 from ..dynamics.update_rules import MOMENTUM
 from ..errors import BadData, NoClosedForm, UnknownName
-from ..symbols import LEARNING_RATE, velocity
+from ..symbols import LEARNING_RATE, positive, velocity
 from ..system import Flow, Map
 
+DECAY = positive("mu")
 _REFERENCES = {
-    "gradient_flow": "",
     "gradient_descent": "",
     "heavy_ball": "Polyak 1964",
     "nesterov": "Nesterov 1983",
@@ -40,13 +40,27 @@ _REFERENCES = {
     "muon": "Bernstein & Newhouse 2024, arXiv:2409.20325",
 }
 OPTIMIZERS = tuple(_REFERENCES)
+_KUNIN = "Kunin, Bloom, Goeva & Seed 2019, arXiv:1901.08168"
 _REMEMBERING = ("heavy_ball", "nesterov", "muon")
+
+
+def decayed(flow: Flow, decay: Any = DECAY) -> Flow:
+    """Gradient flow of the loss plus decay/2 times the sum of squares of all unknowns: every equation gains - decay u.
+
+    >>> from ..derivation.network_flow import network_flow
+    >>> from ..network import chain
+    >>> print(decayed(network_flow(chain("input", "output"))).equations[0])
+    (-mu)*W1 + Sigma_yx - W1*Sigma_xx
+    """
+    equations = tuple(_sum((1, f), (-decay, u)) for u, f in zip(flow.unknowns, flow.equations, strict=True))
+    made = replace(flow, equations=equations)
+    return replace(made, trail=flow.trail.then("weight decay", made.statement(), reference=_KUNIN))
 
 
 def with_optimizer(
     flow: Flow, name: str, learning_rate: Any = LEARNING_RATE, momentum: Any = None, weight_decay: Any = 0
-) -> Flow | Map:
-    """The recursion of a gradient flow's unknowns under an optimizer by name; "gradient_flow" stays a flow.
+) -> Map:
+    """The recursion of a gradient flow's unknowns under an optimizer by name.
 
     `flow` is a gradient flow of scalars, modes or matrices: of a loss (`gradient_flow`) or a network (`network_flow`).
     Momentum methods have one more unknown v_u for each u, of its shape, which starts at zero; the momentum is the
@@ -72,25 +86,14 @@ def with_optimizer(
         raise BadData(f"{name} has no momentum", where="with_optimizer", remedy="use heavy_ball or nesterov")
     if momentum is None:
         momentum = MOMENTUM if name in ("heavy_ball", "nesterov") else 0
-    decayed = _decayed(flow, weight_decay)
-    if name == "gradient_flow":
-        return decayed
-    forces = dict(zip(decayed.unknowns, decayed.equations, strict=True))
+    pulled = decayed(flow, weight_decay) if weight_decay != 0 else flow
+    forces = dict(zip(pulled.unknowns, pulled.equations, strict=True))
     memories = {u: _sum((momentum, velocity(u)), (-1, force)) for u, force in forces.items() if momentum != 0}
     steps = {u: _step(name, u, force, memories.get(u), learning_rate, momentum) for u, force in forces.items()}
     equations = steps | {velocity(u): memory for u, memory in memories.items()}
-    made = Map(tuple(equations), tuple(equations.values()), flow.observables, flow.eliminated, decayed.trail)
+    made = Map(tuple(equations), tuple(equations.values()), flow.observables, flow.eliminated, pulled.trail)
     rule = f"{name.replace('_', ' ')}, one step of size {learning_rate}"
     return replace(made, trail=made.trail.then(rule, made.statement(), reference=_REFERENCES[name]))
-
-
-def _decayed(flow: Flow, weight_decay) -> Flow:
-    if weight_decay == 0:
-        return flow
-    pulled = tuple(_sum((1, f), (-weight_decay, u)) for u, f in zip(flow.unknowns, flow.equations, strict=True))
-    made = replace(flow, equations=pulled)
-    rule = f"weight decay: {weight_decay}/2 times the sum of squares is added to the loss"
-    return replace(made, trail=flow.trail.then(rule, made.statement()))
 
 
 def _step(name, unknown, force, memory, learning_rate, momentum):
