@@ -30,6 +30,8 @@ _PUBLIC = {
     "gradient_descent": "theory.derivation.derive",
     "conserved": "theory.derivation.conserved",
     "closed_form": "theory.closed_forms.closed_form",
+    "document": "theory.document.document",
+    "reduce": "theory.derivation.reduction_report",
     "modified_flow": "theory.dynamics.modified",
     "marginal_stability": "theory.dynamics.stability",
     "Flow": "theory.system",

@@ -28,6 +28,11 @@ EXAMPLES = {
         "derive deep-linear --depth 4 --output deep_linear.py",
         "derive kernel-regression --output kernel.html",
     ),
+    "reduce": (
+        "reduce deep-linear data.npz --depth 3",
+        "reduce deep-linear digits --prepare centre,whiten --scale 0.001 --width 100",
+        "reduce deep-linear runs.csv --target price --start weights.npz",
+    ),
     "diagnose": ("diagnose data.npz", "diagnose runs.csv --target price --inputs height,weight", "diagnose digits"),
     "predict": (
         "predict data.npz --kernel ntk-relu --depth 4",
@@ -163,6 +168,16 @@ def parser() -> Parser:
         "--output", type=Path, metavar="FILE", help="write it into this .txt, .html, .tex, .json or .py"
     )
     derive.add_argument("--force", action="store_true", help="overwrite a file that exists")
+
+    reduce = command("reduce", "which reductions of a linear network hold for your data and weights, and how far")
+    reduce.add_argument("model", help="deep-linear, or another model of linear networks; its options: --depth 3")
+    _data_options(reduce)
+    reduce.add_argument("--start", type=Path, metavar="FILE", help="your initial weights: .npz with arrays W1, W2, ...")
+    reduce.add_argument("--initialisation", default="normal", metavar="NAME", help="how to draw them (default: normal)")
+    reduce.add_argument("--scale", type=float, default=0.01, metavar="S", help="and how large (default: 0.01)")
+    reduce.add_argument("--width", type=int, default=64, metavar="N", help="units of a hidden layer (default: 64)")
+    reduce.add_argument("--prepare", metavar="NAME,..", help="preparations of the data first, say centre,whiten")
+    reduce.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the weights (default: 0)")
 
     diagnose = command("diagnose", "what a data set is like and which models apply to it")
     _data_options(diagnose)

@@ -7,7 +7,7 @@ from typing import Any
 from .claim_commands import check, validate
 from .console import as_json, show, writable
 from .data_commands import diagnose, predict
-from .derive_commands import derive
+from .derive_commands import derive, reduce
 from .hyperparameters import model as named_model
 
 
@@ -99,6 +99,7 @@ def _verdict_table(arguments: Namespace) -> int:
 COMMANDS = {
     "list": list_models,
     "derive": derive,
+    "reduce": reduce,
     "diagnose": diagnose,
     "predict": predict,
     "validate": validate,

@@ -2,10 +2,11 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from .console import as_json, keep, show, write_text
 from .hyperparameters import model as named_model
-from .theory.errors import UnknownName
+from .theory.errors import BadData, UnknownName
 
 ENDINGS = {".txt": "text", ".html": "html", ".tex": "latex", ".json": "json", ".py": "python"}
 
@@ -24,6 +25,29 @@ def derive(arguments: Namespace) -> int:
         write_text(arguments.output, text)
         return as_json({"written": str(arguments.output)}) if arguments.json else 0
     return show(text.rstrip("\n"))
+
+
+def reduce(arguments: Namespace) -> int:
+    """Which reductions hold for the user's data and weights, by how far the others fail, and what system is left."""
+    import numpy as np
+
+    from .data_commands import read
+    from .theory.derivation.reduction_report import reduce as examine
+    from .theory.setup import Initialisation
+
+    model = named_model(arguments)
+    if arguments.width < 1 or not arguments.scale > 0:
+        raise BadData(f"width {arguments.width}, scale {arguments.scale}", remedy="give numbers above 0")
+    data = read(arguments).prepare(*filter(None, (arguments.prepare or "").split(",")))
+    on: Any = data
+    if arguments.start:
+        from .validate.inputs.user_data import arrays
+
+        weights = {name: np.asarray(array, float) for name, array in arrays(arguments.start).items()}
+        on = {"x": data.x, "y": data.y, **weights}
+    start = Initialisation(arguments.initialisation, arguments.scale)
+    found = examine(model, on, initialisation=start, width=arguments.width, seed=arguments.seed)
+    return as_json(found.to_dict()) if arguments.json else show(found)
 
 
 def written(content, kind: str) -> str:

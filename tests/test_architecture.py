@@ -138,8 +138,9 @@ for module in pkgutil.walk_packages(theory.__path__, theory.__name__ + "."):
 
 PUBLIC = """
 Balanced Closure Converges Dataset Equals FixedPoint Flow Invariant Law Limit Map Network Optimizer Scales Setup Theory
-Threshold chain check closed_form conserved diagnose exponents gradient_descent gradient_flow kernels learning_curve
-marginal_stability matrices models modes modified_flow over parameter plot positive predict scalars sharpness solve
+Threshold chain check closed_form conserved diagnose document exponents gradient_descent gradient_flow kernels learning_curve
+marginal_stability matrices models modes modified_flow over parameter plot positive predict reduce scalars
+sharpness solve
 """.split()
 
 

@@ -230,17 +230,18 @@ def test_derive_gives_the_mode_equation(capsys, depth):
 
     found = answer(capsys, "derive", "deep-linear", "--depth", depth)
     a, s = sp.symbols("a s")
-    equation = sp.sympify(found["system"]["equations"][0], locals={"a": a, "s": s})
+    law = next(section for section in found["sections"] if section["title"] == "mode law")
+    equation = sp.sympify(law["system"]["equations"][0], locals={"a": a, "s": s})
     value = float(equation.subs({a: 0.3, s: 1.7}))
     assert found["hyperparameters"]["depth"] == depth
     assert value == pytest.approx(depth * 0.3 ** (2 - 2 / depth) * 1.4, rel=1e-12)
-    assert found["system"]["trail"][0]["rule"]
+    assert found["steps"][0]["rule"] == "network" and law["closed_form"]["residual"] < 1e-25
 
 
 def test_derive_speaks_text_and_latex(capsys):
     assert main(["derive", "deep-linear", "--depth=2"]) == 0
     text = capsys.readouterr().out
-    assert "Flow" in text and "closed form" in text and "trail" in text
+    assert "Flow" in text and "closed form" in text and "trail" in text and "conserved" in text
     assert main(["derive", "deep-linear", "--format", "latex"]) == 0
     assert r"\dot{a}" in capsys.readouterr().out
 

@@ -68,7 +68,8 @@ class Limit:
     """The leading term of every equation as `variable` goes to `point`, in time rescaled by `clock`.
 
     With t_new = clock x t_old the equations of a flow are divided by `clock` first. `remainder(system)` gives the next
-    term of the expansion in 1/variable (in the variable itself for point 0), for each equation.
+    term of the expansion in 1/variable (in the variable itself for point 0), for each equation. `expand`, a function
+    (equation, system) -> (leading term, next term), replaces the Taylor expansion where the limit is of another kind.
 
     >>> from ..system import Flow
     >>> a, s, L = sp.symbols("a s L", positive=True)
@@ -86,6 +87,7 @@ class Limit:
     reference: str = ""
     radius: float = 0.1
     measure: Callable[[Arrays], float] | None = None
+    expand: Callable[[Any, Any], tuple[Any, Any]] | None = None
     kind: ClassVar[str] = "limit"
 
     def __hash__(self):
@@ -95,7 +97,7 @@ class Limit:
         """The limiting system; the remainder is written into the trail. Only a flow has a clock to rescale."""
         if self.clock != 1 and not isinstance(system, Flow):
             raise NoClosedForm(f"time cannot be rescaled by {self.clock} in a map", where=self.name)
-        leading = tuple(tidy(self._expand(equation)[0]) for equation in self._scaled(system))
+        leading = tuple(first for first, _ in self._expansions(system))
         observables = {name: self._limit(expression) for name, expression in system.observables.items()}
         made = replace(system, equations=leading, observables=observables)
         note = f"remainder {', '.join(str(r) for r in self.remainder(system))}"
@@ -105,13 +107,13 @@ class Limit:
             assumption=self.name,
             reference=self.reference,
             check=note,
-            given=Equations(((self.variable, self.point), (CLOCK, sp.sympify(self.clock)))),
+            given=None if self.expand else Equations(((self.variable, self.point), (CLOCK, sp.sympify(self.clock)))),
         )
         return replace(made, trail=trail)
 
     def remainder(self, system) -> tuple[Any, ...]:
         """The next term of every equation beyond the limit."""
-        return tuple(tidy(self._expand(equation)[1]) for equation in self._scaled(system))
+        return tuple(rest for _, rest in self._expansions(system))
 
     def distance(self, values: Arrays) -> float:
         """The size of the small parameter: 1/variable (variable for point 0) by name, or the `measure` given."""
@@ -120,11 +122,16 @@ class Limit:
         value = float(np.max(np.abs(values[str(self.variable)])))
         return 1 / value if self.point == sp.oo else abs(value - float(self.point))
 
+    def _expansions(self, system):
+        if self.expand is not None:
+            return [self.expand(equation, system) for equation in system.equations]
+        return [tuple(map(tidy, self._expand(equation))) for equation in self._scaled(system)]
+
     def _scaled(self, system):
         return [sp.expand_power_exp(equation) / self.clock for equation in system.equations]
 
     def _limit(self, expression):
-        return self._expand(expression)[0] if expression.has(self.variable) else expression
+        return self._expand(expression)[0] if expression.has(self.variable) and self.expand is None else expression
 
     def _expand(self, expression):
         # every equation as a Taylor series in the small parameter h, so that limit and remainder agree by construction

@@ -29,7 +29,9 @@ import sympy as sp
 from ..errors import UnknownName
 from ..symbols import ModeSymbol, velocity
 from .assumptions import Invariant, Limit, named_symbol
+from .derive import tidy
 from .diagonal import diagonalise
+from .noncommutative import Words, words
 from .reduce import restrict
 
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
@@ -147,6 +149,67 @@ def LargeDepth(depth: Any, radius: float = 0.1) -> Limit:
         reference=_SAXE,
         radius=radius,
     )
+
+
+SMALLNESS = sp.Symbol("epsilon", positive=True)  # all weights are epsilon times what they were
+
+
+def SmallInitialisation(radius: float = 0.1) -> Limit:
+    """Weights so small that the error is still the target: the terms of lowest degree in the unknowns are kept.
+
+    All unknowns are scaled by epsilon -> 0; the remainder is the next degree. Distance: what the weights could make of
+    the target at t = 0, prod_l |W_l| |Sigma_xx| / |Sigma_yx| in operator norms, or the largest a/s of modes.
+
+    >>> from ..system import Flow
+    >>> a, s = sp.symbols("a s", positive=True)
+    >>> flow = Flow((a,), (3 * a ** sp.Rational(4, 3) * (s - a),))
+    >>> early = SmallInitialisation()
+    >>> print(flow.assume(early).equations, early.remainder(flow))
+    (3*a**(4/3)*s,) (-3*a**(7/3),)
+    >>> from .network_flow import network_flow
+    >>> from ..network import chain
+    >>> print(network_flow(chain("input", "width", "output")).assume(early).equations[0])
+    W2.T*Sigma_yx
+    >>> early.distance({"a": np.array([0.01, 0.02]), "s": np.array([2.0, 1.0])})
+    0.02
+    """
+
+    def measure(values):
+        weights = _weights(values)
+        if not weights:
+            return float(np.max(np.abs(np.asarray(values["a"], float)) / np.asarray(values["s"], float)))
+        strength = float(np.prod([np.linalg.norm(weight, 2) for weight in weights]))
+        data = np.linalg.norm(np.asarray(values.get("Sigma_xx", np.eye(1)), float), 2)
+        return strength * float(data / np.linalg.norm(np.asarray(values["Sigma_yx"], float), 2))
+
+    return Limit(
+        "small initialisation",
+        "the weights are so small that the error is still the target",
+        variable=SMALLNESS,
+        point=0,
+        reference=f"{_SAXE}; Jacot et al. 2021, arXiv:2106.15933",
+        radius=radius,
+        measure=measure,
+        expand=_lowest_degrees,
+    )
+
+
+def _lowest_degrees(equation, system) -> tuple[Any, Any]:
+    """The terms of lowest degree in the unknowns, and those of the next degree present."""
+    parts: dict[Any, Any] = {}
+    if isinstance(equation, sp.MatrixExpr):
+        polynomial = words(equation).expanded()
+        for word, value in polynomial.terms.items():
+            degree = sum(letter in system.unknowns for letter, _ in word)
+            parts.setdefault(degree, {})[word] = value
+        shown = [Words(parts[degree], polynomial.shape).matrix() for degree in sorted(parts)[:2]]
+        return shown[0], shown[1] if len(shown) > 1 else sp.ZeroMatrix(*polynomial.shape)
+    scaled = sp.expand(equation.subs({u: SMALLNESS * u for u in system.unknowns}, simultaneous=True))
+    for term in sp.Add.make_args(sp.expand(sp.powdenest(sp.expand_power_base(scaled, force=True), force=True))):
+        coefficient, degree = term.as_coeff_exponent(SMALLNESS)
+        parts[degree] = parts.get(degree, 0) + coefficient
+    shown = [tidy(parts[degree]) for degree in sorted(parts)[:2]]
+    return shown[0], shown[1] if len(shown) > 1 else sp.S.Zero
 
 
 def _weights(values) -> list[np.ndarray]:

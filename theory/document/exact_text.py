@@ -69,6 +69,8 @@ def _read(node: ast.AST) -> Any:
         return getattr(sp, node.id)
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "S":
         return getattr(sp.S, node.attr)
+    if isinstance(node, ast.List | ast.Tuple):  # rows of a matrix
+        return [_read(element) for element in node.elts]
     if isinstance(node, ast.Call):
         return _called(node)
     raise ValueError(f"not an expression: {ast.unparse(node)}")

@@ -17,6 +17,7 @@ from typing import Any
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
+from sympy.printing.codeprinter import PrintMethodNotImplementedError
 from sympy.printing.numpy import NumPyPrinter
 
 from ..errors import CannotCompile
@@ -43,6 +44,11 @@ HELPERS = {
             break
     return total
 ''',
+    "polar": '''def polar(matrix):
+    """The matrix with every singular value replaced by one; those that vanish stay zero."""
+    left, strengths, right = numpy.linalg.svd(matrix, full_matrices=False)
+    return (left * (strengths > 1e-10 * strengths[0])) @ right
+''',
     "error_function": """error_function = numpy.vectorize(__import__("math").erf)
 """,
     "gamma_function": """gamma_function = numpy.vectorize(__import__("math").gamma)
@@ -62,7 +68,11 @@ def identifier(symbol: Any) -> str:
 
 def source(expression: Any) -> str:
     """NumPy source of an expression in the identifiers of its symbols. Errors: `CannotCompile` names the function."""
-    return _Printer({"fully_qualified_modules": True, "inline": True}).doprint(sp.sympify(expression))
+    try:
+        return _Printer({"fully_qualified_modules": True, "inline": True}).doprint(sp.sympify(expression))
+    except PrintMethodNotImplementedError as error:
+        found = str(error).split("'")[1] if "'" in str(error) else str(error)
+        raise CannotCompile(f"{found} has no NumPy counterpart", remedy="evaluate it with mpmath") from None
 
 
 def helpers(text: str) -> str:
@@ -117,7 +127,10 @@ class _Printer(NumPyPrinter):
         return f"numpy.ones(({self._print(ones.shape[0])}, {self._print(ones.shape[1])}))"
 
     def _print_DiagMatrix(self, diagonal):
-        return f"numpy.diag({self._print(diagonal.args[0])})"
+        return f"numpy.diag(numpy.ravel({self._print(diagonal.args[0])}))"
+
+    def _print_Polar(self, factor):
+        return f"polar({self._print(factor.args[0])})"
 
     def _print_HadamardProduct(self, product):
         return "*".join(self._held(factor) for factor in product.args)

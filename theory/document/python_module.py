@@ -30,7 +30,7 @@ from ..trail import Equations, Step
 from .document import Document, Section
 from .document import document as document
 from .numpy_code import helpers, identifier, source, undefined
-from .step_checks import checks
+from .step_checks import checks, runnable
 from .values import declared
 
 _SELF_CHECK = Path(__file__).with_name("self_check.py")
@@ -180,7 +180,7 @@ def _section(name: str, number: int, section: Section) -> str:
     if section.conserved:
         kept = {f"invariant_{n}": quantity for n, quantity in enumerate(section.conserved, 1)}
         parts.append(_method("conserved", "What the flow keeps constant.", kept, time=False))
-    if section.solution:
+    if section.solution and runnable(section.solution.expression):
         parts.append(_closed_form(section))
     return "\n".join(parts) + "\n"
 

@@ -57,6 +57,18 @@ def tangency_gap(before, after, images, values, kind):
     return max(relative(stated[name], carried[name] if name in carried else moved[name]) for name in stated)
 
 
+def pullback_gap(before, after, images, values):
+    """Old = images(new): gradient flow of the old variables, pulled back to the new ones by the chain rule."""
+    rng, worst = numpy.random.default_rng(8), 0.0
+    stated, moved = before({**values, **images(values)}), after(values)
+    for name, rate in moved.items():
+        directions = [rng.standard_normal(numpy.shape(values[name])) for _ in range(4)]
+        bent = [derivative(images, values, {name: d}) for d in directions]
+        wanted = [sum(numpy.sum(stated[old] * image[old]) for old in image) for image in bent]
+        worst = max(worst, relative(numpy.array([numpy.sum(rate * d) for d in directions]), numpy.array(wanted)))
+    return worst
+
+
 def projection_gap(before, after, onto, values, kind):
     """New = onto(old): the change of the new variables under the old equations against the new equations."""
     moved = before(values)

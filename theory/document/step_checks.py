@@ -74,22 +74,45 @@ def _call(number: int, step: Step, steps: tuple[Step, ...]) -> str:
         return ""
     if "clock" in given:
         return _limit(number, step, parent)
+    if step.rule.startswith("chain rule"):
+        return f"pullback_gap(step_{parent}, step_{number}, given_{number}, values)"
     if step.rule.startswith("linearise"):
         return f"linear_gap(step_{parent}, step_{number}, given_{number}, values)"
     if new <= set(given) and not set(given) & unknowns:
-        return f'projection_gap(step_{parent}, step_{number}, given_{number}, values, "{kind}")'
+        defined = _defined(number, step, steps)
+        onto = (
+            f"lambda v: {{{''.join(f'**step_{n}(v), ' for n in defined)}**given_{number}(v)}}"
+            if defined
+            else f"given_{number}"
+        )
+        return f'projection_gap(step_{parent}, step_{number}, {onto}, values, "{kind}")'
     return f'tangency_gap(step_{parent}, step_{number}, given_{number}, values, "{kind}")'
 
 
+def _defined(number: int, step: Step, steps: tuple[Step, ...]) -> list[int]:
+    """Earlier steps that name a quantity of the old variables, such as a conserved one, which this step uses."""
+    used = set().union(*(sp.sympify(right).free_symbols for _, right in step.result.rows))
+    ancestors: set[int] = set()
+    waiting = list(step.parents)
+    while waiting:
+        parent = waiting.pop()
+        ancestors.add(parent)
+        waiting += [n for n in steps[parent - 1].parents if n not in ancestors]
+    named = [
+        n for n in sorted(ancestors) if isinstance(steps[n - 1].result, Equations) and not steps[n - 1].result.kind
+    ]
+    return [n for n in named if runnable(steps[n - 1].result) and used & {left for left, _ in steps[n - 1].result.rows}]
+
+
 def _from_scalar(number: int, step: Step, parent: int) -> str:
-    if step.result.kind == "flow":
+    if step.result.kind == "flow" and step.rule.startswith("gradient flow"):
         copies = dict(step.given.rows).get(sp.Symbol("copies"), 1) if step.given else 1
         return f"gradient_gap(step_{parent}, step_{number}, values" + (f", {_value(copies)})" if copies != 1 else ")")
-    if step.result.kind == "map" and len(step.result.rows) == 1 and step.given:
+    if step.result.kind == "map" and step.rule == "any number of modes" and step.given:
         return (
             f'modes_gap(step_{parent}, step_{number}, given_{number}, values, "{identifier(step.result.rows[0][0])}")'
         )
-    if step.result.kind == "fixed point":
+    if step.result.kind == "fixed point" and step.rule.startswith("stationarity"):
         ((unknown, _),) = step.result.rows
         return f'stationary_gap(step_{parent}, step_{number}, values, "{identifier(unknown)}")'
     return ""

@@ -29,7 +29,9 @@ def kinds(expressions: list) -> dict[str, tuple[str, tuple]]:
     found: dict[str, tuple[str, tuple]] = {}
     sizes: set = set()
     for expression in map(sp.sympify, expressions):
-        columns = {m for d in expression.atoms(sp.DiagMatrix) for m in d.atoms(sp.MatrixSymbol)}
+        columns = {
+            m for d in expression.atoms(sp.DiagMatrix) for m in d.atoms(sp.MatrixSymbol) if str(m.shape[0]) == "rank"
+        }
         for matrix in expression.atoms(sp.MatrixSymbol):
             sizes |= {size for size in matrix.shape if isinstance(size, sp.Symbol)}
             kind = "symmetric" if isinstance(matrix, SymmetricMatrix) else "matrix"
@@ -54,8 +56,7 @@ def declared(content: Document) -> str:
         if section.solution:
             expressions.append(section.solution.expression)
     found = kinds([e for e in expressions if not sp.sympify(e).has(sp.oo)])
-    named = sorted({size for _, shape in found.values() for size in shape if isinstance(size, str)} - {"rank"})
-    sizes = {"rank": MODES, **{size: MODES + 1 + place for place, size in enumerate(named)}}
+    sizes = _sizes(expressions)
     lines = ['    """One random value for every name; sizes of matrices differ, modes come in threes."""']
     lines += ["    rng = numpy.random.default_rng(11)", f"    values = {_sized(found, sizes)}"]
     for name, (kind, shape) in sorted(found.items()):
@@ -63,6 +64,27 @@ def declared(content: Document) -> str:
         lines.append(f'    values["{name}"] = {_drawn(kind, rows)}')
     lines += _positive_definite(found)
     return "def example():\n" + "\n".join(lines) + "\n    return values"
+
+
+def _sizes(expressions: list) -> dict[str, int]:
+    """A number for every symbolic size; sizes of one matrix that goes by two names in two places are one."""
+    same: dict[str, str] = {}
+
+    def root(size):
+        while same.setdefault(size, size) != size:
+            size = same[size]
+        return size
+
+    first: dict[str, tuple] = {}
+    for expression in map(sp.sympify, expressions):
+        for matrix in sorted(expression.atoms(sp.MatrixSymbol), key=str):
+            shape = [_plain(size) for size in matrix.shape]
+            for one, other in zip(shape, first.setdefault(matrix.name, tuple(shape)), strict=True):
+                if isinstance(one, str) and isinstance(other, str):
+                    same[root(one)] = root(other)
+    named = sorted({root(size) for size in same} - {root("rank")})
+    numbers = {root("rank"): MODES, **{size: MODES + 1 + place for place, size in enumerate(named)}}
+    return {size: numbers[root(size)] for size in list(same)}
 
 
 def _sized(found, sizes) -> str:
