@@ -22,7 +22,7 @@ from ..derivation.derive import tidy
 from ..errors import NoClosedForm, OutsideDomain
 from ..symbols import ModeSymbol
 from ..system import Flow, System
-from ..trail import Trail
+from ..trail import Equations, Trail
 
 TARMOUN = "Tarmoun, Franca, Haeffele, Vidal 2021"
 
@@ -85,8 +85,9 @@ def _reduction(flow, into, constant):
             except NoClosedForm:
                 continue
     back = {u: sp.sqrt(square.xreplace({root: sp.sqrt(radicand)})) for u, square in zip((a, b), squares, strict=True)}
-    trail = flow.trail.then("conserved quantity", f"{delta} = {invariant}", check="rate of change: 0")
-    trail = trail.then(f"product {z} = {a}*{b}", f"{z}' = {rate}", reference=TARMOUN, check="squared rate: residual 0")
+    trail = flow.trail.then("conserved quantity", Equations(((delta, invariant),)), check="its rate is 0")
+    law, product = Equations(((z, rate),), "flow"), Equations(((z, a * b),))
+    trail = trail.then("product of both", law, given=product, reference=TARMOUN, check="squared rate: residual 0")
     return Flow((z,), (rate,), observables, {**flow.eliminated, **back}, trail), invariant, delta
 
 

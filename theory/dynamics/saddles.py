@@ -24,6 +24,7 @@ from ..closed_forms.closed_form import closed_form
 from ..closed_forms.elementary import elementary
 from ..symbols import over, positive
 from ..system import FixedPoint, Flow, Map
+from ..trail import Equations
 from .linear_networks import corrected_mode_flow, mode_flow, mode_map
 
 RISE, SHARE = positive("T x_0")
@@ -53,7 +54,7 @@ def rise_time(depth: int, corrected: bool = False) -> FixedPoint:
     time = half_rise_time(form).xreplace({form.initial: SHARE * form.final})
     time = time.replace(sp.log, lambda inside: sp.log(sp.cancel(inside)))
     time = sp.factor_terms(elementary(time)) if corrected else time
-    trail = form.trail.then("half of the final strength", f"T = {time}", reference=_SAXE)
+    trail = form.trail.then("half of the final strength", Equations(((RISE, time),)), reference=_SAXE)
     return FixedPoint((RISE,), (RISE - time,), trail=trail)
 
 
@@ -116,7 +117,9 @@ def with_ranks(system: Flow | Map, strength: Any) -> Flow | Map:
     total = over(strength)
     entropy = sp.log(total) - over(strength * sp.log(strength)) / total
     made = system.observe(participation_ratio=total**2 / over(strength**2), entropy_rank=sp.exp(entropy))
-    ranks = ", ".join(f"{name} = {made.observables[name]}" for name in ("participation_ratio", "entropy_rank"))
+    ranks = Equations(
+        tuple((positive(name), made.observables[name]) for name in ("participation_ratio", "entropy_rank"))
+    )
     return replace(made, trail=system.trail.then("effective ranks", ranks, reference=_ROY))
 
 

@@ -16,31 +16,20 @@ from typing import Any
 
 import sympy as sp
 
-from ..derivation.derive import discretised, gradient_flow, network_flow, statement
+from ..derivation.derive import discretised, gradient_flow, network_flow
 from ..derivation.reduce import change_variables
 from ..derivation.standard_assumptions import Aligned, Balanced, Whitened
 from ..errors import BadData
 from ..network import chain
+from ..optimizers.optimizer_maps import DECAY
+from ..optimizers.optimizer_maps import decayed as decayed
 from ..symbols import positive
 from ..system import FixedPoint, Flow, Map
+from ..trail import Equations
 
-DECAY, DEPTH = positive("mu"), positive("L")
+DEPTH = positive("L")
 STRENGTH, TARGET = positive("a s")
 _KUNIN = "Kunin, Bloom, Goeva & Seed 2019, arXiv:1901.08168"
-
-
-def decayed(flow: Flow, decay: Any = DECAY) -> Flow:
-    """Gradient flow of the loss plus decay/2 times the sum of squares of all unknowns: every equation gains - decay u.
-
-    >>> w, s = sp.symbols("w s", real=True)
-    >>> print(decayed(gradient_flow((s - w) ** 2 / 2, on=w)).equations[0])
-    -mu*w + s - w
-    """
-    equations = tuple(
-        equation - decay * unknown for unknown, equation in zip(flow.unknowns, flow.equations, strict=True)
-    )
-    made = replace(flow, equations=equations)
-    return replace(made, trail=flow.trail.then("weight decay", statement(made), reference=_KUNIN))
 
 
 @cache
@@ -76,7 +65,7 @@ def decayed_mode_map(depth: int) -> Map:
 def decayed_rest(depth: int) -> FixedPoint:
     """Where training with weight decay ends: 0 = u' (zero is a root; a start above learns the largest one)."""
     flow = decayed_layer_flow(depth)
-    trail = flow.trail.then("rest", f"0 = {flow.equations[0]}")
+    trail = flow.trail.then("rest", Equations(tuple(zip(flow.unknowns, flow.equations, strict=True)), "fixed point"))
     return FixedPoint(flow.unknowns, flow.equations, flow.observables, trail=trail)
 
 
@@ -93,7 +82,12 @@ def resting_law(depth: Any = DEPTH) -> FixedPoint:
     balance = sp.expand(sp.powsimp(sp.expand(flow.equations[0] / layer ** (depth - 1))))
     law = sp.powsimp(sp.powdenest(balance.subs(layer, STRENGTH ** (1 / sp.sympify(depth))), force=True))
     law = law.replace(lambda e: e.is_Pow, lambda e: e.base ** sp.expand(e.exp))
-    trail = flow.trail.then("rest of a mode that is not zero", f"0 = {law}", assumption="balanced", reference=_KUNIN)
+    trail = flow.trail.then(
+        "rest of a mode that is not zero",
+        Equations(((STRENGTH, law),), "fixed point"),
+        assumption="balanced",
+        reference=_KUNIN,
+    )
     return FixedPoint((STRENGTH,), (law,), trail=trail)
 
 
@@ -167,8 +161,8 @@ def critical_target(depth: Any = DEPTH) -> Any:
     """
     if depth == 2:
         return DECAY
-    (value,) = sp.solve(critical_decay(depth).equations[0].subs(positive("mu_c"), DECAY), TARGET)
-    return sp.simplify(value)
+    share = positive("mu_c") - critical_decay(depth).equations[0].subs(TARGET, 1)  # mu_c = share x s^(2 - 2/L)
+    return (DECAY / share) ** sp.factor(1 / (2 - 2 / sp.sympify(depth)))
 
 
 def basin_of_zero(depth: Any = DEPTH) -> Any:
@@ -190,7 +184,10 @@ def _threshold(depth, name, strength, rule) -> FixedPoint:
     value = TARGET**exponent * carried.subs(share, sp.factor(strength / TARGET))
     value = value.replace(lambda e: e.is_Add and e.has(DEPTH), sp.factor)
     symbol = positive(name)
-    trail = resting_law(depth).trail.then(rule, f"{name} = {value} at a = {strength}")
+    point = {TARGET: sp.Rational(13, 10), DEPTH: sp.Rational(9, 2)}
+    miss = float(abs(sp.N((value - _load(depth).subs(STRENGTH, strength)).subs(point), 30)))
+    found = Equations(((STRENGTH, strength), (symbol, value)))
+    trail = resting_law(depth).trail.then(rule, found, residual=miss, check="substituted back in numbers")
     return FixedPoint((symbol,), (symbol - value,), trail=trail)
 
 
