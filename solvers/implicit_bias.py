@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from scipy.linalg import LinAlgError, solve_triangular
 
 from ..theory.errors import BadData, DidNotConverge
 from ..theory.regression.nonnegative import nonnegative_least_squares
@@ -18,16 +19,17 @@ from ..theory.system import FixedPoint
 from .compile import compile
 
 TOLERANCE = 1e-13  # of the residual y - X beta, relative to y
-MOST_STEPS = 500  # of Newton
+MOST_STEPS = 2000  # of Newton
 
 
+@np.errstate(all="ignore")  # far outside, coefficients overflow and the step is halved
 def minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None) -> dict[str, np.ndarray]:
     """The beta (d,) that minimises sum_i Q(beta_i) subject to X beta = y, by Newton's method in the dual.
 
     `system` has the one unknown "beta" and the equation 0 = beta - B'(G); `values` hold X (n, d) of full row rank, y
     (n,), and alpha, one number or one for each coordinate. Where the system knows the weights "w_p" and "w_m" as
     functions of G, their positive range is the domain.
-    Errors: `DidNotConverge` where X beta = y cannot be met.
+    Errors: `BadData` for more samples than coordinates, `DidNotConverge` where X beta = y cannot be met.
 
     >>> from ..theory.dynamics.products.diagonal_networks import interpolator
     >>> X, y = np.array([[1.0, 2.0]]), np.array([1.0])
@@ -37,6 +39,10 @@ def minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = Non
     array([0. , 0.5])
     """
     X, y = np.asarray(values["X"], float), np.ravel(values["y"]).astype(float)
+    if len(X) > X.shape[1]:
+        raise BadData(
+            f"{len(X)} samples for {X.shape[1]} coordinates", where="implicit bias", remedy="nothing interpolates them"
+        )
     respond, length = _responses(system, values), np.linalg.norm(y)
     nu = np.zeros(len(y))
     (coefficient, slope), misfit, before = respond(X.T @ nu), y, np.inf
@@ -45,23 +51,29 @@ def minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = Non
         if size <= TOLERANCE * length or (before <= 1e-10 * length and size > before / 2):
             break
         before = size
-        # normal equations X diag(slope) X' from a QR of their root: half the digits are not thrown away
-        triangle = np.linalg.qr(np.sqrt(slope)[:, None] * X.T, mode="r")
-        step = np.linalg.lstsq(triangle, np.linalg.lstsq(triangle.T, misfit, rcond=None)[0], rcond=None)[0]
+        # normal equations X diag(slope) X' from a QR of their root, largest rows first: no digits are thrown away
+        large = np.argsort(-slope)
+        triangle = np.linalg.qr(np.sqrt(slope[large])[:, None] * X.T[large], mode="r")
+        try:
+            step = solve_triangular(triangle, solve_triangular(triangle, misfit, trans="T"))
+        except (LinAlgError, ValueError):  # singular, or not finite
+            break
         rise, share = step @ misfit, 1.0
-        while True:
+        while share > 1e-300:
             coefficient, slope = respond(X.T @ (nu + share * step))
             misfit = y - X @ coefficient
             # the dual is concave: while it still rises along the step (or has hardly turned) nothing was jumped over
             if np.isfinite(slope).all() and step @ misfit >= -0.25 * rise:
                 break
             share /= 2
+        else:
+            break
         nu = nu + share * step
     if not np.linalg.norm(misfit) <= 1e-9 * np.linalg.norm(y):
         raise DidNotConverge(
             f"X beta misses y by {np.linalg.norm(misfit) / np.linalg.norm(y):.1e} of its length",
             where="implicit bias",
-            remedy="give no more samples than coordinates, and independent rows",
+            remedy="give independent rows",
         )
     return {"beta": coefficient}
 

@@ -164,7 +164,7 @@ def _three_factors() -> Claim:
 def _jumps() -> Claim:
     return Converges(
         "successive_jumps",
-        "From a vanishing start the loss falls in jumps whose times, over log(1/alpha), approach those of the homotopy.",
+        "From a vanishing start the loss falls in jumps whose times over log(1/alpha) approach those of the homotopy.",
         "passage_times",
         Setup(
             network=network(2),
