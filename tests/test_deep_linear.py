@@ -13,7 +13,8 @@ from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.dynamics.linear_networks import gram_map, sharpness_at_minimum, stack
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.models.linear_networks.deep_linear import DeepLinear, _gram_values
+from learning_mechanics.theory.models.linear_networks.deep_linear import DeepLinear
+from learning_mechanics.theory.models.linear_networks.starting_values import gram_values
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.train import train
 from learning_mechanics.validate.judging.check import check, run_claim
@@ -62,7 +63,7 @@ def test_gram_recursion_is_exact_for_any_width_data_and_start(width, scale):
         records=16,
     )
     instance = setup.draw(5, data)
-    law = Law("gram", gram_map, _gram_values, "R")
+    law = Law("gram", gram_map, gram_values, "R")
     trained = _end_to_end(instance)
     predicted = solve(law, instance).values
     # the recursion amplifies rounding along directions that no width-2 network can take; the claim's budget is 1e-10
@@ -132,7 +133,7 @@ def test_a_planted_error_in_the_data_is_refuted():
     claim = replace(claim, setup=claim.setup.at(steps=400, records=9), seeds=1)
 
     def planted(instance):
-        values = _gram_values(instance)
+        values = gram_values(instance)
         return {**values, "Sigma_yx": 1.1 * values["Sigma_yx"]}
 
     assert run_claim(theory, claim, seed=2).verdict.outcome == "holds"

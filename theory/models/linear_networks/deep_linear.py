@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import sympy as sp
 from sympy.matrices.expressions.diagonal import DiagonalOf
 
@@ -36,9 +35,18 @@ from ...dynamics.linear_networks import (
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...singular_modes import GROUPS, nearly_equal, singular_modes, subspace_means
 from ...symbols import dimensions, positive
 from ...system import Flow, System
+from .starting_values import (
+    below_critical_rate,
+    effective_start,
+    gram_values,
+    grouped,
+    leading_start,
+    literal_start,
+    matrix_start,
+    strongest,
+)
 
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
 _GRAM = "Fukumizu 1998; Tarmoun et al. 2021"
@@ -78,82 +86,6 @@ class DeepLinear(Theory):
         )
 
 
-# --- from an instance to the numbers of a law ------------------------------------------------------------------------
-
-
-def _modes(instance: Instance):
-    return singular_modes(instance["x"], instance["y"])
-
-
-def _gram_values(instance: Instance) -> dict:
-    W1, W2 = instance["W1"], instance["W2"]
-    left, _, right = _modes(instance)
-    Sigma_xx, Sigma_yx = instance.dataset.covariances()
-    return {
-        "Sigma_xx": Sigma_xx,
-        "Sigma_yx": Sigma_yx,
-        "P": W1.T @ W1,
-        "R": W2 @ W1,
-        "T": W2 @ W2.T,
-        "U": left,
-        "V": right.T,
-    }
-
-
-def _effective_start(instance: Instance) -> dict:
-    """Strength |W1 v_k + W2' u_k|^2 / 4 of the growing half of each mode's weights: what a small start amounts to."""
-    left, singular, right = _modes(instance)
-    growing = (instance["W1"] @ right.T + instance["W2"].T @ left) / 2
-    return _started(singular, (growing**2).sum(0), 2)
-
-
-def _leading_start(instance: Instance) -> dict:
-    """`_effective_start` for the eight leading groups of modes, with the step size h."""
-    values = _effective_start(instance)
-    groups = nearly_equal(values["s"])
-    if len(groups) < GROUPS:
-        raise BadData(
-            f"the input-output correlation has {len(groups)} groups of separate modes, {GROUPS} are needed",
-            remedy="use targets of more dimensions",
-        )
-    count = groups[GROUPS - 1][-1] + 1
-    return {**{name: value[:count] for name, value in values.items()}, "h": instance.learning_rate}
-
-
-def _literal_start(instance: Instance) -> dict:
-    """The end-to-end strength u_k' W v_k at t = 0, as an aligned network would have it."""
-    depth = len(instance.weights)
-    left, singular, right = _modes(instance)
-    product = instance["W1"]
-    for layer in range(2, depth + 1):
-        product = instance[f"W{layer}"] @ product
-    return _started(singular, np.abs(np.einsum("ok,od,kd->k", left, product, right)), depth)
-
-
-def _started(singular, start, depth) -> dict:
-    return {"s": singular, "a": start, "u": start ** (1 / depth)}
-
-
-def _matrix_start(instance: Instance) -> dict:
-    Sigma_xx, Sigma_yx = instance.dataset.covariances()
-    W1, W2 = instance["W1"], instance["W2"]
-    return {"Sigma_xx": Sigma_xx, "Sigma_yx": Sigma_yx, "W1": W1, "W2": W2, "D": W2.T @ W2 - W1 @ W1.T}
-
-
-def _strongest(instance: Instance) -> dict:
-    return {"s": _modes(instance)[1][0]}
-
-
-def _grouped(instance: Instance, values):
-    return subspace_means(values, _modes(instance)[1][: values.shape[1]], GROUPS)
-
-
-def _converging(depth: int) -> dict:
-    """Options of a claim that assumes convergence: the learning rate has to stay below 2 / sharpness."""
-    build = partial(critical_rate, partial(sharpness_at_minimum, depth))
-    return {"critical": Law("2 / sharpness", build, _strongest, positive("eta_c"))}
-
-
 # --- claims ----------------------------------------------------------------------------------------------------------
 
 _RAW = ("drop_constant", "centre", "one_hot")
@@ -180,8 +112,8 @@ def _gram_recursion() -> Claim:
             steps=800,
             records=81,
         ),
-        law=Law("Gram recursion", gram_map, _gram_values, DiagonalOf(_U.T * _R * _V), reference=_GRAM),
-        rival=Law("whitened mode law", partial(mode_flow, 2), _effective_start, "a", reference=_SAXE),
+        law=Law("Gram recursion", gram_map, gram_values, DiagonalOf(_U.T * _R * _V), reference=_GRAM),
+        rival=Law("whitened mode law", partial(mode_flow, 2), effective_start, "a", reference=_SAXE),
         rival_home="white inputs, where Sigma_xx is the identity",
         seeds=3,
         relative="scale",
@@ -209,13 +141,13 @@ def _closed_form() -> Claim:
         law=Law(
             "closed form",
             partial(corrected_mode_flow, 2),
-            _leading_start,
+            leading_start,
             "a",
             assumptions=(Whitened(),),
             reference=_SAXE,
-            collect=_grouped,
+            collect=grouped,
         ),
-        rival=Law("closed form from the literal start", partial(mode_flow, 2), _literal_start, "a", collect=_grouped),
+        rival=Law("closed form from the literal start", partial(mode_flow, 2), literal_start, "a", collect=grouped),
         rival_home="aligned starts, where u' W v at t = 0 is the strength that grows",
         axis="width",
         values=(64, 512),
@@ -223,7 +155,7 @@ def _closed_form() -> Claim:
         stochastic=True,
         order=-1.0,
         tolerance=0.05,
-        options=_converging(2),
+        options=below_critical_rate(2),
         seconds=35,
     )
 
@@ -254,19 +186,19 @@ def _aligned_recursion(depth: int) -> Claim:
         f"{_layers(depth)} from an aligned balanced start follow the exact scalar recursion of each mode.",
         "mode_strength",
         _aligned_setup(depth),
-        law=Law("mode recursion", partial(mode_map, depth), _literal_start, _u**depth, assumptions=(Whitened(),)),
+        law=Law("mode recursion", partial(mode_map, depth), literal_start, _u**depth, assumptions=(Whitened(),)),
         rival=Law("two-layer recursion", partial(mode_map, 2), _two_layer_start, _u**2),
         rival_home="two layers",
         seeds=2,
         relative="final",
         budget={"rounding": 1e-10},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=4,
     )
 
 
 def _two_layer_start(instance: Instance) -> dict:
-    values = _literal_start(instance)
+    values = literal_start(instance)
     return {**values, "u": values["a"] ** 0.5}
 
 
@@ -276,16 +208,14 @@ def _flow_order(depth: int) -> Claim:
         "Gradient descent departs from the gradient-flow closed form at first order in the learning rate.",
         "mode_strength",
         _aligned_setup(depth),
-        law=Law(
-            "mode flow", partial(mode_flow, depth), _literal_start, "a", assumptions=(Whitened(),), reference=_SAXE
-        ),
-        rival=Law("two-layer flow", partial(mode_flow, 2), _literal_start, "a"),
+        law=Law("mode flow", partial(mode_flow, depth), literal_start, "a", assumptions=(Whitened(),), reference=_SAXE),
+        rival=Law("two-layer flow", partial(mode_flow, 2), literal_start, "a"),
         rival_home="two layers",
         axis="learning_rate",
         values=(0.2, 0.1, 0.05, 0.025),
         order=1.0,
         tolerance=0.05,
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=6,
     )
 
@@ -299,18 +229,18 @@ def _modified_order(depth: int) -> Claim:
         law=Law(
             "modified flow",
             partial(modified_mode_flow, depth),
-            _literal_start,
+            literal_start,
             _u**depth,
             assumptions=(Whitened(),),
             reference="Barrett & Dherin 2020, arXiv:2009.11162",
         ),
-        rival=Law("mode flow", partial(mode_flow, depth), _literal_start, "a"),
+        rival=Law("mode flow", partial(mode_flow, depth), literal_start, "a"),
         rival_home="the limit of small learning rates",
         axis="learning_rate",
         values=(0.2, 0.1, 0.05, 0.025),
         order=2.0,
         tolerance=0.1,
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=6,
     )
 
@@ -330,8 +260,8 @@ def _drift() -> Claim:
             steps=200,
             records=21,
         ),
-        law=Law("exact drift", drift_map, _matrix_start, _D),
-        rival=Law("conservation", conserved_balance, _matrix_start, _D),
+        law=Law("exact drift", drift_map, matrix_start, _D),
+        rival=Law("conservation", conserved_balance, matrix_start, _D),
         rival_home="gradient flow, the limit of small learning rates",
         seeds=2,
         relative="scale",
@@ -349,16 +279,16 @@ def _sharpness(depth: int) -> Claim:
         law=Law(
             "sharpness of the balanced minimum",
             partial(sharpness_at_minimum, depth),
-            _strongest,
+            strongest,
             positive("S"),
             assumptions=(Whitened(),),
             reference=_FLATTEST,
         ),
-        rival=Law("layerwise sharpness", partial(layerwise_sharpness, depth), _strongest, positive("S")),
+        rival=Law("layerwise sharpness", partial(layerwise_sharpness, depth), strongest, positive("S")),
         rival_home="one layer",
         relative="point",
         budget={"convergence": 1e-4},
-        options={"summary": "last", **_converging(depth)},
+        options={"summary": "last", **below_critical_rate(depth)},
         seconds=5,
     )
 
@@ -370,13 +300,13 @@ def _threshold(depth: int) -> Claim:
         "A displacement of 1e-6 from the balanced minimum decays at 0.99 and grows at 1.01 of eta = 2/sharpness.",
         "growth_factor",
         _aligned_setup(depth, initialisation=Initialisation("balanced_minimum", 1e-6), time=0.0, steps=60, records=2),
-        law=Law("growth |1 - eta S|", partial(growth_at_minimum, true), _strongest, positive("g")),
-        rival=Law("layerwise growth", partial(growth_at_minimum, layered), _strongest, positive("g")),
+        law=Law("growth |1 - eta S|", partial(growth_at_minimum, true), strongest, positive("g")),
+        rival=Law("layerwise growth", partial(growth_at_minimum, layered), strongest, positive("g")),
         rival_home="one layer",
         axis="learning_rate",
         values=(0.99, 1.01),
         relative="point",
-        critical=Law("2 / sharpness", partial(critical_rate, true), _strongest, positive("eta_c")),
+        critical=Law("2 / sharpness", partial(critical_rate, true), strongest, positive("eta_c")),
         budget={"curvature beyond second order": 1e-3},
         options={"summary": "last"},
         seconds=3,
@@ -390,12 +320,12 @@ def _small_random_start(depth: int) -> Claim:
         "nearly equal modes mix.",
         "mode_strength",
         _aligned_setup(depth, initialisation=Initialisation("normal", 0.1), time=200.0),
-        law=Law("mode flow", partial(mode_flow, depth), _literal_start, "a", assumptions=(Whitened(), Aligned())),
-        rival=Law("two-layer flow", partial(mode_flow, 2), _literal_start, "a"),
+        law=Law("mode flow", partial(mode_flow, depth), literal_start, "a", assumptions=(Whitened(), Aligned())),
+        rival=Law("two-layer flow", partial(mode_flow, 2), literal_start, "a"),
         rival_home="two layers",
         relative="scale",
         budget={"step size": 0.05},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         expected="outside_domain",
         seconds=5,
     )
