@@ -28,9 +28,16 @@ def triangle(n, rank):
     return rank * (2 * n + 1 - rank) // 2
 
 
-def attention(width, key, value):
-    out, values = matrix("O", width, value), matrix("V", value, width)
-    return sp.KroneckerProduct(out * values, matrix("Q", key, width).T * matrix("K", key, width))
+def attention(width, key, value, mark=""):
+    out, values = matrix("O" + mark, width, value), matrix("V" + mark, value, width)
+    return sp.KroneckerProduct(out * values, matrix("Q" + mark, key, width).T * matrix("K" + mark, key, width))
+
+
+def convolution(*sizes):
+    """Coefficients of the product of filters, read as polynomials in one variable: what linear convolutions compute."""
+    z = sp.Symbol("z")
+    filters = [sp.Poly(sp.symbols(f"f{layer}_:{size}"), z) for layer, size in enumerate(sizes)]
+    return math.prod(filters, start=sp.Poly(1, z)).all_coeffs()
 
 
 # name: (what is given, independent laws); Marcotte, Gribonval & Peyre 2023, and hand counts in the comments
@@ -50,6 +57,8 @@ KNOWN = {
     "linear attention, two heads wide": (attention(3, 2, 2), 7),  # 3 + 3, and |O|^2 - |Q|^2
     "softmax attention": ([matrix("O", 2, 1) * matrix("V", 1, 2), matrix("Q", 1, 2).T * matrix("K", 1, 2)], 2),
     "squares": (chain(3, 4, 1, activation="square"), 4),
+    "two heads of linear attention": (attention(2, 1, 1) + attention(2, 1, 1, mark="2"), 6),
+    "convolutions": (convolution(3, 2, 2), 2),  # 7 - (3 + 2 + 2 - 2) coefficients of the product of filters
     "skip": (SKIP, 3),
     "tied residual block": (TIED, 3),
 }

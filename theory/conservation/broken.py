@@ -139,7 +139,7 @@ def quadratic_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY, nesterov:
         v+ = momentum v + g,   theta+ = (1 - eta weight_decay) theta - eta v+   (optax.sgd; Nesterov: g + momentum v+)
 
     holds for every symmetric A with <g, A theta> = 0: balancedness, norms before normalisation, rescaling. Sources are
-    numbers measured along the way: g_g = g' A g, and with momentum g_v = g' A v and v_v = v' A v (before the step);
+    measured along the way: g_g = g' A g, the law at the gradient, and with momentum g_v = g' A v and v_v = v' A v;
     C = v' A theta is carried along. Decay is decoupled; without momentum that is the same as in the loss.
 
     >>> print(quadratic_law(momentum=sp.Symbol("beta"), weight_decay=0).equations[1])

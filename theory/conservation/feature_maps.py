@@ -58,8 +58,8 @@ def vector_fields(subject: Any, on: Sequence[Any] | None = None, sizes: Mapping[
         raise NoClosedForm("only a flow has a velocity", where="vector_fields", remedy="give a flow, or its features")
     many = isinstance(subject, Sequence | sp.Tuple)
     given = subject.equations if isinstance(subject, Flow) else tuple(subject) if many else (subject,)
-    given = [_numbered(sp.sympify(e), sizes) for e in given]
-    named = subject.unknowns if isinstance(subject, Flow) else on
+    given = tuple(_numbered(sp.sympify(e), sizes) for e in given)
+    named: Sequence[Any] | None = subject.unknowns if isinstance(subject, Flow) else on
     if named is None:
         named = sorted(set().union(*map(_symbols, given)), key=str)
     named = [_numbered(sp.sympify(symbol), sizes) for symbol in named]
@@ -246,7 +246,7 @@ def _of_network(network: Network, sizes: Mapping[str, int]) -> VectorFields:
         elif node.op == "scale":
             made = _times(arrays[node.weight], inputs[0])
         elif node.op == "gate":
-            made = product(data.column(node.gate, 1)[0, 0], inputs[0])
+            made = product(data.column(f"{node.gate} open", 1)[0, 0], inputs[0])
         elif node.op == "total":
             made = _array([[add(*inputs[0].ravel())]])
         elif node.op == "product" or node.activation == "square":
@@ -271,7 +271,10 @@ class _Data:
     """Variables that are no parameters, after the parameters: inputs, gates, active units and irrational factors."""
 
     def __init__(self, parameters: int) -> None:
-        self.parameters, self.known, self.roots, self.switches = parameters, {}, {}, set()
+        self.parameters = parameters
+        self.known: dict[tuple[str, int], int] = {}
+        self.roots: dict[int, int] = {}
+        self.switches: set[int] = set()
 
     def column(self, name: str, width: int) -> np.ndarray:
         """A column of data, the same one for the same name."""

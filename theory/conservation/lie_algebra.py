@@ -20,16 +20,16 @@ conservation laws  1 of 4 parameters
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
-from math import gcd
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from ..errors import AssumptionViolated
 from ..trail import Trail
 from .feature_maps import polynomials_of, vector_fields
-from .modular import PRIME, Echelon, Span, null_vectors, product, value_at
-from .polynomials import Field, Polynomial, add, along, bracket, gradient, multiply
+from .modular import PRIME, Echelon, Span, null_vectors, product, shortened, value_at
+from .polynomials import Field, Polynomial, along, bracket, gradient, multiply
 
 _REFERENCE = "Marcotte, Gribonval & Peyre 2023, arXiv:2307.00144"
 
@@ -124,7 +124,6 @@ def conservation_laws(
     soon as it is complete. Raises `NoClosedForm` where something is not polynomial. Marcotte, Gribonval & Peyre 2023,
     arXiv:2307.00144.
 
-    >>> import sympy as sp
     >>> a, w, b, x = sp.symbols("a w b x")
     >>> conservation_laws(a * (w * x + b), on=(a, w, b)).laws
     (a**2 - b**2 - w**2,)
@@ -150,7 +149,7 @@ def conservation_laws(
         Trail()
         .then("features", f"{len(given.fields)} fields on {size} parameters", reference=_REFERENCE)
         .then("brackets", f"rank {len(frame)}", check=f"{used} generations, closed: {closed}", reference=_REFERENCE)
-        .then("laws", ", ".join(map(str, laws)), check="rates of change expand to 0 over the integers")
+        .then("laws", sp.Tuple(*laws), reference=_REFERENCE, check="rates of change expand to 0 over the integers")
     )
     dimension = algebra_dimension(given.fields)
     return ConservationLaws(given.parameters, laws, independent, len(frame), used, closed, dimension, trail)
@@ -254,25 +253,6 @@ def _products(known: Sequence[Polynomial], bound: int) -> Iterator[Polynomial]:
             if max(map(len, made)) <= bound:
                 yield made
                 reachable.append((made, place))
-
-
-def shortened(laws: list[Polynomial]) -> list[Polynomial]:
-    """The same span with fewer terms: one law is added to or taken from another where that cancels."""
-    improved = True
-    while improved:
-        improved = False
-        for i, j in ((i, j) for i in range(len(laws)) for j in range(len(laws)) if i != j):
-            for factor in {-laws[i][m] // laws[j][m] for m in laws[i].keys() & laws[j].keys()
-                           if laws[i][m] % laws[j][m] == 0}:  # fmt: skip
-                tried = add(laws[i], {m: factor * value for m, value in laws[j].items()})
-                if len(tried) < len(laws[i]):
-                    laws[i], improved = tried, True
-    return [primitive(law) for law in laws]
-
-
-def primitive(law: Polynomial) -> Polynomial:
-    common = gcd(*law.values()) * (1 if law[min(law)] > 0 else -1)
-    return {m: value // common for m, value in sorted(law.items())}
 
 
 class _Jets:

@@ -8,12 +8,13 @@ vectors are lifted from remainders to the smallest fractions with these remainde
 """
 
 from collections.abc import Mapping
-from math import lcm
+from itertools import permutations
+from math import gcd, lcm
 from typing import Any
 
 import numpy as np
 
-from .polynomials import Polynomial
+from .polynomials import Polynomial, add
 
 PRIME = 2**31 - 1  # products of two remainders fit into 64 bits
 _LARGE = 2**61 - 1
@@ -85,13 +86,38 @@ def _fraction(remainder: int) -> tuple[int, int]:
     return (below, low) if low > 0 else (-below, -low)
 
 
+def shortened(vectors: list[dict[Any, int]]) -> list[dict[Any, int]]:
+    """The same span with fewer terms, in smallest integers: multiples of one vector are added where that cancels.
+
+    >>> shortened([{0: 1, 1: 1, 2: 1}, {1: 1, 2: 1}])
+    [{0: 1}, {1: 1, 2: 1}]
+    """
+    vectors, improved = list(vectors), True
+    while improved:
+        improved = False
+        for i, j in permutations(range(len(vectors)), 2):
+            one, other = vectors[i], vectors[j]
+            for factor in {-one[key] // other[key] for key in one.keys() & other.keys() if one[key] % other[key] == 0}:
+                tried = add(vectors[i], {key: factor * value for key, value in other.items()})
+                if len(tried) < len(vectors[i]):
+                    vectors[i], improved = tried, True
+    return [_primitive(vector) for vector in vectors]
+
+
+def _primitive(vector: dict[Any, int]) -> dict[Any, int]:
+    common = gcd(*vector.values()) * (1 if vector[min(vector)] > 0 else -1)
+    return {key: value // common for key, value in sorted(vector.items())}
+
+
 class Span:
     """Row space of dense vectors modulo the small prime, in reduced form: one product reduces a vector."""
 
     def __init__(self, size: int) -> None:
-        self.rows, self.leads = np.zeros((0, size), dtype=np.int64), []
+        self.rows = np.zeros((0, size), dtype=np.int64)
+        self.leads: list[int] = []
 
     def grow(self, vector: np.ndarray) -> bool:
+        """Add a vector; False if the rows span it already."""
         left = (vector - product(vector[self.leads], self.rows)) % PRIME if self.leads else vector % PRIME
         if not left.any():
             return False
@@ -103,6 +129,11 @@ class Span:
 
 
 def value_at(polynomial: Polynomial, point: list[int]) -> int:
+    """A polynomial with integer coefficients at an integer point, modulo the small prime.
+
+    >>> value_at({(0, 1): -1}, [2, 3]) == PRIME - 6
+    True
+    """
     total = 0
     for monomial, value in polynomial.items():
         for place in monomial:
@@ -112,5 +143,10 @@ def value_at(polynomial: Polynomial, point: list[int]) -> int:
 
 
 def product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The matrix product modulo the small prime, of remainders (n, m) and (m, k), m up to 65536.
+
+    >>> int(product(np.array([PRIME - 1]), np.array([PRIME - 1])))
+    1
+    """
     # in two halves, so that sums of up to 2^16 products stay below 2^63
     return (((one >> 16) @ other % PRIME << 16) + (one & 0xFFFF) @ other) % PRIME

@@ -15,7 +15,7 @@ symmetries  1 of 3 parameters, 1 with a conservation law
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from math import lcm
@@ -29,8 +29,7 @@ from ..errors import AssumptionViolated, DidNotConverge, NoClosedForm
 from ..errors import shortened as listed
 from ..trail import Trail
 from .feature_maps import entries_of
-from .lie_algebra import shortened
-from .modular import Echelon, null_vectors
+from .modular import Echelon, null_vectors, shortened
 
 _REFERENCE = "Kunin et al. 2020, arXiv:2012.04728"
 _STEP = 1e-30
@@ -150,24 +149,24 @@ def symmetries(loss: Any, on: Any, conserving: bool = False, seed: int = 0) -> S
     trail = Trail().then("symmetry", ", ".join(s.kind for s in made), reference=_REFERENCE, residual=residual,
                          check=f"fresh points, {probe.digits} digits: {residual:.1e}")  # fmt: skip
     found = Symmetries(parameters, made, residual, trail)
-    law = ", ".join(map(str, found.laws))
-    return Symmetries(parameters, made, residual, trail.then("symmetric generators", law, reference=_REFERENCE))
+    trail = trail.then("symmetric generators", sp.Tuple(*found.laws), reference=_REFERENCE)
+    return replace(found, trail=trail)
 
 
 def _generators(probe, size, pairs, conserving, rng) -> list[dict[int, int]]:
     """Integer null vectors of the equations <grad L, A theta + b> = 0 at random points."""
-    rows: list[np.ndarray] = []
     unknowns = len(pairs) + size
     first, second = np.array(pairs, dtype=int).T
-    while len(rows) < unknowns + 20:
+    rows = np.zeros((unknowns + 20, unknowns))  # each generic point removes one more unknown, until none can
+    for row in rows:
         theta, slopes = probe.sample(rng)
-        for g in slopes:
-            entries = g[first] * theta[second]
-            if conserving:
-                entries = np.where(first == second, entries, entries + g[second] * theta[first])
-            row = np.concatenate([entries, g])
-            rows.append(row / (np.linalg.norm(row) or 1.0))
-    _, values, basis = np.linalg.svd(np.array(rows), full_matrices=False)
+        g = rng.standard_normal(len(slopes)) @ slopes  # a random loss of the features
+        row[: len(pairs)] = g[first] * theta[second]
+        if conserving:
+            row[: len(pairs)] += np.where(first == second, 0, g[second] * theta[first])
+        row[len(pairs) :] = g
+        row /= np.linalg.norm(row) or 1.0
+    _, values, basis = np.linalg.svd(rows, full_matrices=False)
     threshold = 1e-9 * max(values[0], 1e-300)
     unclear = values[(values > threshold) & (values < 100 * threshold)]
     if len(unclear):
