@@ -88,10 +88,9 @@ def _verdict_table(arguments: Namespace) -> int:
     reports = [read_verdicts(path) for path in arguments.report or [LAST]]
     if arguments.json or arguments.format == "verdicts":
         return show(lines([verdict for verdicts in reports for verdict in verdicts]))
-    table = markdown(reports)
     if not arguments.write:
-        return show(table.rstrip())
-    text = between_markers(arguments.write, table, arguments.force)
+        return show(markdown(reports).rstrip())
+    text = between_markers(arguments.write, reports, arguments.force)
     arguments.write.write_text(text, encoding="utf-8")
     return 0
 

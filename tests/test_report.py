@@ -29,7 +29,7 @@ from learning_mechanics.validate.reporting.plot import figure
 from learning_mechanics.validate.reporting.report import report
 from learning_mechanics.validate.reporting.style import panels, style
 from learning_mechanics.validate.reporting.typesetting import _addends, text_latex
-from learning_mechanics.validate.reporting.verdict_table import MARKERS, markdown, read_verdicts
+from learning_mechanics.validate.reporting.verdict_table import MARKERS, by_model, markdown, read_verdicts
 
 pytestmark = pytest.mark.short
 ROOT = Path(__file__).resolve().parents[1]
@@ -272,12 +272,13 @@ def test_long_equations_are_broken_at_their_signs():
     assert formula("a = " + latex(terms[0] - terms[1])).count("<svg") == 1
 
 
-def test_the_table_in_the_readme_is_the_one_the_tool_makes():
+@pytest.mark.parametrize("document, table", [("README.md", by_model), ("docs/verdicts.md", markdown)])
+def test_the_tables_in_the_documents_are_those_the_tool_makes(document, table):
     folders = [
         path for path in (ROOT / "tests/reference/cpu", ROOT / "tests/reference/gpu") if any(path.glob("*.json"))
     ]
-    table = markdown([read_verdicts(folder) for folder in folders])
-    assert MARKERS.search((ROOT / "README.md").read_text(encoding="utf-8"))[2].strip() == table.strip()
+    made = table([read_verdicts(folder) for folder in folders])
+    assert MARKERS.search((ROOT / document).read_text(encoding="utf-8"))[2].strip() == made.strip()
 
 
 def test_the_table_names_every_claim_there_is():

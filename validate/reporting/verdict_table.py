@@ -1,6 +1,7 @@
 """Verdicts of one or more reports as one Markdown table, and its place in a document.
 
-A row is a claim; every report (one per device) adds a column with its outcome. Numbers are those of the first report.
+A row is a claim, or in the short table a model; every report (one per device) adds a column with its outcome. Numbers
+are those of the first report. A document says which table it wants: <!-- verdicts --> or <!-- verdicts by model -->.
 """
 
 import json
@@ -80,6 +81,25 @@ def markdown(reports: Sequence[Sequence[Verdict]]) -> str:
     return "".join("|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|\n" for row in rows)
 
 
+def by_model(reports: Sequence[Sequence[Verdict]]) -> str:
+    """The short table: for every model what it is about, and how many of its claims turned out how.
+
+    >>> made = Verdict("deep-linear", "c", "It falls.", "holds", device="cpu: cpu", seconds=2.0, theory_seconds=1.0)
+    >>> print(by_model([[made]]).splitlines()[-1])
+    | `deep-linear` | Deep linear networks | 1 ✓ holds | 1.0 | 2.0 |
+    """
+    devices = [_device(verdicts) for verdicts in reports]
+    titles = {model.model_name(): model.title().partition(":")[0] for model in models()}
+    head = ["model", "about", *devices, "theory, s", "training, s"]
+    rows = [head, ["---"] * (2 + len(devices)) + ["---:"] * 2]
+    for name in dict.fromkeys(verdict.theory for verdict in reports[0]):
+        told = [_counted([verdict for verdict in verdicts if verdict.theory == name]) for verdicts in reports]
+        own = [verdict for verdict in reports[0] if verdict.theory == name]
+        seconds = [sum(v.theory_seconds for v in own), sum(v.seconds for v in own)]
+        rows.append([f"`{name}`", titles.get(name, ""), *told, *(f"{part:.1f}" for part in seconds)])
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
 def lines(verdicts: Sequence[Verdict]) -> str:
     """Verdicts as a JSON list with one to a line; of the numbers on the way only those that stand alone.
 
@@ -92,8 +112,8 @@ def lines(verdicts: Sequence[Verdict]) -> str:
     return "[\n" + ",\n".join(json.dumps(record, allow_nan=False) for record in records) + "\n]"
 
 
-def between_markers(path: Path, table: str, force: bool = False) -> str:
-    """The text of a document with the table between its markers.
+def between_markers(path: Path, reports: Sequence[Sequence[Verdict]], force: bool = False) -> str:
+    """The text of a document with the table that its markers ask for between them.
 
     Errors: `BadData` without markers; `WouldOverwrite` if another table stands there, unless `force`.
     """
@@ -108,6 +128,7 @@ def between_markers(path: Path, table: str, force: bool = False) -> str:
             where=str(path),
             remedy="add the lines <!-- verdicts --> and <!-- end of verdicts -->",
         )
+    table = by_model(reports) if "by model" in found[1] else markdown(reports)
     placed = f"\n{table}\n"
     if found[2].strip() and found[2] != placed and not force:
         raise WouldOverwrite(f"{path} has a table already", remedy="replace it with --force")
@@ -123,6 +144,12 @@ def _records(content: Any) -> list[dict[str, Any]]:
     if "models" in content:
         return [claim["verdict"] for model in content["models"] for claim in model["claims"]]
     return list(content.get("verdicts", ()))
+
+
+def _counted(verdicts: Sequence[Verdict]) -> str:
+    """How many verdicts there are of each kind; one that was not announced stands out."""
+    outcomes = [_outcome(verdict) for verdict in verdicts]
+    return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes)) or "–"
 
 
 def _device(verdicts: Sequence[Verdict]) -> str:
