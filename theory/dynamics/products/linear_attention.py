@@ -258,6 +258,7 @@ def separate_map(rank: int = 1) -> Map:
 def head_parts_flow() -> Flow:
     """One head along one eigenvector: value, key and query, a chain of three that carries m = v k q.
 
+    >>> from ...derivation.conserved import conserved
     >>> conserved(head_parts_flow())
     (-k**2 + v**2, -q**2 + v**2)
     """
@@ -284,6 +285,29 @@ def plateau_duration() -> FixedPoint:
     leading = sp.expand(flow.equations[0]).coeff(u, 2)
     waited = sp.integrate(1 / (leading * x**2), (x, u, sp.oo))
     trail = flow.trail.then("leading order, from u to its divergence", Equations(((T, waited),)), reference=ZHANG)
+    return FixedPoint((T,), (T - waited,), trail=trail)
+
+
+@cache
+def next_rank_duration() -> FixedPoint:
+    """Time a head with a value v that it has learned already waits for the next rank of its key and query.
+
+    They grow exponentially, u' = v lambda^2 u, up to v u^2 = lambda/b: a logarithm of the start in place of its
+    inverse, so that heads of rank R wait visibly only where R divides the number of learned eigenvectors.
+
+    >>> print(next_rank_duration().equations[0])
+    T - log(sqrt(lambda)/(sqrt(b)*u*sqrt(v)))/(lambda**2*v)
+    """
+    v, k, q, lam, b = sp.symbols("v k q lambda b", positive=True)
+    m = v * k * q
+    flow = gradient_flow(lam / 2 - lam**2 * m + b * lam * m**2 / 2, on=(k, q)).assume(Balanced(into="u"))
+    (u,), T, x = flow.unknowns, positive("T"), sp.Symbol("x", positive=True)
+    growth = sp.expand(flow.equations[0]).coeff(u, 1)
+    (end,) = (root for root in sp.solve(flow.equations[0], u) if root.is_positive)
+    waited = sp.log(end / u) / growth
+    if sp.simplify(sp.expand_log(sp.integrate(1 / (growth * x), (x, u, end)) - waited)) != 0:
+        raise LearningMechanicsError(f"{waited} is not the time from {u} to {end}", where="next_rank_duration")
+    trail = flow.trail.then("leading order, from u to its end", Equations(((T, waited),)), reference=ZHANG)
     return FixedPoint((T,), (T - waited,), trail=trail)
 
 

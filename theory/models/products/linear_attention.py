@@ -22,6 +22,7 @@ from ...dynamics.products.linear_attention import (
     head_parts_flow,
     merged,
     moment_rows,
+    next_rank_duration,
     plateau_duration,
     plateau_loss,
     product_moments,
@@ -67,6 +68,7 @@ class LinearAttention(Theory):
             "one head along one eigenvector": head_parts_flow(),
             "within a drop": head_flow(),
             "how long a plateau lasts": plateau_duration(),
+            "how long a head waits for its next rank": next_rank_duration(),
             "losses of the plateaus": plateau_loss(),
         }
 
@@ -166,10 +168,12 @@ class LinearAttention(Theory):
         tasks = self._spread()
         return Equals(
             "rank_two_saddles",
-            "Keys and queries of rank two share one value: having learned one eigenvector, a head soon learns another, "
-            "and every other plateau is hardly seen.",
+            "Keys and queries of rank two share one value: a head that has learned one eigenvector soon learns "
+            "another, and plateaus last at every other one.",
             "loss",
-            self._without_noise(tasks, separate(tasks.dim, rank=2)),
+            self._without_noise(
+                tasks, separate(tasks.dim, rank=2), initialisation=Initialisation("normal", 0.02), steps=3200
+            ),
             law=_recursion("heads of rank two", partial(separate_map, 2), _heads, "function", tasks),
             rival=_recursion("twice as many of rank one", separate_map, _as_rank_one, "function", tasks),
             rival_home="key and query matrices of rank one",
