@@ -40,7 +40,9 @@ def random_network(seed: int) -> Network:
         if kind == "tie" and ties:
             weight, (out, into) = ties[rng.integers(len(ties))]
             transposed = bool(width[source] == out and (width[source] != into or rng.random() < 0.5))
-            add("dense", (source,), weight=weight, width=into if transposed else out, transposed=transposed)
+            multiplier = rng.choice(["1", "1/sqrt(fan_in)"])
+            width_after = into if transposed else out
+            add("dense", (source,), weight=weight, width=width_after, transposed=transposed, multiplier=multiplier)
         elif kind == "sum" and equal:
             other = equal[rng.integers(len(equal))]
             add("sum", (source, other), coefficients=tuple(rng.integers(1, 5, 2) / 4) if rng.random() < 0.5 else ())
@@ -201,6 +203,18 @@ def test_moments_are_means_over_samples():
     assert np.allclose(found["Sigma_yx_g"], np.mean([g[i] * np.outer(y[i], x[i]) for i in range(6)], axis=0))
     assert set(found) == {str(symbol) for symbol in moment_definitions(GATED)}
     assert set(map(str, network_flow(GATED).parameters)) == set(found)
+
+
+@pytest.mark.instant
+def test_gated_modes_race():
+    """Aligned pathways obey the reduction of Saxe, Sodhani & Lewallen 2022: a shared layer and one for each gate."""
+    from learning_mechanics.theory.derivation.standard_assumptions import Aligned
+
+    flow = network_flow(GATED).assume(Aligned())
+    u1, u2, u3 = flow.unknowns
+    symbol = {str(parameter): parameter for parameter in flow.parameters}
+    shared = symbol["s_f"] - u1 * (symbol["lambda_f_f"] * u2 + symbol["lambda_f_g"] * u3)
+    assert sp.expand(flow.equations[1] - u1 * shared) == 0
 
 
 @pytest.mark.instant

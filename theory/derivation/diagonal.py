@@ -110,7 +110,9 @@ def _mode(matrix, unknown: bool, names) -> ModeSymbol:
         layer = matrix.name[1:] if matrix.name[:1] == "W" else ""
         name = f"u{layer}" if layer.isdigit() else f"u_{matrix.name}"
     else:
-        name = {"Sigma_yx": "s", "Sigma_xx": "lambda"}.get(matrix.name, matrix.name.lower() + "_mode")
+        start, rest = matrix.name[:8], matrix.name[8:]  # of gated networks the gates follow
+        known = {"Sigma_yx": f"s{rest}", "Sigma_xx": f"lambda{rest}"}
+        name = known.get(start, matrix.name.lower() + "_mode")
     return modes(name, positive=None, real=True) if unknown else modes(name)
 
 

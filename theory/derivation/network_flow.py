@@ -27,7 +27,7 @@ from ..errors import BadData, LearningMechanicsError, NoClosedForm, UnknownName
 from ..network import Network
 from ..symbols import dimensions, positive
 from ..system import Flow
-from ..trail import Trail
+from ..trail import Equations, Trail
 from .noncommutative import Words, occurrences, symmetric, transpose_word, words
 from .probe import evaluate, gradient_residual, random_values
 
@@ -68,7 +68,9 @@ def network_flow(network: Network, loss: str = "squared") -> Flow:
     _accept(residual)
 
     observables = {names.of("end_to_end", *key): polynomial.matrix() for key, polynomial in maps.items()}
-    trail = Trail().then("network", next(iter(observables.values())), reference=_GATED if network.gates else _BALDI)
+    named = Equations(tuple((sp.MatrixSymbol(name, *F.shape), F) for name, F in observables.items()))
+    network_is = named if len(maps) > 1 else next(iter(observables.values()))
+    trail = Trail().then("network", network_is, reference=_GATED if network.gates else _BALDI)
     if loss == "squared":
         observables["loss"] = _population(names, maps)
         _accept(_value_residual(observables["loss"], sampled, definitions))

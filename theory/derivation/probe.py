@@ -65,7 +65,7 @@ def _number(expression, number, values) -> Any:
         return polar_factor(number(expression.arg))
     if isinstance(expression, ElementwiseApplyFunction):
         argument = sp.Dummy()
-        function = sp.lambdify(argument, expression.function(argument), "numpy")
+        function = sp.lambdify(argument, expression.function(argument), ["scipy", "numpy"])
         return function(number(expression.expr))
     if isinstance(expression, sp.MatMul):
         return _product(expression, number)
@@ -82,7 +82,7 @@ def _number(expression, number, values) -> Any:
     if isinstance(expression, sp.Symbol | sp.MatrixSymbol):
         raise UnknownName.among(str(expression), map(str, values), kind="value", where="evaluate")
     arguments = [sp.Dummy() for _ in expression.args]
-    function = sp.lambdify(arguments, expression.func(*arguments), [{"over": np.sum}, "numpy"])
+    function = sp.lambdify(arguments, expression.func(*arguments), [{"over": np.sum}, "scipy", "numpy"])
     return function(*(number(argument) for argument in expression.args))
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import sympy as sp
 
+from ..derivation.derive import discretised
 from ..derivation.noncommutative import Polar
 from ..dynamics.update_rules import MOMENTUM
 from ..errors import BadData, NoClosedForm, UnknownName
@@ -33,13 +34,12 @@ from ..system import Flow, Map
 
 DECAY = positive("mu")
 _REFERENCES = {
-    "gradient_descent": "",
     "heavy_ball": "Polyak 1964",
     "nesterov": "Nesterov 1983",
     "sign_descent": "Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, arXiv:1802.04434",
     "muon": "Bernstein & Newhouse 2024, arXiv:2409.20325",
 }
-OPTIMIZERS = tuple(_REFERENCES)
+OPTIMIZERS = ("gradient_descent", *_REFERENCES)
 _KUNIN = "Kunin, Bloom, Goeva & Seed 2019, arXiv:1901.08168"
 _REMEMBERING = ("heavy_ball", "nesterov", "muon")
 
@@ -87,6 +87,8 @@ def with_optimizer(
     if momentum is None:
         momentum = MOMENTUM if name in ("heavy_ball", "nesterov") else 0
     pulled = decayed(flow, weight_decay) if weight_decay != 0 else flow
+    if name in ("gradient_descent", "heavy_ball", "nesterov") and momentum == 0:
+        return discretised(pulled, learning_rate)
     forces = dict(zip(pulled.unknowns, pulled.equations, strict=True))
     memories = {u: _sum((momentum, velocity(u)), (-1, force)) for u, force in forces.items() if momentum != 0}
     steps = {u: _step(name, u, force, memories.get(u), learning_rate, momentum) for u, force in forces.items()}
@@ -103,8 +105,6 @@ def _step(name, unknown, force, memory, learning_rate, momentum):
     elif name == "muon":
         # the polar factor is odd
         direction = _polar(force) if memory is None else _sum((-1, _polar(memory)))
-    elif memory is None:
-        direction = force
     elif name == "heavy_ball":
         direction = _sum((1, force), (-momentum, velocity(unknown)))
     else:
