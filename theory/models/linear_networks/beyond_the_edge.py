@@ -235,7 +235,7 @@ def _rotation() -> Claim:
         "rotation_threshold",
         "On the orbit a rotation of the two strongest modes decays at 0.99 and grows at 1.01 of eta = 2 / (s_1 + s_2).",
         "rotation_growth",
-        _setup(2, axes={"width": 8}, steps=500, records=501),
+        _setup(2, axes={"width": 8}, steps=1000, records=1001),
         law=Law("multipliers of the pair block", rotation_growth, _two_strongest, positive("g"), reference=_COHEN),
         rival=Law(
             "multiplier of one mode",
@@ -250,6 +250,6 @@ def _rotation() -> Claim:
         values=(0.99, 1.01),
         relative="point",
         critical=Law("2 / (s_1 + s_2)", rotation_threshold, _two_strongest, positive("eta_c")),
-        budget={"phase of the rotation over 500 steps, declared": 5e-3},
+        budget={"phase of the rotation over 1000 steps, declared": 5e-3},
         seconds=3,
     )

@@ -192,7 +192,7 @@ def _random_start() -> Claim:
             prepare=_PREPARE,
             axes={"width": 100},
             optimizer=Optimizer(learning_rate=1.0),
-            initialisation=Initialisation(scale=0.05),
+            initialisation=Initialisation(scale=0.03),
             steps=600,
             records=31,
         ),
