@@ -40,6 +40,17 @@ def convolution(*sizes):
     return math.prod(filters, start=sp.Poly(1, z)).all_coeffs()
 
 
+def graph(*layers):
+    """One node after the other: (operation, weight or gate, width)."""
+    nodes = [Node("x", "input", width="d")]
+    for kind, name, width in layers:
+        op, turned = ("dense", True) if kind == "transposed" else (kind, False)
+        named = {"gate": name} if kind == "gate" else {"weight": name}
+        last = nodes[-1].name
+        nodes.append(Node(f"n{len(nodes)}", op, (last,), width=width or 0, transposed=turned, **named))
+    return Network(tuple(nodes))
+
+
 # name: (what is given, independent laws); Marcotte, Gribonval & Peyre 2023, and hand counts in the comments
 KNOWN = {
     "linear 3-2-3": (chain(3, 2, 3), 3),
@@ -61,6 +72,11 @@ KNOWN = {
     "convolutions": (convolution(3, 2, 2), 2),  # 7 - (3 + 2 + 2 - 2) coefficients of the product of filters
     "skip": (SKIP, 3),
     "tied residual block": (TIED, 3),
+    "tied autoencoder": (graph(("dense", "W", "h"), ("transposed", "W", "d")), 0),  # it only turns, and loses none
+    "gated": (graph(("dense", "U", "h"), ("gate", "context", ""), ("dense", "V", "o")), 3),
+    "diagonal": (graph(("scale", "u", ""), ("scale", "v", ""), ("total", "", "")), 3),
+    "diagonal of depth three": (graph(*(("scale", name, "") for name in "uvw")), 6),
+    "normalised by fan-in": (chain(2, 3, 2, multiplier="1/sqrt(fan_in)"), 6),
 }
 SIZES = {"d": 3, "h": 2, "o": 2}
 
@@ -100,7 +116,7 @@ def test_three_layers_and_their_exceptions():
 def test_a_law_that_is_no_polynomial_is_counted_and_not_claimed():
     found = conservation_laws(chain(1, 2, 2, 1), degree=5)
     assert (found.count, found.independent, found.complete, found.rank) == (7, 6, False, 1)
-    assert "1 of higher degree or no polynomials" in str(found)
+    assert "1 of higher degree, or no polynomials" in str(found)
     assert not found.generated_by(found.laws)
 
 
@@ -319,6 +335,7 @@ def test_the_record_says_what_it_knows():
     assert found.trail.references == ("Marcotte, Gribonval & Peyre 2023, arXiv:2307.00144",)
     unfinished = conservation_laws(chain(2, 2, 2), generations=0)
     assert not unfinished.closed and not unfinished.complete and "not closed" in str(unfinished)
+    assert "at most 4" in str(unfinished)
 
 
 hypothesis = pytest.importorskip("hypothesis")

@@ -19,7 +19,7 @@ conservation laws  1 of 4 parameters
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,11 @@ class ConservationLaws:
 
     `laws`         polynomials whose values generate all polynomial laws up to the degree searched
     `independent`  how many of them have independent gradients at a generic point (proven: exact, at one point)
-    `count`        how many independent laws there are: parameters - rank
+    `count`        how many independent laws there are: parameters - rank (at most, if neither closed nor complete)
     `rank`         dimension of the Lie algebra at a generic point (proven from below: exact, at one point)
     `generations`  how many generations of brackets added something to the fields themselves
-    `closed`       no bracket of a basis leaves its span, at two random points: the rank is that of the whole algebra
+    `closed`       no bracket of a basis leaves its span at two random points, so that the rank is that of the whole
+                   algebra (wrong only if both points are roots of the same polynomial modulo 2^31 - 1)
     `dimension`    of the Lie algebra itself, over the real numbers; None where it is infinite or too large to list
     """
 
@@ -94,11 +95,12 @@ class ConservationLaws:
 
     def __str__(self) -> str:
         missing = self.count - self.independent
-        verdict = f"{missing} of higher degree or no polynomials" if missing else "so the list is complete"
+        verdict = f"{missing} of higher degree, or no polynomials" if missing else "so the list is complete"
         closed = "closed" if self.closed else f"not closed after {self.generations} generations of brackets"
         size = "" if self.dimension is None else f", dimension {self.dimension}"
+        sure = "" if self.closed or self.complete else "at most "
         lines = [
-            f"conservation laws  {self.count} of {len(self.parameters)} parameters",
+            f"conservation laws  {sure}{self.count} of {len(self.parameters)} parameters",
             f"  found            {self.independent} independent, {verdict}",
             f"  Lie algebra      rank {self.rank}, {closed}{size}",
         ]
@@ -181,7 +183,7 @@ def involutive_frame(
                     jets.append(bracket(jets.frame[earlier], jets.frame[later]))
         tested, grew = before, len(jets.frame) > before
         used += grew
-    closed = len(jets.frame) == size or (not grew and not _escapes(jets.frame, size, seed + 1))
+    closed = len(jets.frame) == size or (not grew and not _escapes(jets.frame, fields, _point(size, seed + 1)))
     return jets.frame, used, closed
 
 
@@ -295,13 +297,14 @@ class _Jets:
                 yield earlier, made % PRIME
 
 
-def _escapes(frame: list[Field], size: int, seed: int) -> bool:
-    """Whether some bracket leaves the span of the frame at another random point."""
-    span, jets = Span(size), _Jets(_point(size, seed))
+def _escapes(frame: list[Field], fields: Sequence[Field], point: list[int]) -> bool:
+    """Whether one of the fields, or some bracket of the frame, leaves the span of the frame at another point."""
+    span, jets = Span(len(point)), _Jets(point)
     for chi in frame:
         jets.append(chi)
         span.grow(jets.values[-1])
-    return any(span.grow(value) for later in range(len(frame)) for _, value in jets.brackets(later))
+    brackets = (value for later in range(len(frame)) for _, value in jets.brackets(later))
+    return any(map(span.grow, chain((jets.value(chi) for chi in fields), brackets)))
 
 
 def _gradient_rank(laws: Sequence[Polynomial], point: list[int]) -> int:
