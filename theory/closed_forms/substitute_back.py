@@ -58,7 +58,7 @@ def residual(match: Match, system: System, points: int = POINTS) -> float:
             for check, scale in compiled:
                 try:
                     worst = max(worst, float(abs(check(point))) / (1.0 + float(abs(scale(point)))))
-                except (TypeError, ValueError, ZeroDivisionError, OverflowError, NameError, mpmath.NoConvergence):
+                except (TypeError, ValueError, ZeroDivisionError, OverflowError, NameError, mpmath.mp.NoConvergence):
                     return float("inf")
         if not np.isfinite(worst):
             return float("inf")
