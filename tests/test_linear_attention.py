@@ -271,12 +271,12 @@ def test_without_noise_heads_pass_from_plateau_to_plateau():
 
 @pytest.mark.short
 def test_heads_of_rank_two_wait_at_every_other_plateau():
-    """From a start four times smaller the second plateau lasts four times longer, the third a logarithm longer."""
+    """From half the start the second plateau lasts twice as long, the third longer by a logarithm."""
     model = LinearAttention()
     values = np.array(linear_attention._SPREAD)
     plateaus = (values.sum() - np.cumsum(np.r_[0, values / (1 + (1 + values.sum() / values) / 31)])) / 2
     claim, waits = model.claim("rank_two_saddles"), []
-    for scale, steps in ((0.02, 3200), (0.005, 10_000)):
+    for scale, steps in ((0.02, 3200), (0.01, 5600)):
         setup = replace(
             claim.setup, steps=steps, records=steps // 20 + 1, initialisation=Initialisation("normal", scale)
         )
@@ -284,7 +284,7 @@ def test_heads_of_rank_two_wait_at_every_other_plateau():
         waits.append([1.0 * (np.abs(path / level - 1) < 0.02).sum() for level in plateaus[1:4]])
     first, second, third = np.array(waits).T
     assert second[0] > 3 * third[0] and first.max() < 0.1 * second.min()
-    assert 3.5 < second[1] / second[0] < 6 and third[1] / third[0] < 2
+    assert 1.7 < second[1] / second[0] < 2.6 and third[1] / third[0] < 1.5
     run = run_claim(model, replace(claim, seeds=1, setup=replace(claim.setup, steps=400, records=11)))
     assert abs(run.verdict.bias) < 1e-12
 
