@@ -6,7 +6,6 @@ import sympy as sp
 from scipy.integrate import quad
 
 from learning_mechanics.solvers.compile import compile
-from learning_mechanics.solvers.explicit import explicit
 from learning_mechanics.solvers.recursion import iterate
 from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.dynamics.linear_networks import mode_flow
@@ -19,10 +18,9 @@ from learning_mechanics.theory.dynamics.saddles import (
     rise_time,
     waiting_time,
 )
-from learning_mechanics.theory.errors import BadData, NoClosedForm
+from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.models.linear_networks.saddle_to_saddle import SaddleToSaddle
 from learning_mechanics.theory.symbols import positive
-from learning_mechanics.theory.system import FixedPoint
 from learning_mechanics.validate.observables.measure import find
 
 pytestmark = pytest.mark.short
@@ -45,8 +43,9 @@ def test_half_rise_and_jump_width(depth):
         want = travelled(depth, share * target, target / 2, target)
         system = rise_time(depth)
         assert abs(named(positive("T") - system.equations[0], s=target, x_0=share) / want - 1) < 1e-10
-        quick = explicit(rise_time(depth, corrected=True), {"s": target, "x_0": share, "eta": 0.0}, np.arange(1))["T"]
-        assert abs(quick[0, 0] / want - 1) < 1e-10
+        for corrected in (False, True):
+            quick = closed_form(rise_time(depth, corrected)).evaluate(s=target, x_0=share, eta=0.0)
+            assert abs(quick / want - 1) < 1e-10
         width = travelled(depth, 0.1 * target, 0.9 * target, target)
         assert abs(named(jump_width(depth), s=target) / width - 1) < 1e-10
 
@@ -99,8 +98,5 @@ def test_effective_ranks_by_hand():
 
 
 def test_refusals():
-    a, x = positive("a x")
-    with pytest.raises(NoClosedForm, match="not linear"):
-        explicit(FixedPoint((a,), (a**2 - x,)), {"x": 1.0}, np.arange(1))
     with pytest.raises(BadData, match="from 3"):
         SaddleToSaddle(depth=2)

@@ -47,8 +47,9 @@ MATCHERS: dict[type, tuple[Callable[[Any, Any], Match | None], ...]] = {
         by_dsolve,
     ),
     Map: (matchers.affine_recursion,),
-    FixedPoint: (matchers.polynomial_root,),
+    FixedPoint: (matchers.polynomial_root, matchers.outright),
 }
+_VERBS: dict[type, str] = {Flow: "integrate", Map: "iterate", FixedPoint: "solve"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def closed_form(system: System) -> Any:
 
     Reference: Saxe, McClelland, Ganguli 2013 (arXiv:1312.6120) for the modes of deep linear networks.
     """
-    remedy = "integrate it with lm.solve"
+    remedy = _VERBS[type(system)] + " it with lm.solve"
     if len(system.unknowns) == 2 and isinstance(system, Flow):
         return solve_coupled(system, closed_form)
     if len(system.unknowns) != 1:
@@ -166,7 +167,7 @@ def closed_form(system: System) -> Any:
     key = f"closed form {type(system).__name__}: {sp.srepr(unknown)}: {sp.srepr(sp.sympify(system.equations[0]))}"
     found, residue, reason = cached(key, lambda: _solve(system), _encode, _decode, _code())
     if found is None:
-        if system.equations[0].has(LEARNING_RATE):
+        if isinstance(system, Flow) and system.equations[0].has(LEARNING_RATE):
             remedy = 'cut its series in the time, modified_flow(form="rational"), or ' + remedy
         raise NoClosedForm(f"{unknown}: {reason}", where="closed form", remedy=remedy)
     trail = system.trail.then(

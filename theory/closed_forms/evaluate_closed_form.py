@@ -15,6 +15,7 @@ from scipy.special import expit, exprel
 from ..errors import NoClosedForm, OutsideDomain
 from ..symbols import STEP, TIME
 from ..system import FixedPoint, Map
+from .elementary import elementary
 from .implicit import invert, invert_power_time, power_time
 from .quadrature import travel
 
@@ -23,7 +24,8 @@ def evaluate(form: Any, times: Any, values: dict[str, Any]) -> np.ndarray:
     """See `ClosedForm.evaluate`."""
     bound = _bind(form, values)
     if isinstance(form.system, FixedPoint):
-        return np.asarray(_number(form.expression, bound), dtype=float)
+        with np.errstate(all="ignore"):  # where the expression is no real number the result is nan
+            return np.asarray(_number(form.expression, bound), dtype=float)
     if times is None:
         raise OutsideDomain(
             "no times given", where="closed form", remedy="pass times, in units of learning rate x steps"
@@ -280,7 +282,7 @@ def _leaves(nested: Any) -> list:
 @lru_cache(maxsize=512)
 def _compiled(expression: Any, symbols: tuple) -> Any:
     sums = {"over": lambda summand: np.sum(summand, axis=-1)}
-    return sp.lambdify(symbols, expression, [sums, "scipy", "numpy"])
+    return sp.lambdify(symbols, elementary(expression), [sums, "scipy", "numpy"])
 
 
 def _names(form: Any) -> dict[str, Any]:

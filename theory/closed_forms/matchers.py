@@ -14,7 +14,7 @@ from typing import Any
 
 import sympy as sp
 
-from ..symbols import LEARNING_RATE, STEP, TIME
+from ..symbols import LEARNING_RATE, STEP, TIME, over
 
 SAXE = "Saxe, McClelland, Ganguli 2013 (arXiv:1312.6120)"
 BARRETT_DHERIN = "Barrett, Dherin 2020 (arXiv:2009.11162)"
@@ -279,6 +279,21 @@ def polynomial_root(equation: Any, u: Any) -> Match | None:
         return None
     domain = () if positive[0].is_positive else (sp.Gt(positive[0], 0),)
     return Match("polynomial root", "root", positive[0], None, positive[0], domain)
+
+
+def outright(equation: Any, u: Any) -> Match | None:
+    """0 = c u - b with any functions in b and c that do not hold the unknown: u = b / c.
+
+    >>> u, x = sp.symbols("u x", positive=True)
+    >>> outright(u * x - sp.log(x), u).expression
+    log(x)/x
+    """
+    if equation.has(over):  # sums over modes have a solver that knows their shapes
+        return None
+    slope = sp.diff(equation, u)
+    if slope == 0 or slope.has(u):
+        return None
+    return Match("solved for it", "root", sp.factor_terms(-sp.expand(equation).subs(u, 0) / slope))
 
 
 def _positive(root: Any) -> bool:

@@ -140,7 +140,6 @@ def _rise_times(depth: int) -> Claim:
             assumptions=(Whitened(),),
             reference=_SAXE,
             collect=partial(_within_the_run, depth),
-            solver="explicit:explicit",
         ),
         rival=Law(
             "half-rise time of two layers",
@@ -148,7 +147,6 @@ def _rise_times(depth: int) -> Claim:
             partial(_start, depth),
             positive("T"),
             collect=partial(_within_the_run, depth),
-            solver="explicit:explicit",
         ),
         rival_home="two layers",
         axis="scale",
