@@ -325,3 +325,21 @@ def test_printed_jax_code_equals_printed_numpy_code(network):
     found = found if isinstance(found, tuple) else (found,)
     for one, other in zip(found, run_code(flow, arrays), strict=True):
         assert np.abs(np.asarray(one) - other).max() <= 1e-12 * np.abs(other).max()
+
+
+@pytest.mark.instant
+def test_printed_code_of_scalars_and_modes():
+    from learning_mechanics.theory.errors import CannotCompile
+    from learning_mechanics.theory.symbols import modes, over, scalars
+    from learning_mechanics.theory.system import Flow
+
+    u, s, lam = *scalars("u s"), modes("lambda")
+    rate = sp.Max(u, s, 0) + sp.Heaviside(u) + sp.Piecewise((u, u > 1), (s, True)) + over(lam / (lam + 1)) - sp.pi * u
+    arrays = {"u": np.array([0.5, 2.0]), "s": 0.7, "lambda_": np.array([1.0, 3.0])}
+    (found,) = run_code(Flow((u,), (rate,)), arrays)
+    by_hand = [0.7 + 1 + 0.7 + 1.25 - np.pi * 0.5, 2 + 1 + 2 + 1.25 - np.pi * 2]
+    assert np.allclose(found, by_hand, rtol=1e-14)
+    with pytest.raises(CannotCompile, match="zeta has no jnp counterpart"):
+        jax_code(Flow((u,), (sp.zeta(u),)))
+    with pytest.raises(UnknownName, match="unknown backend 'torch'"):
+        jax_code(Flow((u,), (u,)), backend="torch")

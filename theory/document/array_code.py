@@ -21,6 +21,7 @@ from collections import Counter
 from typing import Any
 
 import sympy as sp
+from sympy.printing.codeprinter import PrintMethodNotImplementedError
 from sympy.printing.numpy import NumPyPrinter
 from sympy.printing.precedence import PRECEDENCE
 
@@ -113,9 +114,13 @@ class _Printer(NumPyPrinter):
                 self.sizes.setdefault(size, f"{self._print(argument)}.shape[{axis}]")
 
     def doprint(self, expr, assign_to=None):
-        text = super().doprint(expr)
-        if "Not supported" in text:
-            raise CannotCompile(f"{expr} holds a function without an array counterpart", where="jax_code")
+        try:
+            text = super().doprint(expr)
+        except PrintMethodNotImplementedError as error:
+            name = str(error).splitlines()[0].rpartition(" ")[2]
+            raise CannotCompile(
+                f"{name} has no {self.alias} counterpart", where="jax_code", remedy="rewrite it, or use a series"
+            ) from None
         # products of scalars get their spaces, powers keep none
         return re.sub(r"(?<=[\w)\]])([*/])(?=[\w(])(?<!\*\*)", r" \1 ", text.replace("**", "\0")).replace("\0", "**")
 
@@ -177,6 +182,26 @@ class _Printer(NumPyPrinter):
 
     def _print_over(self, expr):
         return f"{self.alias}.sum({self._print(expr.args[0])}, axis=-1, keepdims=True)"
+
+    def _print_Max(self, expr):
+        return self._folded("maximum", expr.args)
+
+    def _print_Min(self, expr):
+        return self._folded("minimum", expr.args)
+
+    def _print_Piecewise(self, expr):
+        text = f"{self.alias}.nan"
+        for value, condition in reversed(expr.args):
+            shown = self._print(value)
+            text = shown if condition == sp.true else f"{self.alias}.where({self._print(condition)}, {shown}, {text})"
+        return text
+
+    def _folded(self, name, arguments):
+        # pairwise, so that scalars meet arrays
+        first, *others = map(self._print, arguments)
+        for other in others:
+            first = f"{self.alias}.{name}({first}, {other})"
+        return first
 
     def _print_Polar(self, expr):
         self.helpers["polar"] = _POLAR.format(xp=self.alias)
