@@ -14,8 +14,8 @@ from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.dynamics.curvature.blocks import (
     balanced_pair,
     chain_sharpness,
-    geometric_identity,
     kernel_eigenvalue,
+    kernel_of_any_depth,
     layer_map,
     one_mode_curvature,
     two_layer_pair,
@@ -166,13 +166,12 @@ def test_kernel_eigenvalue_in_closed_form(depth):
 
 
 @pytest.mark.short
-def test_the_identity_holds_at_every_depth():
-    summand, closed = geometric_identity()
-    symbols = {str(symbol): symbol for symbol in summand.free_symbols}
+def test_a_symbolic_depth_gives_every_depth():
+    system, numbers = kernel_of_any_depth(), {positive("sigma_i"): 1.7, positive("sigma_j"): 0.6, positive("Theta"): 0}
+    (L,) = [symbol for symbol in system.parameters if str(symbol) == "L"]
     for depth in (1, 2, 7):
-        numbers = {symbols["x"]: sp.Rational(3, 2), symbols["y"]: sp.Rational(1, 3), symbols["L"]: depth}
-        total = sum(summand.subs(numbers).subs(symbols["l"], layer) for layer in range(1, depth + 1))
-        assert sp.simplify(total - closed.subs(numbers)) == 0
+        wanted = sum(1.7 ** (2 * (depth - k) / depth) * 0.6 ** (2 * (k - 1) / depth) for k in range(1, depth + 1))
+        assert np.isclose(-float(system.equations[0].subs(L, depth).subs(numbers)), wanted, rtol=1e-12)
 
 
 @pytest.mark.short

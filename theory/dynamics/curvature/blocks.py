@@ -22,13 +22,14 @@ from ...derivation.standard_assumptions import Aligned, Whitened
 from ...errors import LearningMechanicsError
 from ...symbols import positive
 from ...system import FixedPoint, Flow, Map
-from ...trail import Equations
+from ...trail import Equations, Trail
 from ..linear_networks import mode_map, stack
 from .perturbations import hessian, kernel, pair_perturbation, strength_perturbation
 
 _JACOT = "Jacot, Gabriel & Hongler 2018, arXiv:1806.07572"
 _FLATTEST = "Mulayoff & Michaeli 2020"
 _THETA = positive("Theta")
+_PATTERN = 5  # depths up to which the summand of any depth is compared with the graph
 _RESPONSE = "response of F_ij to entry (i, j) of each layer, squared and summed"
 
 
@@ -65,15 +66,9 @@ def kernel_eigenvalue(depth: int) -> FixedPoint:
     >>> print(system.observables["closed_form"])
     (sigma_i**2 - sigma_j**2)/(sigma_i**(2/3) - sigma_j**(2/3))
     """
-    sigma_i, sigma_j, Theta = (*positive("sigma_i sigma_j"), _THETA)
+    sigma_i, sigma_j = positive("sigma_i sigma_j")
     share = sp.Rational(1, depth)
-    value = kernel(depth).subs(
-        {
-            positive(f"u{layer}_{k}"): sigma**share
-            for layer in range(1, depth + 1)
-            for k, sigma in (("i", sigma_i), ("j", sigma_j))
-        }
-    )
+    value = _balanced_expression(kernel(depth)).subs({positive("u_i"): sigma_i**share, positive("u_j"): sigma_j**share})
     gap = sigma_i ** (2 * share) - sigma_j ** (2 * share)
     residual = sp.expand(value * gap - (sigma_i**2 - sigma_j**2))
     if residual != 0:
@@ -82,30 +77,51 @@ def kernel_eigenvalue(depth: int) -> FixedPoint:
     trail = (
         network_flow(stack(depth))
         .trail.then(_RESPONSE, Equations(((_THETA, kernel(depth)),)), assumption="aligned", reference=_JACOT)
-        .then("equal layers", Equations(((Theta, value),)), assumption="balanced")
+        .then("equal layers", Equations(((_THETA, value),)), assumption="balanced")
         .then(
-            "geometric sum", Equations(((Theta, closed),)), check=f"times the denominator, expanded: {residual} is left"
+            "geometric sum",
+            Equations(((_THETA, closed),)),
+            check=f"times the denominator, expanded: {residual} is left",
         )
     )
     observables = {"closed_form": closed, "diagonal": sp.powsimp(value.subs(sigma_j, sigma_i))}
-    return FixedPoint((Theta,), (Theta - value,), observables, trail=trail)
+    return FixedPoint((_THETA,), (_THETA - value,), observables, trail=trail)
 
 
-def geometric_identity() -> tuple[Any, Any]:
-    """Theta_ij for any depth L: the summand of layer l and the closed form of the sum, proved by telescoping.
+@cache
+def kernel_of_any_depth() -> FixedPoint:
+    """Theta_ij for a symbolic number of layers L: layer l responds with u_i^(L-l) u_j^(l-1), and the sum telescopes.
 
-    With x = sigma_i^(2/L) and y = sigma_j^(2/L), (x - y) summand = g(l) - g(l + 1) for g(l) = x^(L - l + 1) y^(l - 1).
+    With x = sigma_i^(2/L), y = sigma_j^(2/L) and g(l) = x^(L-l+1) y^(l-1), (x - y) times the summand is g(l) - g(l + 1).
 
-    >>> geometric_identity()
-    (x**(L - l)*y**(l - 1), (x**L - y**L)/(x - y))
+    >>> print(kernel_of_any_depth().equations[0])
+    Theta - (sigma_i**2 - sigma_j**2)/(sigma_i**(2/L) - sigma_j**(2/L))
     """
-    x, y = positive("x y")
+    x, y, sigma_i, sigma_j = positive("x y sigma_i sigma_j")
     L, layer = sp.symbols("L l", integer=True, positive=True)
     summand, g = x ** (L - layer) * y ** (layer - 1), x ** (L - layer + 1) * y ** (layer - 1)
+    for depth in range(1, _PATTERN + 1):  # the summand is what the graph gives
+        found = _balanced_expression(kernel(depth)).subs({positive("u_i"): sp.sqrt(x), positive("u_j"): sp.sqrt(y)})
+        wanted = sum(summand.subs({L: depth, layer: number}) for number in range(1, depth + 1))
+        if sp.expand(found - wanted) != 0:
+            raise LearningMechanicsError(f"{depth} layers respond differently", where="kernel_of_any_depth")
     residual = sp.simplify((x - y) * summand - g + g.subs(layer, layer + 1))
     if residual != 0:
-        raise LearningMechanicsError(f"the sum does not telescope: {residual} is left", where="geometric_identity")
-    return summand, sp.simplify(g.subs(layer, 1) - g.subs(layer, L + 1)) / (x - y)
+        raise LearningMechanicsError(f"the sum does not telescope: {residual} is left", where="kernel_of_any_depth")
+    closed = sp.simplify(g.subs(layer, 1) - g.subs(layer, L + 1)) / (x - y)
+    value = sp.powdenest(closed.subs({x: sigma_i ** (2 / L), y: sigma_j ** (2 / L)}), force=True)
+    trail = (
+        Trail()
+        .then(
+            f"{_RESPONSE}, balanced, x = sigma_i^(2/L), y = sigma_j^(2/L)",
+            Equations(((_THETA, sp.Sum(summand, (layer, 1, L))),)),
+            assumption="balanced",
+            check=f"equal to the graph's for 1 to {_PATTERN} layers",
+            reference=_JACOT,
+        )
+        .then("telescoping sum", Equations(((_THETA, value),)), check="(x - y) summand = g(l) - g(l + 1): equal")
+    )
+    return FixedPoint((_THETA,), (_THETA - value,), trail=trail)
 
 
 @cache
@@ -226,5 +242,9 @@ def _pairs_of_pairs(depth):
 
 def _balanced(flow: Flow):
     """The Hessian block with equal layers: strengths u of one mode, or u_i and u_j of two."""
-    images = {symbol: positive("_".join(["u", *str(symbol).split("_")[1:]])) for symbol in flow.parameters}
-    return hessian(flow).subs({symbol: image for symbol, image in images.items() if str(symbol)[0] == "u"})
+    return _balanced_expression(hessian(flow))
+
+
+def _balanced_expression(expression):
+    strengths = [symbol for symbol in expression.free_symbols if str(symbol)[0] == "u"]
+    return expression.subs({symbol: positive("_".join(["u", *str(symbol).split("_")[1:]])) for symbol in strengths})

@@ -232,7 +232,8 @@ def _pair_on_orbit():
     p, q, x, y = positive("p q x y")  # x and y: eta a_i at the two points of the orbit
     orbit = sp.Poly(two_layer_orbit()["orbit"], x)
     images = {"u_i": sp.sqrt(x), "u_j": sp.sqrt(q), "s_i": p, "s_j": q}
-    traces, determinants = [], []
+    traces: list[Any] = []
+    determinants: list[Any] = []
     for half in balanced_pair(2):
         step = sp.eye(2) - half.subs({symbol: images[str(symbol)] for symbol in half.free_symbols})
         twice = step.subs(x, y) @ step

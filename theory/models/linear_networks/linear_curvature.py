@@ -18,6 +18,7 @@ from ...derivation.standard_assumptions import Aligned, Whitened
 from ...dynamics.curvature.blocks import (
     chain_sharpness,
     kernel_eigenvalue,
+    kernel_of_any_depth,
     layer_map,
     one_mode_curvature,
     one_mode_map,
@@ -55,6 +56,7 @@ class LinearCurvature(Theory):
             "perturbation of two modes": pair_perturbation(self.depth),
             "curvature of one mode": one_mode_curvature(self.depth),
             "tangent kernel": kernel_eigenvalue(self.depth),
+            "tangent kernel of any depth": kernel_of_any_depth(),
             "sharpness of any minimum of a scalar chain": chain_sharpness(self.depth),
             "gradient descent with its curvature": layer_map(self.depth),
         }
