@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from ..theory.derivation.lambda_balanced import room
 from ..theory.derivation.noncommutative import words
 from ..theory.dynamics.two_layer import effective_rank, riccati_matrices
 from ..theory.errors import BadData
@@ -126,7 +127,7 @@ def two_layer(W1: Any, W2: Any, Sigma_yx: Any, times: Any, imbalance: float = 0.
     """Gradient flow of W2 W1 on white inputs from W1 (h, d) and W2 (o, h) with W2'W2 - W1W1' = imbalance x identity.
 
     Weights that are not so balanced are taken as they are: small ones err by their imbalance times the time, relative.
-    Errors: `BadData` for shapes that do not fit.
+    Errors: `BadData` for shapes that do not fit, and for an imbalance that no weights of this width have.
 
     >>> path = two_layer(0.1 * np.eye(2), 0.1 * np.eye(2), np.diag([2.0, 1.0]), [0.0, 1.0, 1e4])
     >>> path.end_to_end[:, 1, 1].round(6)
@@ -139,6 +140,7 @@ def two_layer(W1: Any, W2: Any, Sigma_yx: Any, times: Any, imbalance: float = 0.
             where="two_layer",
             remedy="give (h, d), (o, h) and (o, d)",
         )
+    room(W1.shape[1], len(W1), len(W2), imbalance)
     found = riccati_matrices({"W1": W1, "W2": W2, "Sigma_yx": target}, imbalance)
     times = np.atleast_1d(np.asarray(times, float))
     return Trajectory(times, factor(found["F"], found["Q"], times), target)
@@ -173,8 +175,8 @@ def _accept(F, Q0, times) -> None:
             raise BadData(f"{name} is not finite", where="riccati", remedy="give finite numbers")
     if np.abs(F - F.T).max(initial=0.0) > 1e-12 * np.abs(F).max(initial=0.0):
         raise BadData("F is not symmetric", where="riccati", remedy="give a symmetric matrix")
-    if (times < 0).any():
-        raise BadData(f"time {times.min():g}", where="riccati", remedy="give times from 0")
+    if times.ndim != 1 or not times.size or (times < 0).any():
+        raise BadData(f"times {times}", where="riccati", remedy="give a list of times from 0")
 
 
 def _merged(rates, basis, rows):

@@ -241,6 +241,7 @@ def test_edges():
         ((np.eye(2), np.ones((3, 1)), [1.0]), "give \\(n, n\\) and \\(n, h\\)"),
         ((np.array([[0.0, 1.0], [0.0, 0.0]]), np.ones((2, 1)), [1.0]), "not symmetric"),
         ((np.eye(2), np.ones((2, 1)), [-1.0]), "times from 0"),
+        ((np.eye(2), np.ones((2, 1)), []), "times from 0"),
         ((np.eye(2), np.full((2, 1), np.nan), [1.0]), "Q0 is not finite"),
     ],
 )
@@ -255,6 +256,8 @@ def test_other_systems_are_refused():
         flow(gram_flow(), {}, np.ones(1))
     with pytest.raises(BadData, match=r"give \(h, d\), \(o, h\) and \(o, d\)"):
         two_layer(np.ones((2, 3)), np.ones((4, 2)), np.ones((3, 4)), [1.0])
+    with pytest.raises(BadData, match="needs a width of at most 3 outputs"):
+        two_layer(np.ones((4, 5)), np.ones((3, 4)), np.ones((3, 5)), [1.0], imbalance=0.5)
     arrays = riccati_matrices({"W1": np.eye(2), "W2": np.eye(2), "Sigma_yx": np.eye(2)})
     assert flow(riccati_flow(), arrays, np.zeros(1))["S"][0] == pytest.approx(arrays["S"], abs=1e-14)
 

@@ -51,6 +51,9 @@ def matrix_flow() -> Flow:
 def gram_flow() -> Flow:
     """The same on P = W1'W1, R = W2 W1, T = W2 W2': closed for any data, any weights and any width.
 
+    A width below the rank of the target keeps the rank of the blocks low. The equation knows nothing of the width, so
+    rounding grows out of that saddle, as e^(2 s t) with s the strongest mode left out.
+
     >>> print(gram_flow().equations[1])
     (-R*Sigma_xx + Sigma_yx)*P + T*(-R*Sigma_xx + Sigma_yx)
     """
