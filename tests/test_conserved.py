@@ -208,5 +208,10 @@ def test_declines():
     u, s = lm.positive("u s")
     with pytest.raises(NoClosedForm, match="fixed point"):
         conserved(FixedPoint((u,), (u - s,)))
+    scaled = Network(
+        (Node("x", "input", width="d"), Node("h", "scale", ("x",), weight="u"), Node("y", "total", ("h",)))
+    )
+    with pytest.raises(NoClosedForm, match="entry by entry"):
+        conserved_for_any_loss(scaled)
     with pytest.raises(NoClosedForm, match="not polynomial"):
         conserved(Flow((u,), (u ** sp.Rational(4, 3) * (s - u),)))

@@ -314,3 +314,21 @@ def test_norm_before_normalisation_settles_where_it_should(eta, mu):
     turned = float(law.observables["angle"].subs(values).subs(Q, settled))
     assert abs(cross) / (before @ theta) == pytest.approx(turned, rel=1e-12)
     assert turned == pytest.approx(np.sqrt(eta * mu * (2 - eta * mu)) / (1 - eta * mu), rel=1e-12)
+
+
+hypothesis = pytest.importorskip("hypothesis")
+st = hypothesis.strategies
+
+
+@pytest.mark.short
+@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+@hypothesis.given(st.lists(st.sampled_from((-3, -2, -1, 1, 2, 3)), min_size=2, max_size=4))
+def test_monomials_rescale_orthogonally_to_their_powers(powers):
+    """A function of prod t_i^m_i is invariant under t_i -> exp(d_i s) t_i if and only if m.d = 0."""
+    t = sp.symbols(f"t0:{len(powers)}", positive=True)
+    monomial = sp.Mul(*(x**m for x, m in zip(t, powers, strict=True)))
+    found = symmetries(sp.sin(monomial), on=t)
+    assert len(found.laws) == len(found.found) == len(powers) - 1
+    for symmetry in found.found:
+        assert symmetry.matrix.is_diagonal() and symmetry.shift.is_zero_matrix
+        assert sum(m * d for m, d in zip(powers, symmetry.matrix.diagonal(), strict=True)) == 0

@@ -46,6 +46,12 @@ def conserved(system, degree: int = 2) -> tuple[Any, ...]:
     if isinstance(system, FixedPoint):
         raise NoClosedForm("a fixed point has no dynamics", where="conserved", remedy="give a flow or a map")
     if any(isinstance(unknown, sp.MatrixSymbol) for unknown in system.unknowns):
+        if any(equation.has(sp.DiagonalOf) for equation in system.equations):
+            raise NoClosedForm(
+                "some weights scale entry by entry, so that laws are no words of matrices",
+                where="conserved",
+                remedy="give the sizes to conservation_laws, which works in entries",
+            )
         matrices = _matrix_invariants(system, degree)
         found = (*matrices, *_trace_invariants(system, matrices))
     else:
