@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from math import comb
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from learning_mechanics.theory.dynamics.curvature.blocks import (
     one_mode_curvature,
     two_layer_pair,
 )
+from learning_mechanics.theory.dynamics.curvature.initial_jacobian import largest_squared_value, moments
 from learning_mechanics.theory.dynamics.curvature.perturbations import (
     _residual,
     hessian,
@@ -252,3 +254,19 @@ def test_a_planted_error_of_a_millionth_is_refuted():
 def test_depths_that_make_no_sense(depth):
     with pytest.raises(BadData, match="whole number from 2"):
         LinearCurvature(depth=depth)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_moments_before_training_are_fuss_catalan(depth):
+    """binomial(Lk + k, k) / (Lk + 1), the edge (L+1)^(L+1) / L^L, and one draw of width 600 (seed 0, chosen before)."""
+    found = [int(m) for m in moments(depth, 5)]
+    assert found == [comb(depth * k + k, k) // (depth * k + 1) for k in range(1, 6)]
+    assert largest_squared_value(depth) == sp.Rational((depth + 1) ** (depth + 1), depth**depth)
+    rng, n, product = np.random.default_rng(0), 600, np.eye(600)
+    for _ in range(depth):
+        product = rng.standard_normal((n, n)) @ product / np.sqrt(n)
+    squares = np.linalg.svd(product, compute_uv=False) ** 2
+    # corrections are of order 1/n, and moments are traces: they scatter by as much
+    assert np.allclose([np.mean(squares**k) for k in (1, 2)], found[:2], rtol=30 / n)
+    assert abs(squares[0] / float(largest_squared_value(depth)) - 1) < 0.06

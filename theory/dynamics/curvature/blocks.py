@@ -92,7 +92,7 @@ def kernel_eigenvalue(depth: int) -> FixedPoint:
 def kernel_of_any_depth() -> FixedPoint:
     """Theta_ij for a symbolic number of layers L: layer l responds with u_i^(L-l) u_j^(l-1), and the sum telescopes.
 
-    With x = sigma_i^(2/L), y = sigma_j^(2/L) and g(l) = x^(L-l+1) y^(l-1), (x - y) times the summand is g(l) - g(l + 1).
+    With x = sigma_i^(2/L), y = sigma_j^(2/L), g(l) = x^(L-l+1) y^(l-1): (x - y) times the summand is g(l) - g(l + 1).
 
     >>> print(kernel_of_any_depth().equations[0])
     Theta - (sigma_i**2 - sigma_j**2)/(sigma_i**(2/L) - sigma_j**(2/L))

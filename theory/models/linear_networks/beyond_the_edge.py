@@ -66,6 +66,8 @@ def _targets(instance: Instance) -> np.ndarray:
 
 def _two_strongest(instance: Instance) -> dict:
     s = _targets(instance)
+    if len(s) < 2:
+        raise BadData("the input-output correlation has one mode", remedy="give targets of two dimensions or more")
     return {"s_i": s[0], "s_j": s[1]}
 
 

@@ -23,6 +23,7 @@ from ...dynamics.curvature.blocks import (
     one_mode_curvature,
     one_mode_map,
 )
+from ...dynamics.curvature.initial_jacobian import moment_equation
 from ...dynamics.curvature.perturbations import pair_perturbation, strength_perturbation
 from ...dynamics.linear_networks import critical_rate, layerwise_sharpness, sharpness_at_minimum, stack
 from ...errors import BadData
@@ -52,6 +53,7 @@ class LinearCurvature(Theory):
 
     def derivations(self) -> Mapping[str, System]:
         return {
+            "squared singular values before training": moment_equation(self.depth),
             "perturbation of one mode": strength_perturbation(self.depth),
             "perturbation of two modes": pair_perturbation(self.depth),
             "curvature of one mode": one_mode_curvature(self.depth),
