@@ -53,7 +53,6 @@ class LinearCurvature(Theory):
 
     def derivations(self) -> Mapping[str, System]:
         return {
-            "squared singular values before training": moment_equation(self.depth),
             "perturbation of one mode": strength_perturbation(self.depth),
             "perturbation of two modes": pair_perturbation(self.depth),
             "curvature of one mode": one_mode_curvature(self.depth),
@@ -61,6 +60,7 @@ class LinearCurvature(Theory):
             "tangent kernel of any depth": kernel_of_any_depth(),
             "sharpness of any minimum of a scalar chain": chain_sharpness(self.depth),
             "gradient descent with its curvature": layer_map(self.depth),
+            "squared singular values before training": moment_equation(self.depth),
         }
 
     def claims(self) -> tuple[Claim, ...]:
