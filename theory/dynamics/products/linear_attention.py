@@ -17,15 +17,17 @@ Reference: Zhang, Singh, Latham & Saxe 2025, arXiv:2501.16265 (loss without the 
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import sympy as sp
+from numpy.typing import ArrayLike
 
 from ...dataset import Dataset
 from ...derivation.derive import discretised, gradient_flow
 from ...derivation.network_flow import network_flow
 from ...derivation.noncommutative import symmetric
-from ...derivation.probe import gradient_residual
+from ...derivation.probe import directional, evaluate, gradient_residual, random_values
 from ...derivation.reduce import change_variables
 from ...derivation.standard_assumptions import Aligned, Balanced
 from ...errors import LearningMechanicsError
@@ -89,21 +91,21 @@ def context_moment() -> FixedPoint:
     return FixedPoint((_b,), (_b - value,), trail=trail)
 
 
-def second_moment(eigenvalues: np.ndarray, context: float) -> np.ndarray:
+def second_moment(eigenvalues: ArrayLike, context: float) -> np.ndarray:
     """Diagonal of E[Lambda_hat^2], by the derived formula; an infinite context leaves Lambda^2.
 
     >>> second_moment(np.ones(4), 31.0)[0] == 1 + 5 / 31, second_moment(np.array([2.0]), np.inf)
     (np.True_, array([4.]))
     """
     if np.isinf(context):
-        return np.asarray(eigenvalues) ** 2
+        return np.asarray(eigenvalues, float) ** 2
     value = sp.solve(context_moment().equations[0], _b)[0]
     trace = sp.Symbol("trace")
     evaluate = sp.lambdify((_lam, _N, trace), value.xreplace({over(_lam): trace}), "numpy")
     return np.asarray(evaluate(np.asarray(eigenvalues), context, np.sum(eigenvalues)), float)
 
 
-def product_moments(eigenvalues: np.ndarray, context: float) -> dict[str, np.ndarray]:
+def product_moments(eigenvalues: ArrayLike, context: float) -> dict[str, np.ndarray]:
     """Moments of z = vec(beta x'), beta first: Sigma_xx = E[Lambda_hat^2] (x) Lambda, Sigma_yx = vec(Lambda^2)'.
 
     >>> product_moments(np.array([2.0]), np.inf)
@@ -245,7 +247,27 @@ def separate_flow(rank: int = 1) -> Flow:
         residual=residual,
         given=Equations(((M, image),)),
     )
+    for balance in (_balance(V, Ks), _balance(V, Qs)):
+        drift = _drift(made, balance)
+        if not drift < 1e-9:
+            raise LearningMechanicsError(f"{balance} drifts at the rate {drift:.1e}", where="separate_flow")
+        trail = trail.then(
+            "every head keeps", balance, check=f"rate of change: {drift:.1e}", residual=drift, reference=ZHANG
+        )
     return replace(made, trail=trail)
+
+
+def _balance(V, matrices):
+    """v_i^2 - sum_r |w_ir|^2 of every head, as a column; w_ir is row i of its key or query matrix of rank r."""
+    return sp.MatAdd(sp.HadamardProduct(V.T, V.T), *(-sp.DiagonalOf(W * W.T) for W in matrices))
+
+
+def _drift(flow: Flow, quantity: Any) -> float:
+    """Largest relative rate of change of a quantity along a flow, at a random point, by a complex step."""
+    values = random_values([*flow.equations, *flow.unknowns])
+    velocity = {u: evaluate(e, values) for u, e in zip(flow.unknowns, flow.equations, strict=True)}
+    scale = max(float(np.abs(rate).max()) for rate in velocity.values())
+    return float(np.abs(directional(quantity, values, velocity)).max() / scale)
 
 
 @cache
