@@ -1,6 +1,6 @@
 """Alternating gradient flow in numbers: sleeping units climb, one wakes, those awake minimise the loss, and again.
 
-    paid_i = int U_i dt / price;     unit i wakes at paid_i = 1
+    due_i = price_i - int U_i dt;     unit i wakes when nothing is due
 
 Times come in units of the price, the integrated utility that growing from norm epsilon to one costs; so one path holds
 for every small epsilon. Nothing is assumed of the units but homogeneity: they are a JAX function.
@@ -60,8 +60,14 @@ class Path:
         return np.array([self.times[np.argmax(self.losses[1:] <= stop)] for stop in stops])
 
 
-def alternating_flow(units: Units, directions: np.ndarray, most: int = 100, until: float = 0.0) -> Path:
+def alternating_flow(
+    units: Units, directions: np.ndarray, most: int = 100, until: float = 0.0, prices: Any = 1.0
+) -> Path:
     """The path of units that start asleep in the given directions (N, p), up to `most` jumps or a loss of `until`.
+
+    `prices` (N,) are those of single units, in units of the common one: (rho_i / epsilon)^(2 - kappa) for a unit that
+    starts at the norm rho_i, of order epsilon; at degree two all tend to 1. Units of one price whose utilities have the
+    same maximum wake together: one after the other at the same time. Raises `DidNotConverge` for tied directions.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.eye(2)[:, :, None]                                       # unit i sees input i alone
@@ -74,7 +80,7 @@ def alternating_flow(units: Units, directions: np.ndarray, most: int = 100, unti
         climb, minimise, utility, loss = _compiled(units)
         theta = np.zeros(np.shape(directions))
         facing = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-        paid, now, scale = np.zeros(len(theta)), 0.0, 0.0
+        due, now, scale = np.ones(len(theta)) * prices, 0.0, 0.0
         times, woken, driven, losses, states = [], [], [], [float(loss(theta))], [theta]
         while len(times) < most and losses[-1] > until:
             asleep = ~theta.any(axis=1)
@@ -87,10 +93,10 @@ def alternating_flow(units: Units, directions: np.ndarray, most: int = 100, unti
             if not moving.any():
                 break
             wait = np.full(len(theta), np.inf)
-            wait[moving] = np.maximum(1 - paid[moving], 0) / utilities[moving]
+            wait[moving] = due[moving] / utilities[moving]
             unit = int(np.argmin(wait))
-            now, paid = now + wait[unit], np.minimum(paid + wait[unit] * utilities, 1.0)
-            paid[unit] = 1.0
+            now, due = now + wait[unit], np.maximum(due - wait[unit] * utilities, 0.0)
+            due[unit] = 0.0
             theta = minimise(theta, facing, unit, utilities[unit])
             facing = np.where(theta.any(axis=1, keepdims=True), theta, facing)
             facing = facing / np.linalg.norm(facing, axis=1, keepdims=True)
@@ -175,6 +181,7 @@ def _compiled(units: Units):
 
     target = jnp.asarray(units.target)
     samples = len(units.target)
+    first = float((target**2).sum()) / 2 / samples
 
     def residual(theta):
         return target - units.outputs(theta).sum(axis=0)
@@ -224,14 +231,14 @@ def _compiled(units: Units):
 
         def objective(flat):
             value, gradient = both(flat.reshape(shape))
-            return float(value), np.asarray(gradient, float).ravel()
+            return float(value) / first, np.asarray(gradient, float).ravel() / first
 
         found = minimize(
             objective,
             begun.ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-14, "gtol": 1e-8, "maxcor": 30},
+            options={"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-13, "gtol": 1e-9, "maxcor": 30},
         )
         moved = found.x.reshape(shape)
         norms = np.linalg.norm(moved, axis=1)
