@@ -299,6 +299,17 @@ def test_a_matrix_flow_of_one_loss_has_the_laws_of_all_losses():
 
 
 @pytest.mark.instant
+@pytest.mark.parametrize("name", ("skip", "gated", "diagonal", "tied residual block"))
+def test_the_flow_of_any_loss_and_the_features_agree(name):
+    """Through the matrix equations of motion with a free derivative G, and forward through the graph in entries."""
+    network, expected = KNOWN[name]
+    flow = network_flow(network, loss="any")
+    found = conservation_laws(flow, sizes=SIZES)
+    assert found.complete and found.count == expected
+    assert set(map(str, found.laws)) == set(map(str, conservation_laws(network, sizes=SIZES).laws))
+
+
+@pytest.mark.instant
 def test_factors_of_fan_in():
     plain, scaled = (conservation_laws(chain(2, 3, 2, multiplier=m)) for m in ("1", "1/sqrt(fan_in)"))
     assert plain.laws == scaled.laws

@@ -42,14 +42,21 @@ class VectorFields:
         return sp.Add(*terms)
 
 
-def vector_fields(subject: Any, on: Sequence[Any] | None = None, sizes: Mapping[str, int] | None = None):
+def vector_fields(
+    subject: Any, on: Sequence[Any] | None = None, sizes: Mapping[str, int] | None = None
+) -> VectorFields:
     """The directions in which a loss of these features can move the parameters.
 
     `subject` is a feature or several (scalar expressions, or matrix expressions with numbers as sizes, Kronecker and
     entrywise products allowed), a `Network` (linear, ReLU, square, gated), or a polynomial `Flow`. `on` names the
     parameters among the symbols (all of them if left out). `sizes` gives a number for every symbolic size. A ReLU is
     taken inside one region of activation per sample, with enough samples to tell the units apart. Raises
-    `NoClosedForm` where something is not polynomial.
+    `NoClosedForm` where something is not polynomial. Marcotte, Gribonval & Peyre 2023, arXiv:2307.00144.
+
+    >>> from ..network import chain
+    >>> found = vector_fields(chain("input", "width", "output"), sizes={"input": 2, "width": 3, "output": 2})
+    >>> len(found.parameters), len(found.fields)
+    (12, 4)
     """
     sizes = {str(name): size for name, size in (sizes or {}).items()}
     if isinstance(subject, Network):
@@ -68,7 +75,7 @@ def vector_fields(subject: Any, on: Sequence[Any] | None = None, sizes: Mapping[
     data = (entry for symbol in sorted(set().union(*map(_symbols, given)), key=str) for entry in entries_of(symbol))
     for entry in data:
         places.setdefault(entry, len(places))
-    polynomials = [entry for expression in given for entry in np.ravel(_read(expression, places))]
+    polynomials = [entry for expression in given for entry in np.ravel(_read(expression, places)).tolist()]
     if not isinstance(subject, Flow):
         features = [part for p in polynomials for part in _split(p, len(parameters)).values()]
         return VectorFields(parameters, _gradients(features))
@@ -164,6 +171,11 @@ def _read(expression, places) -> Any:
     if isinstance(expression, sp.Identity | sp.ZeroMatrix | sp.OneMatrix):
         return _array([[ONE if expression[i, j] == 1 else {} for j in range(expression.shape[1])]
                        for i in range(expression.shape[0])])  # fmt: skip
+    if isinstance(expression, sp.DiagMatrix):
+        entries = read(expression.args[0]).ravel()
+        return _array([[entry if i == j else {} for j in range(len(entries))] for i, entry in enumerate(entries)])
+    if isinstance(expression, sp.DiagonalOf):
+        return np.diag(read(expression.arg)).reshape(-1, 1)
     if isinstance(expression, sp.KroneckerProduct):
         return reduce(_kronecker, map(read, expression.args))
     if isinstance(expression, sp.HadamardProduct):
@@ -185,11 +197,16 @@ def _read(expression, places) -> Any:
     raise NoClosedForm(f"{expression} is no polynomial with rational coefficients", where="vector_fields")
 
 
-def product(one, other) -> Any:
-    """The product of polynomials or of matrices of polynomials."""
+def product(one: Any, other: Any) -> Any:
+    """The product of two polynomials, of two matrices of polynomials, or of one and the other.
+
+    >>> product({(0,): 1}, {(1,): 2})
+    {(0, 1): 2}
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return multiply(one, other)
     if isinstance(one, dict) or isinstance(other, dict):
-        return _times(_array(one), _array(other)) if not isinstance(one, dict) or not isinstance(other, dict) else (
-            multiply(one, other))  # fmt: skip
+        return _times(_array(one), _array(other))
     made = _array([[{}] * other.shape[1]] * one.shape[0])
     for i, j in np.ndindex(made.shape):
         made[i, j] = add(*(multiply(one[i, k], other[k, j]) for k in range(one.shape[1])))
