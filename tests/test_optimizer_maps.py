@@ -241,3 +241,13 @@ def test_label_noise_on_two_layers_is_weight_decay():
 def test_one_layer_has_no_implicit_penalty():
     flow = label_noise.label_noise_flow(chain("input", "output"))
     assert flow.equations == network_flow(chain("input", "output")).equations
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_trails_survive_being_written(name):
+    from learning_mechanics.theory.document.exact_text import read_trail
+
+    trail = with_optimizer(network_flow(AUTOENCODER), name).trail
+    assert read_trail(trail.to_dict()) == trail
+    assert read_trail(label_noise.label_noise_flow(AUTOENCODER).trail.to_dict()).steps[-1].residual < 1e-12

@@ -158,5 +158,5 @@ def exact(value: Any) -> Any:
             "rows": [[exact(symbol)["expression"], exact(e)["expression"]] for symbol, e in value.rows],
         }
     if isinstance(value, sp.Basic):
-        return {"expression": sp.srepr(value)}
+        return {"expression": sp.srepr(value, order="none")}  # terms as stored: sums of matrices keep their order
     return None if value is None else {"words": str(value)}

@@ -121,7 +121,10 @@ def linear_maps(network: Network) -> dict[tuple[str, Channel], Words]:
             paths[node.name] = total
         else:  # an activation that is the identity
             paths[node.name] = first
-    return {(name, channel): w for name in network.outputs for channel, w in paths[name].items() if not w.is_zero}
+    maps = {(name, channel): w for name in network.outputs for channel, w in paths[name].items() if not w.is_zero}
+    if not maps:
+        raise NoClosedForm("no output depends on an input", where="linear_maps", remedy="check the coefficients")
+    return maps
 
 
 def linear_map(network: Network) -> Words:

@@ -17,6 +17,7 @@ from typing import Any
 
 import sympy as sp
 from sympy.core.symbol import Str
+from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
 from ..trail import Equations, Step, Trail
 
@@ -96,9 +97,8 @@ def _called(node: ast.Call) -> Any:
 
 
 def _constructor(name: str) -> Any:
-    if name in ("Str", "TupleArg"):
-        return {"Str": Str, "TupleArg": sp.Tuple}[name]
-    found = getattr(sp, name, None)
+    elsewhere = {"Str": Str, "TupleArg": sp.Tuple, "ElementwiseApplyFunction": ElementwiseApplyFunction}
+    found = elsewhere.get(name) or getattr(sp, name, None)
     if isinstance(found, type) and issubclass(found, sp.Basic):
         return found
     package = __name__.rpartition(".document.")[0]

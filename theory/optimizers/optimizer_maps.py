@@ -33,6 +33,7 @@ from ..symbols import LEARNING_RATE, positive, velocity
 from ..system import Flow, Map
 
 DECAY = positive("mu")
+_SIGN = sp.Lambda(sp.Symbol("z", real=True), sp.sign(sp.Symbol("z", real=True)))
 _REFERENCES = {
     "heavy_ball": "Polyak 1964",
     "nesterov": "Nesterov 1983",
@@ -113,7 +114,7 @@ def _step(name, unknown, force, memory, learning_rate, momentum):
 
 
 def _sign(force):
-    return force.applyfunc(sp.sign) if isinstance(force, sp.MatrixExpr) else sp.sign(force)
+    return force.applyfunc(_SIGN) if isinstance(force, sp.MatrixExpr) else sp.sign(force)
 
 
 def _polar(force):
