@@ -144,12 +144,13 @@ def entries_of(symbol: Any) -> list[Any]:
 def _numbered(expression, sizes):
     """Every size replaced by a number."""
     images = {}
-    for matrix in expression.atoms(sp.MatrixSymbol):
-        shape = [sp.sympify(n).subs({s: sizes[str(s)] for s in sp.sympify(n).free_symbols if str(s) in sizes})
-                 for n in matrix.shape]  # fmt: skip
+    for matrix in expression.atoms(sp.MatrixSymbol, sp.OneMatrix, sp.ZeroMatrix, sp.Identity):
+        symbols = {s for n in matrix.shape for s in sp.sympify(n).free_symbols}
+        shape = [sp.sympify(n).subs({s: sizes[str(s)] for s in symbols if str(s) in sizes}) for n in matrix.shape]
         if not all(n.is_Integer for n in shape):
             raise NoClosedForm(f"{matrix} has the shape {matrix.shape}", where="sizes", remedy="give each a number")
-        images[matrix] = type(matrix)(matrix.name, *shape)
+        named = (matrix.name, *shape) if isinstance(matrix, sp.MatrixSymbol) else shape[: len(matrix.args)]
+        images[matrix] = type(matrix)(*named)
     return expression.xreplace(images) if images else expression
 
 
