@@ -85,7 +85,7 @@ def euler_gap(flow, step, values, size):
 def order_gap(step, flow, values, order):
     """The time-eta flow against one step: halving eta must divide the difference by 2^(order + 2)."""
     errors = []
-    for eta in (0.02, 0.01):
+    for eta in (0.004, 0.002):
         now = {**values, "eta": numpy.array(eta)}
         arrived = integrate(flow, now, [0.0, eta], 40)[-1]
         errors.append(max(float(numpy.max(numpy.abs(arrived[n] - new))) for n, new in step(now).items()))

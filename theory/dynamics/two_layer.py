@@ -18,6 +18,7 @@ Flow
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,20 +26,22 @@ import sympy as sp
 
 from ..derivation.lambda_balanced import IMBALANCE, LambdaBalanced
 from ..derivation.network_flow import network_flow
-from ..derivation.noncommutative import symmetric, words
+from ..derivation.noncommutative import Words, symmetric, words
 from ..derivation.probe import evaluate
 from ..derivation.reduce import project
 from ..derivation.standard_assumptions import Whitened
 from ..derivation.words_closure import stack_matrices
 from ..errors import LearningMechanicsError
-from ..symbols import dimensions, positive
+from ..symbols import LEARNING_RATE, dimensions, positive
 from ..system import Flow
 from ..trail import Equations
-from .linear_networks import stack
+from .linear_networks import gram_map, stack
+from .modified import BARRETT_DHERIN
 
 _GRAM = "Fukumizu 1998; Tarmoun et al. 2021"
 _RICCATI = "Fukumizu 1998; Braun, Domine, Fitzgerald & Saxe 2022; Domine et al. 2024, arXiv:2409.14623"
 _RADON = "Reid 1972"
+_HALF = sp.Rational(1, 2)
 
 
 @cache
@@ -60,6 +63,44 @@ def gram_flow() -> Flow:
     flow = matrix_flow()
     W1, W2 = flow.unknowns
     return project(flow, {"P": W1.T * W1, "R": W2 * W1, "T": W2 * W2.T}, reference=_GRAM)
+
+
+@cache
+def modified_gram_flow() -> Flow:
+    """The flow that gradient descent follows on the Gram blocks to second order in the learning rate, for any data.
+
+    A step S + eta V_1(S) + eta^2 V_2(S) is the time-eta map of S' = V_1 + eta (V_2 - V_1'[V_1] / 2), and descent on the
+    blocks is such a step exactly (`gram_map`).
+
+    >>> [str(unknown) for unknown in modified_gram_flow().unknowns]
+    ['P', 'R', 'T']
+    """
+    step = gram_map()
+    polynomials = {u: words(e).expanded() for u, e in zip(step.unknowns, step.equations, strict=True)}
+    first, second = ({u: _coefficient(p, power) for u, p in polynomials.items()} for power in (1, 2))
+    rates = {u: first[u] + (second[u] - first[u].velocity(first).scaled(_HALF)).scaled(LEARNING_RATE) for u in first}
+    taylor = {u: f.scaled(LEARNING_RATE) + f.velocity(rates).scaled(LEARNING_RATE**2 / 2) for u, f in rates.items()}
+    for unknown, power in product(step.unknowns, (1, 2)):
+        residual = _coefficient(taylor[unknown], power) - _coefficient(polynomials[unknown], power)
+        if not residual.is_zero:
+            raise LearningMechanicsError(f"the modified flow misses a step of {unknown} by {residual.matrix()}")
+    equations = tuple(rate.matrix() for rate in rates.values())
+    trail = step.trail.then(
+        "modified flow",
+        Equations(tuple(zip(step.unknowns, equations, strict=True)), "flow"),
+        assumption="learning rate to order 1",
+        reference=BARRETT_DHERIN,
+        check="its Taylor series is the step to second order, word by word: residual 0",
+        residual=0.0,
+        given=Equations(((sp.Symbol("order"), sp.Integer(1)),)),
+    )
+    return Flow(step.unknowns, equations, step.observables, trail=trail)
+
+
+def _coefficient(polynomial: Words, power: int) -> Words:
+    """What a polynomial in the learning rate holds of one power of it."""
+    terms = {word: sp.expand(value).coeff(LEARNING_RATE, power) for word, value in polynomial.terms.items()}
+    return Words({word: value for word, value in terms.items() if value != 0}, polynomial.shape)
 
 
 @cache

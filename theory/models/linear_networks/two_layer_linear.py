@@ -24,6 +24,7 @@ from ...dynamics.two_layer import (
     gram_flow,
     linearised_flow,
     matrix_flow,
+    modified_gram_flow,
     riccati_flow,
     riccati_matrices,
     stacked_flow,
@@ -58,6 +59,7 @@ class TwoLayerLinear(Theory):
         return {
             "the two weight matrices": matrix_flow(),
             "Gram matrices, for any data": gram_flow(),
+            "Gram matrices at a finite learning rate": modified_gram_flow(),
             "lambda-balanced weights on white inputs": balanced_flow(),
             "both layers as one matrix": stacked_flow(),
             "matrix Riccati equation": riccati_flow(),
