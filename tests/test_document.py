@@ -57,8 +57,18 @@ def test_the_python_module_of_every_model_verifies_itself_alone(name, tmp_path):
     assert not [line for line in lines if line.startswith("FAIL")]
 
 
-@pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("kind", ["text", "html", "latex", "json"])
+CORE = ("deep-linear", "edge-of-stability", "kernel-regression", "sgd-least-squares")
+KINDS = [pytest.param(name, kind) for name in names() for kind in ("text", "latex")]
+KINDS += [pytest.param(name, kind) for name in CORE for kind in ("html", "json")]
+KINDS += [
+    pytest.param(name, kind, marks=pytest.mark.long)
+    for name in names()
+    for kind in ("html", "json")
+    if name not in CORE
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_every_model_is_written_whole(name, kind):
     made = content(name)
     text = written(made, kind)
@@ -110,7 +120,7 @@ def gaps(made):
     return dict(module["checks"]())
 
 
-@pytest.mark.parametrize("name", ["deep-linear", "edge-of-stability", "kernel-regression", "sgd-least-squares"])
+@pytest.mark.parametrize("name", CORE)
 def test_a_planted_error_in_any_verified_step_is_found(name):
     """Every step that the module verifies is spoiled in turn: doubled right-hand side of its first equation."""
     made = content(name)

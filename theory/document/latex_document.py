@@ -33,6 +33,8 @@ _PREAMBLE = r"""\documentclass[11pt]{article}
 \newcommand{\step}[2]{\par\medskip\textbf{#1}\quad #2\par\nopagebreak}
 \newcommand{\note}[1]{{\small\itshape #1\par}}
 """
+LONGEST = 1500  # characters of a right side; shrunk to one line it could not be read
+_TOO_LONG = r"\cdots\quad\text{(too long to print: see the text or the Python form)}"
 _ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
 _ESCAPES |= {">": r"\textgreater{}", "|": r"\textbar{}", **{letter: "\\" + letter for letter in "&%$#_{}"}}
 
@@ -72,9 +74,8 @@ def _section(section: Section, content: Document) -> str:
     if section.solution:
         domain = r",\quad ".join(latex(condition) for condition in section.solution.domain)
         parts.append(f"Closed form ({escaped(section.solution.method)}):")
-        parts.append(
-            rf"\fitted{{{section.solution.trail.steps[-1].latex()}" + (rf"\qquad ({domain})}}" if domain else "}")
-        )
+        parts.append(_aligned(section.solution.trail.steps[-1].result.lines()))
+        parts += [rf"\fitted{{\text{{where }}\; {domain}}}"] if domain else []
         parts.append(rf"\note{{residual {number(section.solution.residual)} at 20 random points in 40 digits}}")
     earlier = [number for number in section.numbers if number not in section.fresh]
     parts.append(r"\subsection*{Derivation}" + (f"\nFrom {spans(earlier)}." if earlier else ""))
@@ -89,7 +90,8 @@ def _step(number: int, step: Step, content: Document) -> str:
     elif isinstance(step.result, sp.Basic):
         shown = [rf"\fitted{{{step.latex()}}}"]
     else:
-        shown = [rf"\begin{{quote}}{escaped(str(step.result))}\end{{quote}}"]
+        breakable = re.sub(r"([*/()])", r"\1\\allowbreak{}", escaped(str(step.result)))
+        shown = [rf"\begin{{quote}}\sloppy {breakable}\end{{quote}}"]
     if step.given is not None:
         put_in = r",\; ".join(" = ".join(line) for line in step.given.lines())
         shown.insert(0, rf"\fitted{{\text{{with }}\; {put_in}}}")
@@ -100,7 +102,8 @@ def _step(number: int, step: Step, content: Document) -> str:
 
 
 def _aligned(lines) -> str:
-    return r"\fitted{\begin{aligned}" + r" \\ ".join(f"{left} &= {right}" for left, right in lines) + r"\end{aligned}}"
+    rows = (f"{left} &= {right if len(right) <= LONGEST else _TOO_LONG}" for left, right in lines)
+    return r"\fitted{\begin{aligned}" + r" \\ ".join(rows) + r"\end{aligned}}"
 
 
 def _assumptions(content: Document) -> str:

@@ -28,6 +28,11 @@ class _Printer(LatexPrinter):
         terms = super()._as_ordered_terms(expr, order=order)
         return sorted(terms, key=lambda term: bool(term.could_extract_minus_sign()))
 
+    def _print_hyper(self, function, exp=None):
+        upper, lower = (", ".join(map(self._print, part)) for part in (function.ap, function.bq))
+        name = rf"{{}}_{{{len(function.ap)}}}F_{{{len(function.bq)}}}" + (f"^{{{exp}}}" if exp else "")
+        return rf"{name}\left({upper};\, {lower};\, {self._print(function.argument)}\right)"
+
     def _print_DiagMatrix(self, diagonal):
         return rf"\operatorname{{diag}}\left({self._print(diagonal.args[0])}\right)"
 

@@ -33,6 +33,7 @@ ol.trail li::marker { color: var(--soft); }
 .result { border-left: 3px solid #0072B2; padding-left: 1rem; margin: .6rem 0; }
 .cite { font-size: .85rem; color: var(--soft); text-decoration: none; }
 """
+LONGEST = 1500  # characters of LaTeX
 _KINDS = {"Flow": "flow: rates of change", "Map": "map: values after one step", "FixedPoint": "fixed point"}
 
 
@@ -87,7 +88,7 @@ def _closed_form(section: Section) -> str:
     told = f"{escape(solution.kind)}, by {escape(solution.method)}; substituted back at 20 random points in 40 digits: "
     told += f'<span class="badge verified">residual {quantity(solution.residual)}</span>'
     where = f"<div>where {conditions}</div>" if conditions else ""
-    shown = result(solution.trail.steps[-1].result)
+    shown = _result(solution.trail.steps[-1].result)
     return f'<div class="result equations"><div>{shown}</div>{where}</div><p class="soft">{told}</p>'
 
 
@@ -105,7 +106,7 @@ def _step(number: int, step: Step, content: Document) -> str:
         exact = f' <span class="badge verified">{quantity(step.residual)}</span>'
     return (
         f'<li value="{number}" id="step-{number}"><b>{_rule(step.rule)}</b>{assumed}{cited}{given}'
-        f'<div class="what">{result(step.result)}</div><span class="soft">{spoken(check)}{exact}</span></li>'
+        f'<div class="what">{_result(step.result)}</div><span class="soft">{spoken(check)}{exact}</span></li>'
     )
 
 
@@ -119,7 +120,20 @@ def _rule(rule: str) -> str:
 
 
 def _block(shown) -> str:
-    return '<div class="equations">' + "".join(f"<div>{formula(*row)}</div>" for row in shown) + "</div>"
+    return '<div class="equations">' + "".join(f"<div>{_drawn(*row)}</div>" for row in shown) + "</div>"
+
+
+def _drawn(text: str, plain: str) -> str:
+    """An equation as a picture; one of many lines, which nobody reads as a formula, folded away as code."""
+    if len(text) <= LONGEST:
+        return formula(text, plain)
+    left = plain.partition(" = ")[0]
+    head = f"{escape(left)} = … ({len(plain)} characters)"
+    return f"<details><summary>{head}</summary><code>{escape(plain)}</code></details>"
+
+
+def _result(value) -> str:
+    return "<br>".join(_drawn(*row) for row in equation_rows(value)) if isinstance(value, Equations) else result(value)
 
 
 def _titled(text: str) -> str:
