@@ -81,7 +81,10 @@ def alternating_flow(
         theta = np.zeros(np.shape(directions))
         facing = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         due, now, scale = np.ones(len(theta)) * prices, 0.0, 0.0
-        times, woken, driven, losses, states = [], [], [], [float(loss(theta))], [theta]
+        losses, states = [float(loss(theta))], [theta]
+        times: list[float] = []
+        woken: list[int] = []
+        driven: list[float] = []
         while len(times) < most and losses[-1] > until:
             asleep = ~theta.any(axis=1)
             if not asleep.any():
@@ -95,7 +98,7 @@ def alternating_flow(
             wait = np.full(len(theta), np.inf)
             wait[moving] = due[moving] / utilities[moving]
             unit = int(np.argmin(wait))
-            now, due = now + wait[unit], np.maximum(due - wait[unit] * utilities, 0.0)
+            now, due = now + float(wait[unit]), np.maximum(due - wait[unit] * utilities, 0.0)
             due[unit] = 0.0
             theta = minimise(theta, facing, unit, utilities[unit])
             facing = np.where(theta.any(axis=1, keepdims=True), theta, facing)

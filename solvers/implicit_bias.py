@@ -45,9 +45,9 @@ def minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = Non
         )
     respond, length = _responses(system, values), np.linalg.norm(y)
     nu = np.zeros(len(y))
-    (coefficient, slope), misfit, before = respond(X.T @ nu), y, np.inf
+    (coefficient, slope), misfit, before = respond(X.T @ nu), y, float("inf")
     for _ in range(MOST_STEPS):
-        size = np.linalg.norm(misfit)
+        size = float(np.linalg.norm(misfit))
         if size <= TOLERANCE * length or (before <= 1e-10 * length and size > before / 2):
             break
         before = size
@@ -95,7 +95,7 @@ def descent_minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: A
 
 
 def _dual_energy(X, y, respond) -> np.ndarray:
-    """int_0^oo g_i^2 dt along the dual flow; it converges like exp(-2 t), so the flow is followed to 1e-10."""
+    """int_0^oo g_i^2 dt along the dual flow; its tail is the square of the residual, which is followed to 1e-9."""
     from scipy.integrate import solve_ivp
 
     n = len(y)
@@ -114,7 +114,7 @@ def _dual_energy(X, y, respond) -> np.ndarray:
     def settled(_, state):
         return np.linalg.norm(y - X @ respond(X.T @ state[:n])[0]) / np.linalg.norm(y) - 1e-9
 
-    settled.terminal = True
+    settled.terminal = True  # type: ignore[attr-defined]
     scale = np.linalg.norm(y)
     flow = solve_ivp(
         field,

@@ -210,6 +210,11 @@ def interpolator(depth: int) -> FixedPoint:
     (plus, _), (minus, _) = _solutions(depth)
     weights = Equations(((sp.Function("w_p")(G), plus), (sp.Function("w_m")(G), minus)))
     trail = flow.trail.then("integrated pull as clock: G' = g", weights, check="substituted back")
+    trail = trail.then(
+        "conserved: the two laws G(w), with G eliminated",
+        conserved_quantity(depth),
+        check="rate of change simplifies to 0",
+    )
     trail = trail.then("coefficient", Equations(((beta, answer),)), reference=WOODWORTH)
     trail = trail.then(
         "dual potential: the squared norm of the weights over 2D",

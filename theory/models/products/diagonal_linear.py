@@ -26,6 +26,7 @@ from ...dynamics.products.diagonal_networks import (
     sparsest_interpolator,
     successive_jumps,
 )
+from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...system import FixedPoint, System
@@ -62,6 +63,8 @@ class DiagonalLinear(Theory):
 
 def _data(instance: Instance) -> dict:
     """Rows and targets over root P, so that sums over rows are means; and the common start."""
+    if instance["y"].shape[1] != 1:
+        raise BadData(f"{instance['y'].shape[1]} targets", where="diagonal-linear", remedy="give one column")
     root = np.sqrt(len(instance["x"]))
     start = float(instance["w_p"][0])
     levels = instance.setup.options.get("levels", ())
