@@ -73,8 +73,8 @@ def _two_strongest(instance: Instance) -> dict:
 
 def _both_points(instance: Instance) -> dict:
     """Every target twice: on the lower and on the higher branch of its orbit."""
-    s = _targets(instance)
-    return {"s": np.concatenate([s, s]), "branch": np.repeat([1.0, -1.0], len(s)), "eta": instance.learning_rate}
+    s, eta = _targets(instance), instance.learning_rate
+    return {"s": np.concatenate([s, s]), "branch": np.repeat([1.0, -1.0], len(s)), "eta": eta, "targets": s}
 
 
 def _first_points(instance: Instance) -> dict:
@@ -83,7 +83,8 @@ def _first_points(instance: Instance) -> dict:
 
 
 def _one(instance: Instance) -> dict:
-    return {"s": _targets(instance)[:1], "eta": instance.learning_rate}
+    s = _targets(instance)
+    return {"s": s[:1], "eta": instance.learning_rate, "targets": s}
 
 
 def _per_step(instance: Instance, multiplier):
@@ -99,12 +100,13 @@ def _attracting(depth: int) -> Invariant:
     """
 
     def measure(values):
-        targets = np.unique(np.asarray(values["s"], float))[::-1]
+        targets = np.asarray(values["targets"], float)
         eta, share = float(values["eta"]), 2.0 / depth
         doubling = eta * depth * targets[0] ** (2 - share) / float(loss_of_stability(depth))
         if len(targets) == 1:
             return doubling
-        pair = (targets[0] ** 2 - targets[1] ** 2) / (targets[0] ** share - targets[1] ** share)
+        first, second = targets[:2] ** share
+        pair = sum(first ** (depth - layer) * second ** (layer - 1) for layer in range(1, depth + 1))
         return float(max(doubling, eta * pair / 2))
 
     return Invariant(
