@@ -52,7 +52,9 @@ def evaluate(form: Any, times: Any, values: dict[str, Any]) -> np.ndarray:
             plain = {
                 name: float(form.parts[name]) if name in ("p", "q") else flat(part) for name, part in parts.items()
             }
-            result = _METHODS[form.method](clock, start, **plain)
+            method, rows = _METHODS[form.method], max(1, _BLOCK // max(1, components))
+            blocks = [clock] if method is _stepped else [clock[k : k + rows] for k in range(0, len(clock), rows)]
+            result = np.concatenate([method(block, start, **plain) for block in blocks or [clock]])
         else:
             running = STEP if isinstance(form.system, Map) else TIME
             columns = {symbol: flat(value) for symbol, value in bound.items()}
@@ -178,22 +180,20 @@ def _stepped(t, start, p, q, A, B, alpha, gamma):
 
         first = np.log(here / (end - here)) if below else np.log(end / (here - end))
 
-        def time(w, c, power=power, near=near, far=far, first=first):
-            total = power_time(w, power) - far[c] * np.logaddexp(0.0, -w) - near[c] * np.logaddexp(0.0, w)
-            return np.where(w < first[c], -np.inf, total)  # behind the start it may turn back
-
-        def pace(w, c, power=power, near=near, far=far):
-            x = expit(w)
-            return 1 / (x ** (1 - power) + far[c] * (1 - x) - near[c] * x)
+        def law(w, c, power=power, near=near, far=far, first=first):
+            x, y = expit(w), expit(-w)
+            total = power_time(w, power) + far[c] * np.log(x) + near[c] * np.log(y)
+            pace = 1 / (x ** (1 - power) + far[c] * y - near[c] * x)
+            return np.where(w < first[c], -np.inf, total), pace  # behind the start it may turn back
 
         every = np.arange(len(here))
-        if (pace(np.linspace(first, 40.0, 400), every) <= 0).any():
+        if (law(np.linspace(first, 40.0, 400), every)[1] <= 0).any():
             raise OutsideDomain(
                 "the correction in the learning rate is not small: the law turns back in time",
                 where="closed form",
                 remedy="lower the learning rate, or iterate the map",
             )
-        share = expit(invert(time, pace, time(first, every) + rate * t))
+        share = expit(invert(law, law(first, every)[0] + rate * t))
         result[:, chosen] = (end * share if below else end / share) ** (1 / q)
     return result
 
@@ -239,6 +239,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "two unbalanced layers": _two_layer,
     "linear recursion": _recursion,
 }
+_BLOCK = 1 << 15  # numbers handled at once, so that they stay in the processor's cache
 _FUNCTIONS, _V = ("rational", "velocity"), sp.Symbol("v")  # parts that are functions of v
 
 

@@ -119,45 +119,67 @@ def _product(a: list, b: list, k: int) -> np.ndarray:
     return sum(a[j] * b[k - j] for j in range(k + 1))
 
 
-def invert(time: Callable[..., np.ndarray], velocity: Callable[..., np.ndarray], target: np.ndarray) -> np.ndarray:
+def invert(law: Callable[..., tuple[np.ndarray, np.ndarray]], target: np.ndarray) -> np.ndarray:
     """Solve time(w, c) = target, shape (T, C), for a `time` increasing in w: Newton's method inside a bracket.
 
-    `time` and `velocity` = dw/dtime take positions w and the columns c they belong to. Beyond |w| = 690 the solution
-    is -inf on the left and goes on at constant velocity on the right. Raises `DidNotConverge` if a hundred steps do
-    not reach machine precision.
+    `law` takes positions w and the columns c they belong to, and gives their times and velocities dw/dtime. Beyond
+    |w| = 690 the solution is -inf on the left and goes on at constant velocity on the right. Raises `DidNotConverge` if
+    a hundred steps do not reach machine precision.
     """
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        every, points = np.arange(target.shape[1]), np.arange(target.size)
-        table = np.maximum.accumulate(time(_GRID[:, None], every), axis=0)
+        grid, every = _GRID if len(target) < 20 * len(_GRID) else _FINE_GRID, np.arange(target.shape[1])
+        table, paces = law(grid[:, None], every)
+        table = np.maximum.accumulate(table, axis=0)
         above = np.stack([np.searchsorted(table[:, c], target[:, c]) for c in every], axis=1)
-        left, right = above == 0, above == len(_GRID)
-        beyond = EDGE + (target - table[-1]) * velocity(np.array([[EDGE]]), every)
-        result = np.where(left, -np.inf, beyond).reshape(-1)
-        points = points[~(left | right).reshape(-1)]
-        above, c, goal = above.reshape(-1)[points], points % len(every), target.reshape(-1)[points]
-        low, high = _GRID[above - 1], _GRID[above]
-        w = (low + high) / 2
-        for _ in range(100):
-            error = goal - time(w, c)
-            low, high = np.where(error > 0, w, low), np.where(error < 0, w, high)
-            speed = velocity(w, c)
-            following = w + error * speed
-            following = np.where((following >= low) & (following <= high), following, (low + high) / 2)
-            rounding = 8 * np.finfo(float).eps * (np.abs(goal * speed) + np.abs(w) + 1)
-            moved, result[points] = np.abs(following - w), following
-            going = moved > rounding  # the others are done: only these take another step
-            if not going.any():
-                return result.reshape(target.shape)
-            points, c, goal, low, high, w = (part[going] for part in (points, c, goal, low, high, following))
-        stuck = moved[going] * np.exp(-np.abs(w)) > 1e-11  # rounding inside `time`: does it move the position itself?
-        if stuck.any():
-            raise DidNotConverge(
-                f"{int(stuck.sum())} of {target.size} times not inverted; largest step {moved[going][stuck].max():.1e}",
-                where="closed form",
-                remedy="integrate numerically with lm.solve",
-            )
+        left, right = above == 0, above == len(grid)
+        result = np.where(left, -np.inf, EDGE + (target - table[-1]) * paces[-1]).reshape(-1)
+        points = np.flatnonzero(~(left | right))
+        above, goals = above.reshape(-1), target.reshape(-1)
+        for block in np.split(points, range(_BLOCK, len(points), _BLOCK)):  # they stay in the processor's cache
+            columns, node, goal = block % len(every), above[block], goals[block]
+            low, high = grid[node - 1], grid[node]
+            ends = [part[k, columns] for part in (table, paces) for k in (node - 1, node)]
+            result[block] = _newton(law, goal, columns, low, high, _between(goal, low, high, *ends))
         return result.reshape(target.shape)
 
 
+def _between(goal, low, high, low_time, high_time, low_pace, high_pace):
+    """Where a cubic through both ends of the bracket, with their slopes, meets the goal; the middle if that fails."""
+    width = high_time - low_time
+    share = (goal - low_time) / width
+    rest = 1 - share
+    bend = share * rest * (rest * (low_pace * width - (high - low)) + share * ((high - low) - high_pace * width))
+    cubic = low + share * (high - low) + bend
+    return np.where((cubic > low) & (cubic < high), cubic, (low + high) / 2)
+
+
+def _newton(law, goal, columns, low, high, w):
+    """Positions of one block of points; every step is taken only by those that still move."""
+    result, points, before = np.empty_like(w), np.arange(len(w)), np.full(len(w), np.inf)
+    for _ in range(100):
+        now, speed = law(w, columns)
+        error = goal - now
+        low, high = np.where(error > 0, w, low), np.where(error < 0, w, high)
+        following = w + error * speed
+        following = np.where((following >= low) & (following <= high), following, (low + high) / 2)
+        moved, result[points] = np.abs(following - w), following
+        going = moved > 8 * np.finfo(float).eps * (np.abs(goal * speed) + np.abs(w) + 1)
+        going &= (moved > 1e-11) | (moved < before / 2)  # tiny steps that no longer shrink are rounding inside `law`
+        if not going.any():
+            return result
+        points, columns, goal, low, high, w, before = (
+            part[going] for part in (points, columns, goal, low, high, following, moved)
+        )
+    stuck = before * np.exp(-np.abs(w)) > 1e-11  # where rounding is the limit: does it move the position itself?
+    if stuck.any():
+        raise DidNotConverge(
+            f"{int(stuck.sum())} of {len(result)} times not inverted; largest step left {before[stuck].max():.1e}",
+            where="closed form",
+            remedy="integrate numerically with lm.solve",
+        )
+    return result
+
+
 _GRID = np.unique(np.concatenate([np.linspace(-EDGE, EDGE, 117), np.linspace(-40.0, 40.0, 161)]))
+_FINE_GRID = np.unique(np.concatenate([np.linspace(-EDGE, EDGE, 1171), np.linspace(-40.0, 40.0, 1601)]))
 _BLOCK, _DEGREE = 1 << 14, 10

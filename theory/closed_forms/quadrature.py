@@ -99,6 +99,7 @@ def travel(times, start, n, factors, walls, top, slope, rational, velocity):
         v0 = np.where(resting, v0 + 1e-3, v0)  # a start on a root stays; solved for a neighbour, overwritten below
         forward = np.where(velocity(v0, slice(None)) < 0, -1.0, 1.0)
         simple = np.concatenate([_roots(factor) for factor in factors] or [np.zeros((0, len(v0)))])
+        simple = np.take_along_axis(simple, np.argsort(simple.imag, axis=0), 0)  # conjugate partners in like places
         weights = _polynomial(top, simple) / _polynomial(slope, simple)
         if not np.isfinite(weights).all():
             raise OutsideDomain(
@@ -106,22 +107,25 @@ def travel(times, start, n, factors, walls, top, slope, rational, velocity):
             )
         road = _Road(v0, forward, np.concatenate([*map(_roots, walls), *([np.zeros((1, len(v0)))] if n > 1 else [])]))
 
-        def time(w, c):
+        def law(w, c):
             v, ahead, behind = road.place(w, c)
             total = rational(v, c) + np.zeros_like(v)
             for place, weight in zip(simple[:, c], weights[:, c], strict=True):
-                size = np.abs(v - place)
-                size = np.where(place == road.ahead[c], ahead, np.where(place == road.behind[c], behind, size))
-                total += weight.real * np.log(size)
-                if weight.imag.any():
-                    total += weight.imag * np.arctan2(place.imag, v - place.real)
-            return np.where(np.isnan(total), np.inf, total)
-
-        def pace(w, c):
-            return np.abs(velocity(road.place(w, c)[0], c)) / road.stretch(w, c)
+                if (place.imag < 0).all():  # its partner adds the same
+                    continue
+                gap, height = v - place.real, place.imag
+                size = np.where(place == road.ahead[c], ahead, np.where(place == road.behind[c], behind, np.abs(gap)))
+                if not height.any():
+                    total += weight.real * np.log(size)
+                    continue
+                modulus = np.where(height == 0, np.log(size), np.log(np.hypot(gap, height)))
+                both = np.where(height > 0, 2, height == 0)
+                total += both * (weight.real * modulus + weight.imag * np.arctan2(height, gap) * (height != 0))
+            pace = np.abs(velocity(v, c)) / road.stretch(w, c, ahead, behind)
+            return np.where(np.isnan(total), np.inf, total), pace
 
         every = np.arange(len(start))
-        w = invert(time, pace, time(road.start, every) + times[:, None])
+        w = invert(law, law(road.start, every)[0] + times[:, None])
         return np.where(resting, start, road.place(w, every)[0] ** n)
 
 
@@ -150,9 +154,8 @@ class _Road:
         v = np.where(from_ahead, self.ahead[c] - forward * ahead, self.behind[c] + forward * behind)
         return np.where(self.free[c], self.v0[c] + forward * np.sinh(w), v), ahead, behind
 
-    def stretch(self, w, c):
-        """|dv/dw|."""
-        _, ahead, behind = self.place(w, c)
+    def stretch(self, w, c, ahead, behind):
+        """|dv/dw|, from the distances that `place` gives."""
         half_open = np.where(self.closed_ahead[c], ahead, behind)
         return np.where(self.closed[c], ahead * behind / self.span[c], np.where(self.free[c], np.cosh(w), half_open))
 
