@@ -251,3 +251,28 @@ def test_trails_survive_being_written(name):
     trail = with_optimizer(network_flow(AUTOENCODER), name).trail
     assert read_trail(trail.to_dict()) == trail
     assert read_trail(label_noise.label_noise_flow(AUTOENCODER).trail.to_dict()).steps[-1].residual < 1e-12
+
+
+@pytest.mark.instant
+def test_trained_under_label_noise_a_product_rests_below_its_target():
+    """Balanced two layers rest at s - 2 P'(h), P beyond leading order in the rate: 4000 chains, seed 0.
+
+    At rest the mean of log(1 + eta r) is zero exactly, so r - log(1 + eta r) / eta has the mean of the residual r and
+    little noise. The false-alarm rate is below 1e-4 (four standard errors, half as wide again for correlated steps).
+    """
+    rate, variance, target = 0.1, 0.02, 1.0
+    rng = np.random.default_rng(0)
+    u, means = np.full(4000, target**0.5), []
+    for step in range(1500):
+        residual = target + np.sqrt(variance) * rng.standard_normal(4000) - u**2
+        u = u * (1 + rate * residual)
+        if step >= 300:
+            means.append((residual - np.log1p(rate * residual) / rate).mean())
+    potential = label_noise.penalty()
+    h = next(symbol for symbol in potential.free_symbols if str(symbol) == "h")
+    numbers = {"eta": rate, "sigma2": variance, "B": 1, "h": 2 * target}
+    force = sp.diff(potential, h)
+    shift = float(2 * force.subs({symbol: numbers[str(symbol)] for symbol in force.free_symbols}))
+    error = 1.5 * np.std(means) / np.sqrt(len(means))
+    assert abs(np.mean(means) - shift) < 4 * error
+    assert abs(np.mean(means) - rate * variance / 2) > 50 * error  # the leading order alone is seen to be off
