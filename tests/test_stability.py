@@ -224,3 +224,13 @@ def test_unit_interval_symbols_survive_pickling():
     symbol = UnitInterval("beta")
     assert pickle.loads(pickle.dumps(symbol)) == symbol
     assert str(sp.expand(symbol * scalars("m"))) == "beta*m"
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.9])
+def test_oscillation_of_heavy_ball_starts_at_the_first_double_root(beta):
+    """Roots of z^2 - (1 + beta - eta h) z + beta by NumPy: real and positive just below, complex just above."""
+    onset = critical_value(oscillation_onset(rules.heavy_ball(), H))
+    value = float(onset.subs({symbol: {"eta": 1.0, "beta": beta}[str(symbol)] for symbol in onset.free_symbols}))
+    below, above = (np.roots([1, -(1 + beta - factor * value), beta]) for factor in (0.999, 1.001))
+    assert (np.isreal(below) & (below.real > 0)).all() and not np.isreal(above).any()
+    assert value == pytest.approx((1 - np.sqrt(beta)) ** 2, rel=1e-12)

@@ -145,7 +145,7 @@ def _matrix_flow(what) -> tuple[Flow, str]:
         return network_flow(what), "linear network"
     if isinstance(what, Theory):
         for system in what.derivations().values():
-            if _is_matrix_flow(system):
+            if isinstance(system, Flow) and _is_matrix_flow(system):
                 return system, what.model_name()
         raise NoClosedForm(
             "its derivation holds no flow of weight matrices",

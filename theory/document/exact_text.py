@@ -12,7 +12,7 @@ True
 """
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
@@ -106,7 +106,7 @@ def _constructor(name: str) -> Any:
     return next(own, None)
 
 
-def _below(cls: type):
+def _below(cls: type) -> Iterator[type]:
     for below in type.__subclasses__(cls):
         yield below
         yield from _below(below)

@@ -23,6 +23,7 @@ from typing import Any
 
 import sympy as sp
 
+from ..closed_forms.closed_form import ClosedForm
 from ..errors import CannotCompile
 from ..symbols import STEP, TIME
 from ..system import FixedPoint, Flow, Map, System
@@ -181,7 +182,7 @@ def _section(name: str, number: int, section: Section) -> str:
         kept = {f"invariant_{n}": quantity for n, quantity in enumerate(section.conserved, 1)}
         parts.append(_method("conserved", "What the flow keeps constant.", kept, time=False))
     if section.solution and runnable(section.solution.expression):
-        parts.append(_closed_form(section))
+        parts.append(_closed_form(section.solution))
     return "\n".join(parts) + "\n"
 
 
@@ -205,11 +206,11 @@ def _method(name: str, doc: str, results: dict[str, Any], time: bool = True) -> 
     return textwrap.indent("\n".join(lines), "    ")
 
 
-def _closed_form(section: Section) -> str:
-    form, unknown = section.solution, identifier(section.solution.unknown)
+def _closed_form(form: ClosedForm) -> str:
+    unknown = identifier(form.unknown)
     initial = {form.initial: sp.Symbol(f"start_{unknown}")}
     expression = sp.sympify(form.expression).xreplace(initial)
-    running = STEP if isinstance(section.system, Map) else TIME
+    running = STEP if isinstance(form.system, Map) else TIME
     if form.kind == "root":
         head, doc, bound = "root(parameters)", f"The solution: {unknown} = {form.expression}", []
         result = f'{{"{unknown}": {source(expression)}}}'

@@ -73,7 +73,7 @@ def _call(number: int, step: Step, steps: tuple[Step, ...]) -> str:
     if not given or old != kind:
         return ""
     if "clock" in given:
-        return _limit(number, step, parent)
+        return _limit(number, given, parent)
     if step.rule.startswith("chain rule"):
         return f"pullback_gap(step_{parent}, step_{number}, given_{number}, values)"
     if step.rule.startswith("linearise"):
@@ -135,13 +135,15 @@ def _stability(number: int, step: Step, steps: tuple[Step, ...]) -> str:
     return f"{kind}_gap(step_{parent}, {second}, values)"
 
 
-def _limit(number: int, step: Step, parent: int) -> str:
-    (variable, point), (_, clock) = step.given.rows
+def _limit(number: int, given: dict[str, Any], parent: int) -> str:
+    clock = sp.sympify(given["clock"])
+    ((name, point),) = ((name, value) for name, value in given.items() if name != "clock")
+    (variable,) = [s for s in clock.free_symbols if identifier(s) == name] or [sp.Symbol(name)]
     extreme = 1e8 if point == sp.oo else float(point) + 1e-8
-    scale = float(sp.sympify(clock).subs(variable, extreme)) if sp.sympify(clock).free_symbols <= {variable} else 0.0
+    scale = float(clock.subs(variable, extreme)) if clock.free_symbols <= {variable} else 0.0
     if not scale:
         return ""
-    return f'limit_gap(step_{parent}, step_{number}, values, "{identifier(variable)}", {extreme:.1e}, {scale:.1e})'
+    return f'limit_gap(step_{parent}, step_{number}, values, "{name}", {extreme:.1e}, {scale:.1e})'
 
 
 def _before(step: Step, steps: tuple[Step, ...]) -> int | None:

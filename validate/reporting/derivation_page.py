@@ -13,6 +13,7 @@ import re
 
 import sympy as sp
 
+from ...theory.closed_forms.closed_form import ClosedForm
 from ...theory.document.document import Document, Section, spans
 from ...theory.document.notation import latex
 from ...theory.trail import Equations, Step
@@ -72,7 +73,7 @@ def _section(number: int, section: Section, content: Document) -> str:
         kept = [(latex(quantity_) + r" = \mathrm{const}", f"{quantity_} = const") for quantity_ in section.conserved]
         parts += ["<h4>Conserved</h4>", _block(kept)]
     if section.solution:
-        parts += ["<h4>Closed form</h4>", _closed_form(section)]
+        parts += ["<h4>Closed form</h4>", _closed_form(section.solution)]
     earlier = [n for n in section.numbers if n not in section.fresh]
     parts.append("<h4>Derivation</h4>")
     if earlier:
@@ -82,8 +83,7 @@ def _section(number: int, section: Section, content: Document) -> str:
     return "\n".join(parts) + (f'<ol class="trail">{steps}</ol>' if steps else "")
 
 
-def _closed_form(section: Section) -> str:
-    solution = section.solution
+def _closed_form(solution: ClosedForm) -> str:
     conditions = " ".join(formula(latex(condition), str(condition)) for condition in solution.domain)
     told = f"{escape(solution.kind)}, by {escape(solution.method)}; substituted back at 20 random points in 40 digits: "
     told += f'<span class="badge verified">residual {quantity(solution.residual)}</span>'
