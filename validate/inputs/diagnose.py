@@ -10,7 +10,7 @@ Whiteness is the spread of the covariance eigenvalues, sd(lambda) / mean(lambda)
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -216,9 +216,13 @@ def _models(data: Dataset):
     from ..judging.check import require_convergence
 
     rows = np.sort(np.random.default_rng(0).permutation(len(data))[:LARGEST_TRIAL])
-    few = Dataset(data.x[rows], data.y[rows], data.name, None, data.facts)
-    if data.groups is not None:
-        few = Dataset(few.x, few.y, few.name, data.groups[rows], few.facts)
+    few = replace(
+        data,
+        x=data.x[rows],
+        y=data.y[rows],
+        groups=None if data.groups is None else data.groups[rows],
+        arrays={name: array[rows] for name, array in data.arrays.items()},
+    )
     for model in models():
         for claim in model().claims():
             if not isinstance(claim.setup.data, str):

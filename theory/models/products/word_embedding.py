@@ -42,8 +42,9 @@ class WordEmbedding(Theory):
     dimension: int = parameter(64, "dimension of the embedding")
 
     def __post_init__(self):
-        if self.dimension != int(self.dimension) or self.dimension < 1:
-            raise BadData(f"dimension {self.dimension}", where=self.model_name(), remedy="give a whole number from 1")
+        if self.dimension != int(self.dimension) or self.dimension < 2 * MODES:
+            remedy = f"the claims follow {MODES} directions: give a whole number from {2 * MODES}"
+            raise BadData(f"dimension {self.dimension}", where=self.model_name(), remedy=remedy)
 
     def derive(self) -> Flow:
         return strength_flow()
@@ -131,7 +132,8 @@ class WordEmbedding(Theory):
             rival_home="pairs that weigh as often as they occur",
             seeds=2,
             relative="point",
-            budget={"overlap of random starts": 0.05},
+            # two random starts overlap by dimension^-1/2; of that, as much as a strength's logarithm tells
+            budget={"overlap of random starts": 0.4 * self.dimension**-0.5},
             options={"summary": "last"},
             seconds=3,
         )
@@ -145,7 +147,7 @@ class WordEmbedding(Theory):
             trained,
             law=Law("direction recursion", strength_map, _start, _u**2, (ONE_HOT, EQUAL_WEIGHTS), KARKADA, _order),
             rival=Law("frequency", strength_map, _frequent, _u**2, collect=_order),
-            rival_home="equal eigenvalues, trained on pairs that weigh as often as they occur",
+            rival_home="raw counts of words that stand next to themselves only",
             seeds=2,
             relative="none",
             budget={"declared": 0.09},
@@ -189,12 +191,12 @@ def _untied_start(instance: Instance) -> dict:
 
 
 def _counted(instance: Instance) -> dict:
-    """The leading directions, each at the pace that raw co-occurrence P_ij - P_i P_j gives it."""
+    """The leading directions, each at the pace of raw co-occurrence P_ij - P_i P_j; the mean pair weighs 1."""
     shares = instance["shares"]
     single = shares.sum(1)
-    excess = 2 * (shares - np.outer(single, single))
+    excess = len(shares) ** 2 * (shares - np.outer(single, single))
     _, vectors = eigenmodes(_target(instance))
-    paces = ((excess @ vectors) * vectors).sum(0)[np.r_[:MODES, -MODES:0]] * len(shares) ** 2 / 2
+    paces = ((excess @ vectors) * vectors).sum(0)[np.r_[:MODES, -MODES:0]]
     return {**_start(instance), "mu": paces}
 
 
