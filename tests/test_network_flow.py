@@ -1,5 +1,7 @@
 """Equations of motion of linear graphs against `jax.grad` of the interpreted network, on graphs that are on no list."""
 
+import time
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -122,6 +124,13 @@ def compare(network, seed=0):
 def test_fifty_random_graphs_equal_automatic_differentiation(block):
     for seed in range(5 * block, 5 * block + 5):
         compare(random_network(seed), seed)
+
+
+@pytest.mark.instant
+def test_six_layers_in_less_than_two_seconds():
+    start = time.process_time()
+    flow = network_flow(chain("input", *(f"hidden{layer}" for layer in range(1, 6)), "output"))
+    assert time.process_time() - start < 2 and len(flow.equations) == 6
 
 
 @pytest.mark.instant
