@@ -6,8 +6,8 @@ matrix: exact, anywhere. At a minimum that fits the data H is the Hessian; the w
     sigma2 / (2 B) sum_h -log(1 - eta h / 2)   =   eta sigma2 / (4 B) tr H   to leading order in eta h.
 
 Exact: the covariance, the trace, the variance of a linear mode. Leading order: the flow along the minima, in eta and in
-the noise. Moments of one mode close at depth one only: its update has the degree 2 depth - 1 in the weight. The noise of
-drawing batches is left out: it vanishes at a minimum that fits the targets without their noise.
+the noise. Moments of one mode close at depth one only: its update has the degree 2 depth - 1 in the weight. Left out:
+the noise of drawing batches, which vanishes at a minimum that fits the targets without their noise.
 
 >>> from ..network import chain
 >>> noisy = label_noise_flow(chain("input", "width", "output"))
