@@ -9,6 +9,8 @@ import sympy as sp
 
 from learning_mechanics.solvers.curvature.orbits import doublings, orbit
 from learning_mechanics.theory.derivation.derive import discretised, gradient_flow
+from learning_mechanics.theory.dynamics.curvature.infinite_depth import infinite_depth_orbit
+from learning_mechanics.theory.dynamics.curvature.infinite_depth import loss_of_stability as loss_at_infinite_depth
 from learning_mechanics.theory.dynamics.curvature.period_two import (
     flip_coefficient,
     loss_of_stability,
@@ -115,6 +117,40 @@ def test_any_depth_in_one_formula():
         for name, value in orbit_in_ratio(mode_map(depth)).items():
             numbers = {positive("r"): 1.3, u: 0.7, mode: 0.7, target: 0.9, s: 0.9}
             assert np.isclose(float(general[name].subs(L, depth).subs(numbers)), float(value.subs(numbers)), rtol=1e-11)
+
+
+@pytest.mark.short
+def test_infinitely_many_layers():
+    """The limit of finite depths at rate 1/L, a fixed cycle of its own map, and where that cycle stops attracting."""
+    system, rho = infinite_depth_orbit(), 1.7
+    numbers = {positive("rho"): rho, positive("nu"): 0}
+    nu = 2 + float(system.equations[0].subs(numbers))
+    share, multiplier = (float(system.observables[name].subs(numbers)) for name in ("share", "multiplier"))
+
+    def deep(x, nu):
+        return x + nu * np.exp(x) * (1 - np.exp(x))
+
+    low = np.log(share)
+    assert np.isclose(deep(low, nu), low + np.log(rho), rtol=1e-12) and np.isclose(
+        deep(deep(low, nu), nu), low, rtol=1e-12
+    )
+    h = 1e-20
+    assert np.isclose(deep(deep(low + 1j * h, nu), nu).imag / h, multiplier, rtol=1e-10)
+    gaps = []
+    for depth in (100, 200):
+        r = rho ** (1 / depth)  # the orbit of this depth with the same ratio of strengths
+        G = (1 + r ** (2 * depth - 1)) / (1 + r ** (depth - 1))
+        gaps.append(
+            depth * (r - 1) / (r ** (depth - 1) * (rho - 1)) * (1 + r ** (depth - 1)) * G ** (2 - 2 / depth) - nu
+        )
+    assert np.isclose(gaps[1] / gaps[0], 0.5, atol=0.01)
+    distance = []
+    for multiple in (0.999, 1.001):
+        x, nu = 0.1, multiple * float(loss_at_infinite_depth())
+        for _ in range(20_000):
+            x = deep(x, nu)
+        distance.append(abs(deep(deep(x, nu), nu) - x))
+    assert distance[0] < 1e-9 and distance[1] > 1e-3
 
 
 @pytest.mark.short

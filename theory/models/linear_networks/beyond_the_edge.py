@@ -16,6 +16,7 @@ import numpy as np
 from ...claims import Claim, Equals, Law, Threshold
 from ...derivation.assumptions import Invariant
 from ...derivation.standard_assumptions import Whitened
+from ...dynamics.curvature.infinite_depth import infinite_depth_orbit
 from ...dynamics.curvature.period_two import loss_of_stability, rotation_growth, rotation_threshold, two_step_orbit
 from ...dynamics.linear_networks import growth_at_minimum, mode_flow, mode_map, sharpness_at_minimum, stack
 from ...errors import BadData
@@ -48,6 +49,7 @@ class BeyondTheEdge(Theory):
             "gradient descent on a mode": mode_map(self.depth),
             "orbit of period two": two_step_orbit(self.depth),
             "two modes of two layers": rotation_threshold(),
+            "orbit of infinitely many layers": infinite_depth_orbit(),
         }
 
     def claims(self) -> tuple[Claim, ...]:
