@@ -63,13 +63,9 @@ def written(content, kind: str) -> str:
 
         return derivation_page(content)
     if kind == "latex":
-        from .theory.document.latex_document import latex_document
-
-        return latex_document(content)
+        return content.latex()
     if kind == "python":
-        from .theory.document.python_module import python_module
-
-        return python_module(content)
+        return content.python()
     if kind == "json":
         import json
 

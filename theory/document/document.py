@@ -3,7 +3,7 @@
     document(model)   ->   sections (title, system, conserved, closed form)  +  steps, numbered once  +  references
 
 Sections share steps: what the matrices of a deep network obey is derived once and cited by number afterwards. The
-record prints as text; `latex_document`, `python_module` and `to_dict` write the other forms.
+record prints as text; `latex`, `python` and `to_dict` write the other forms.
 
 >>> x, y, z, s = sp.symbols("x y z s", real=True)
 >>> print(document(gradient_flow((s - x * y * z) ** 2 / 2, on=(x, y, z)), "three weights"))
@@ -88,6 +88,18 @@ class Document:
         parts = [part for step in self.steps for part in step.reference.split(";") if part.strip()]
         texts = {entry["key"]: text for text in described(parts) for entry in bibtex([text.split(": ")[0]])}
         return tuple({**entry, "text": texts.get(entry["key"], entry["cited"])} for entry in bibtex(parts))
+
+    def latex(self) -> str:
+        """A LaTeX file that compiles as it stands: see `latex_document`."""
+        from .latex_document import latex_document
+
+        return latex_document(self)
+
+    def python(self) -> str:
+        """A Python module that runs and verifies itself without this package: see `python_module`."""
+        from .python_module import python_module
+
+        return python_module(self)
 
     def cited(self, step: Step) -> tuple[int, ...]:
         """Numbers (from 1) of the entries that a step cites."""

@@ -36,6 +36,20 @@ class _Printer(LatexPrinter):
     def _print_DiagMatrix(self, diagonal):
         return rf"\operatorname{{diag}}\left({self._print(diagonal.args[0])}\right)"
 
+    _print_DiagonalOf = _print_DiagMatrix
+
+    def _print_OneMatrix(self, ones):
+        return r"\mathbf{1}" + ("^{T}" if ones.shape[0] == 1 else "")
+
+    def _print_Transpose(self, transposed):
+        if isinstance(transposed.arg, sp.OneMatrix):
+            return self._print(sp.OneMatrix(*transposed.shape))
+        return super()._print_Transpose(transposed)
+
+    def _print_ElementwiseApplyFunction(self, applied):
+        inner = sp.Symbol("entries")
+        return self._print(applied.function(inner)).replace(self._print(inner), self._print(applied.expr))
+
 
 def latex(expression: Any) -> str:
     """LaTeX of an expression, with names of several letters upright and what is subtracted last."""
