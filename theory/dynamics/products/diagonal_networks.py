@@ -21,11 +21,11 @@ import sympy as sp
 
 from ...closed_forms.closed_form import closed_form
 from ...derivation.derive import discretised, gradient_flow
-from ...derivation.reduce import restrict
+from ...derivation.reduce import project, restrict
 from ...errors import BadData, LearningMechanicsError
 from ...network import Network, Node
-from ...symbols import LEARNING_RATE, TIME, modes, positive
-from ...system import FixedPoint, Flow
+from ...symbols import LEARNING_RATE, TIME, matrices, modes, positive
+from ...system import FixedPoint, Flow, Map
 from ...trail import Equations, Trail
 
 WOODWORTH = "Woodworth et al. 2020, arXiv:2002.09277"
@@ -35,7 +35,7 @@ _TOLERANCE = 1e-25  # of identities evaluated in 40-digit arithmetic
 
 G, beta = modes("G beta", positive=None, real=True)
 alpha = modes("alpha")
-_p, _m, _w = positive("w_p w_m w")
+_p, _m, _w, _start = positive("w_p w_m w alpha")
 _g = sp.Symbol("g", real=True)
 
 
@@ -133,10 +133,15 @@ def mirror_map():
     >>> print(mirror_map())
     asinh(beta/(2*alpha**2))/4
     """
+    return _inverse(response(2))
+
+
+def _inverse(answer):
+    """G as a function of beta, from beta = size sinh(pace G)."""
     size, pace = sp.Wild("size", exclude=[G]), sp.Wild("pace", exclude=[G])
-    found = response(2).match(size * sp.sinh(pace * G))
+    found = answer.match(size * sp.sinh(pace * G))
     inverse = sp.asinh(beta / found[size]) / found[pace]
-    verified(response(2).subs(G, inverse) - beta, "mirror map")
+    verified(answer.subs(G, inverse) - beta, "mirror map")
     return inverse
 
 
@@ -238,7 +243,7 @@ def interpolator(depth: int) -> FixedPoint:
 
 @cache
 def product_flow() -> Flow:
-    """Two different factors, beta = u v: their sum and difference halved are w_+ and w_-, at twice the slope.
+    """Two different factors, beta = u v: their sum and difference halved are w_+ and w_-, in a clock of half the pace.
 
     >>> print(product_flow().equations, product_flow().observables["beta"])
     (-g*w_m, g*w_p) (-w_m + w_p)*(w_m + w_p)
@@ -246,13 +251,49 @@ def product_flow() -> Flow:
     u, v = sp.symbols("u v", real=True)
     flow = gradient_flow(-_g * u * v, on=(u, v))
     moved = restrict(flow.observe(beta=u * v), {u: _p + _m, v: _p - _m}, assumption="", reference=WOODWORTH)
-    slope = sp.sqrt((u**2 - v**2) ** 2 + 4 * u**2 * v**2)
-    if sp.expand(slope**2 - (u**2 + v**2) ** 2) != 0:
-        raise LearningMechanicsError("u^2 + v^2 is no function of u v and u^2 - v^2", where="two factors")
-    trail = moved.trail.then(
-        "u^2 - v^2 is kept, so d beta/dG = sqrt((u^2 - v^2)^2 + 4 beta^2)", slope, check="squared and compared"
+    start = sp.sqrt(alpha)  # u and v begin with u^2 - v^2 = alpha > 0 and u v = 0: the conserved imbalance
+    weights = [closed_form(Flow((_w,), (sign * _w,))) for sign in (1, -1)]
+    grown = [s.expression.subs({s.initial: start / 2, TIME: G}) for s in weights]
+    answer = sp.simplify((grown[0] ** 2 - grown[1] ** 2).rewrite(sp.sinh))
+    trail = moved.trail.then("from u v = 0, with the imbalance alpha = u^2 - v^2", Equations(((beta, answer),)))
+    trail = trail.then(
+        "mirror map", Equations(((G, _inverse(answer)),)), check="put back, 40 digits", reference=WOODWORTH
     )
     return replace(moved, trail=trail)
+
+
+@cache
+def sign_descent() -> Map:
+    """Sign descent at depth two: w_+ + w_- is kept exactly, so coefficients move at one pace whatever their size.
+
+    The weights must stay positive, |beta_i| < 4 alpha^2: beyond, the sign of a gradient turns with that of its weight.
+
+    >>> sign_descent().equations[0].args[0]
+    (4*alpha*eta)*Lambda(g, sign(g)).(X.T*(-X*b + y))
+    """
+    sign, total = sp.symbols("sigma n", real=True)
+    moved = Map((_p, _m), (_p + LEARNING_RATE * sign, _m - LEARNING_RATE * sign), trail=coordinate_flow(2).trail)
+    moved = project(moved, {beta: _p**2 - _m**2, total: _p + _m})
+    if moved.equations[1] != total:
+        raise LearningMechanicsError("the sum of the weights moves", where="sign descent")
+    pace = sp.diff(moved.equations[0], sign).subs(total, 2 * _start)
+    X, y, b = matrices(X=("P", "input"), y=("P", 1), b=("input", 1))
+    signs = (X.T * (y - X * b)).applyfunc(sp.Lambda(_g, sp.sign(_g)))
+    equation = sp.MatAdd(sp.MatMul(pace, signs), b)
+    trail = moved.trail.then("all coordinates, from w_+ = w_- = alpha", Equations(((b, equation),), "map"))
+    return Map((b,), (equation,), trail=trail)
+
+
+@cache
+def lazy_descent() -> Map:
+    """Gradient descent at depth two while no weight has moved far: b+ = b + 8 alpha^2 eta X'r, as if linear."""
+    flow = coordinate_flow(2)
+    slopes = sp.diff(flow.observables["beta"], _p) ** 2 + sp.diff(flow.observables["beta"], _m) ** 2
+    pace = LEARNING_RATE * slopes.subs({_p: _start, _m: _start})
+    X, y, b = matrices(X=("P", "input"), y=("P", 1), b=("input", 1))
+    equation = sp.MatAdd(sp.MatMul(pace, X.T * (y - X * b)), b)
+    trail = flow.trail.then("slopes of the start", Equations(((b, equation),), "map"), reference=WOODWORTH)
+    return Map((b,), (equation,), trail=trail)
 
 
 @cache

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ...claims import Claim, Converges, Law
+from ...claims import Claim, Converges, Equals, Law
 from ...dynamics.products.diagonal_networks import (
     EVEN,
     PESME,
@@ -21,8 +21,10 @@ from ...dynamics.products.diagonal_networks import (
     effective_interpolator,
     euclidean_interpolator,
     interpolator,
+    lazy_descent,
     network,
     product_flow,
+    sign_descent,
     sparsest_interpolator,
     successive_jumps,
 )
@@ -51,11 +53,12 @@ class DiagonalLinear(Theory):
             "limit of large starts": euclidean_interpolator(),
             "limit of vanishing starts": sparsest_interpolator(),
             "gradient descent": effective_interpolator(),
+            "sign descent": sign_descent(),
             "successive jumps": successive_jumps(self.depth),
         }
 
     def claims(self) -> tuple[Claim, ...]:
-        return (_potential(), _descent(), _three_factors(), _jumps())
+        return (_potential(), _descent(), _three_factors(), _jumps(), _signs())
 
 
 # --- from an instance to the numbers of a law ------------------------------------------------------------------------
@@ -199,3 +202,32 @@ def _jumps() -> Claim:
         options={"summary": "last"},
         seconds=5,
     )
+
+
+def _signs() -> Claim:
+    return Equals(
+        "sign_descent",
+        "Sign descent moves every coefficient by 4 alpha eta along the sign of its pull: it does not see the factors.",
+        "linear_coefficients",
+        _setup(
+            2,
+            data="patches",  # real numbers: no pull is exactly zero, whose sign would be rounding
+            prepare=(),
+            optimizer=Optimizer("sign_descent", learning_rate=1e-4),
+            initialisation=Initialisation("constant", 1.0),
+            time=0.0,
+            steps=200,
+            records=21,
+        ),
+        law=Law("signs of the pull", sign_descent, _matrices, "b", reference=WOODWORTH),
+        rival=Law("gradient descent", lazy_descent, _matrices, "b"),
+        rival_home="gradient descent from large starts",
+        relative="scale",
+        budget={"rounding": 1e-11},
+        seconds=2,
+    )
+
+
+def _matrices(instance: Instance) -> dict:
+    values = _data(instance)
+    return {**values, "y": values["y"][:, None], "b": np.zeros((values["X"].shape[1], 1))}
