@@ -9,7 +9,10 @@ White inputs, balanced start of scale 1e-3, the target's singular values from 1 
     training  a bare compiled loop of gradient descent, nothing recorded, at eta x sharpness = 0.1 and 0.01
 
 The gain over training depends on the learning rate, so two are given; the gain over the ODE does not, and it is what is
-lost when many times are asked for: an ODE solver passes through them anyway, the solution starts anew at each.
+lost when many times are asked for: an ODE solver passes through them anyway, the solution starts anew at each. As
+measured on one shared core: at width 50 the solution takes 9 ms for 2 times and 30 ms for 50, the ODE 80 to 100 ms,
+and for 500 times it is the slower of the two (0.36 to 0.56 s against 0.1 to 0.2 s). Descent at 0.1 is as fast as the
+solution at 50 times or faster at any width: the solution wins on few or late times, at small rates, and in accuracy.
 """
 
 import time

@@ -95,6 +95,10 @@ def _sampled_strength(instance: Instance) -> dict:
     return {"s": singular, "a": (growing**2).sum(0)}
 
 
+def _strongest(instance: Instance) -> dict:
+    return {"s": singular_modes(instance["x"], instance["y"])[1][0]}
+
+
 def _times_of_half_rise(instance: Instance, strengths: np.ndarray) -> np.ndarray:
     """Mode strengths (T, K) to the time at which each first reached half its target, known at every record."""
     level = singular_modes(instance["x"], instance["y"])[1] / 2
@@ -191,9 +195,9 @@ def _small(**changes) -> Setup:
 
 
 def _critical() -> dict:
+    """Options of a claim that assumes convergence: the learning rate has to stay below 2 / sharpness."""
     build = partial(critical_rate, partial(sharpness_at_minimum, 2))
-    strongest = lambda instance: {"s": singular_modes(instance["x"], instance["y"])[1][0]}  # noqa: E731
-    return {"critical": Law("2 / sharpness", build, strongest, positive("eta_c"))}
+    return {"critical": Law("2 / sharpness", build, _strongest, positive("eta_c"))}
 
 
 def _riccati_order(imbalance: float) -> Claim:
@@ -212,7 +216,7 @@ def _riccati_order(imbalance: float) -> Claim:
         order=1.0,
         tolerance=0.05,
         options=_critical(),
-        seconds=4,
+        seconds=3,
     )
 
 
@@ -247,7 +251,7 @@ def _small_random_start() -> Claim:
         # a clock that is slow by eta s / 2 shifts a rise of slope s^2 / 2 at t = 15 by 0.4 % of s; imbalance, 0.1 %
         budget={"step size and imbalance": 1e-2},
         options=_critical(),
-        seconds=5,
+        seconds=3,
     )
 
 
@@ -278,7 +282,7 @@ def _half_rise() -> Claim:
         relative="point",
         budget={"step size and imbalance": 5e-3},  # time runs slow by log(1 + eta s) / (eta s): 0.15 %
         options={"summary": "last", **_critical()},
-        seconds=3,
+        seconds=2,
     )
 
 
@@ -335,5 +339,5 @@ def _not_white(imbalance: float) -> Claim:
         relative="scale",
         budget={"step size": 0.05},
         expected="outside_domain",
-        seconds=2,
+        seconds=1,
     )
