@@ -352,3 +352,21 @@ def test_printed_code_of_scalars_and_modes():
         jax_code(Flow((u,), (sp.zeta(u),)))
     with pytest.raises(UnknownName, match="unknown backend 'torch'"):
         jax_code(Flow((u,), (u,)), backend="torch")
+
+
+@pytest.mark.instant
+def test_equations_of_every_operation_read_as_mathematics():
+    from learning_mechanics.theory.optimizers.optimizer_maps import with_optimizer
+
+    nodes = (
+        Node("x", "input", width="d"),
+        Node("h", "scale", ("x",), weight="w"),
+        Node("y", "total", ("h",)),
+    )
+    text = network_flow(Network(nodes))._latex()
+    assert text.startswith(r"\dot{w} = \operatorname{diag}\left(\mathbf{1} \left(\Sigma_{yx} - \mathbf{1}^{T}")
+    flow = network_flow(chain("d", "o"))
+    assert r"\operatorname{sign}{\left(\Sigma_{yx} - W_{1} \Sigma_{xx} \right)}" in (
+        with_optimizer(flow, "sign_descent")._latex()
+    )
+    assert r"v_{W_{1}}^{+} &= \beta v_{W_{1}}" in with_optimizer(flow, "heavy_ball")._latex()

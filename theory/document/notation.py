@@ -38,6 +38,12 @@ class _Printer(LatexPrinter):
 
     _print_DiagonalOf = _print_DiagMatrix
 
+    def _print_MatrixSymbol(self, symbol):
+        # the velocity of an unknown carries its name as an index
+        if symbol.name.startswith("v_"):
+            return f"v_{{{self._print(sp.Symbol(symbol.name[2:]))}}}"
+        return super()._print_MatrixSymbol(symbol)
+
     def _print_OneMatrix(self, ones):
         return r"\mathbf{1}" + ("^{T}" if ones.shape[0] == 1 else "")
 
