@@ -62,7 +62,8 @@ def python_module(content: Document) -> str:
         _title("verification of each step") + verification,
         _title("self-check") + _main(lines, skipped),
     ]
-    return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    text = "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    return re.sub(r"\n{3,}(?=    )", "\n\n", re.sub(r"\n{4,}", "\n\n\n", text))
 
 
 def _docstring(content: Document) -> str:
@@ -110,11 +111,19 @@ def _function(name: str, doc: str, result: Any) -> str:
     if isinstance(result, Equations) and any(undefined(left) for left, _ in result.rows):
         body = ", ".join(map(source, right))
     elif isinstance(result, Equations):
-        body = "{" + ", ".join(f'"{identifier(left)}": {source(e)}' for left, e in result.rows) + "}"
+        body = _mapping({identifier(left): e for left, e in result.rows})
     else:
         body = source(result)
     lines = [f"def {name}(values):", f'    """{doc}"""', *_unpacked(right, "values"), f"    return {body}"]
     return "\n".join(lines) + "\n"
+
+
+def _mapping(results: dict[str, Any]) -> str:
+    """A dictionary of expressions; several stand on lines of their own."""
+    entries = [f'"{name}": {source(expression)}' for name, expression in results.items()]
+    if len(entries) == 1:
+        return f"{{{entries[0]}}}"
+    return "{\n" + "".join(f"        {entry},\n" for entry in entries) + "    }"
 
 
 def _unpacked(expressions: list, *mappings: str) -> list[str]:
@@ -168,8 +177,8 @@ def _section(name: str, number: int, section: Section) -> str:
     parts = [
         f"class {name}:",
         f'    """{number}. {section.title}"""\n',
-        f"    unknowns = {tuple(identifier(u) for u in system.unknowns)}",
-        f"    parameters = {tuple(identifier(p) for p in system.parameters)}\n",
+        f"    unknowns = {_names(system.unknowns)}",
+        f"    parameters = {_names(system.parameters)}\n",
         _method(
             verb,
             f"{said}: {_shown(system)}",
@@ -177,13 +186,17 @@ def _section(name: str, number: int, section: Section) -> str:
         ),
     ]
     if system.observables:
-        parts.append(_method("observables", "What can be measured.", dict(system.observables), time=False))
+        parts.append(_method("observables", "What can be measured.", dict(system.observables)))
     if section.conserved:
         kept = {f"invariant_{n}": quantity for n, quantity in enumerate(section.conserved, 1)}
-        parts.append(_method("conserved", "What the flow keeps constant.", kept, time=False))
+        parts.append(_method("conserved", "What the flow keeps constant.", kept))
     if section.solution and runnable(section.solution.expression):
         parts.append(_closed_form(section.solution))
     return "\n".join(parts) + "\n"
+
+
+def _names(symbols: tuple) -> str:
+    return "(" + ", ".join(f'"{identifier(symbol)}"' for symbol in symbols) + ("," if len(symbols) == 1 else "") + ")"
 
 
 def _shown(system: System) -> str:
@@ -191,18 +204,13 @@ def _shown(system: System) -> str:
     return text if len(text) < 90 else "the equations of this section"
 
 
-def _method(name: str, doc: str, results: dict[str, Any], time: bool = True) -> str:
-    arguments = "t, state, parameters" if time and name != "residual" else "state, parameters"
-    if name == "step":
-        arguments = "state, parameters"
+def _method(name: str, doc: str, results: dict[str, Any]) -> str:
+    arguments = "t, state, parameters" if name == "flow" else "state, parameters"
     lines = ["@staticmethod", f"def {name}({arguments}):", f'    """{doc}"""']
     lines += ["    values = {**state, **parameters}", *_unpacked(list(results.values()), "values")]
     if name == "flow" and any(sp.sympify(e).has(TIME) for e in results.values()):
         lines = [line for line in lines if not line.startswith("    t = ")]
-    body = [f'        "{key}": {source(expression)},' for key, expression in results.items()]
-    lines += (
-        ["    return {", *body, "    }\n"] if len(body) > 1 else [f"    return {{{body[0].strip().rstrip(',')}}}\n"]
-    )
+    lines.append(f"    return {_mapping(results)}\n")
     return textwrap.indent("\n".join(lines), "    ")
 
 
