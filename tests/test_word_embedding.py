@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 from learning_mechanics.solvers.ode import integrate
+from learning_mechanics.solvers.predict import solve
 from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.dataset import Dataset
@@ -186,6 +187,21 @@ def test_raw_counts_are_outside_the_theory():
     assert check(WordEmbedding(dimension=40), "raw_counts").outcome == "outside_domain"
     counts, alike = load("help_topics_counts"), load("help_topics")
     assert EQUAL_WEIGHTS.distance(counts.arrays) > 100 and EQUAL_WEIGHTS.distance(alike.arrays) < 1e-12
+
+
+@pytest.mark.short
+def test_raw_counts_grow_their_own_directions_first():
+    """The law against the whole matrix, W (1 + eta C)^k, and the claim against training."""
+    model = WordEmbedding(dimension=40)
+    claim = model.claim("raw_growth")
+    counts = load("help_topics_counts")
+    instance = claim.setup.draw(1, counts)
+    pull = counts.arrays["positive"] - counts.arrays["negative"]
+    grown = np.linalg.matrix_power(np.eye(len(pull)) + instance.learning_rate * pull, 40) @ instance["W"].T
+    expected = ((np.linalg.eigh(pull)[1][:, ::-1][:, :MODES].T @ grown) ** 2).sum(1)
+    assert solve(claim.law, instance).values[-1] == pytest.approx(expected, rel=1e-9)
+    verdict = check(model, "raw_growth")
+    assert verdict.outcome == "holds" and verdict.rival_outcome == "refuted"
 
 
 @pytest.mark.instant

@@ -29,6 +29,18 @@ def embedding_strength(context, parameters):
     return jnp.concatenate(ends)
 
 
+def _counts(instance) -> dict:
+    return {
+        "count_vectors": np.ascontiguousarray(eigenmodes(instance["positive"] - instance["negative"])[1][:, :MODES])
+    }
+
+
+@observable("count_strength", _counts)
+def count_strength(context, parameters):
+    """Strengths |W v|^2 of the leading eigenmodes of the pairs' weights, positive - negative."""
+    return ((parameters["W"] @ context.arrays["count_vectors"]) ** 2).sum(0)
+
+
 def _start(context, parameters):
     import jax.numpy as jnp
 

@@ -21,13 +21,14 @@ import numpy as np
 import sympy as sp
 
 from ...derivation.assumptions import Closure, Invariant
-from ...derivation.derive import discretised, tidy
+from ...derivation.derive import discretised, gradient_flow, tidy
 from ...derivation.network_flow import network_flow
+from ...derivation.noncommutative import symmetric
 from ...derivation.reduce import change_variables, restrict
 from ...derivation.standard_assumptions import Aligned, Balanced, Whitened
 from ...errors import LearningMechanicsError
 from ...network import Network, Node, chain
-from ...symbols import modes, positive, scalars
+from ...symbols import dimensions, modes, positive, scalars
 from ...system import FixedPoint, Flow, Map
 from ...trail import Equations, Trail
 
@@ -156,6 +157,26 @@ def untied_map() -> Map:
     network = chain("input", "dimension", "input")
     flow = network_flow(network).assume(Whitened(), Aligned(Sigma_yx="mu"), Balanced())
     return discretised(_weighted(flow, pair_target().trail))
+
+
+@cache
+def early_map() -> Map:
+    """The first steps from small weights, whatever the pairs weigh: u <- u + eta c u, c the eigenvalues of p - n.
+
+    To first order in z the loss is -1/2 sum (p - n) z, so that W' = W (p - n) with matrices of weights p and n.
+
+    >>> print(early_map().equations[0])
+    c*u_W*eta + u_W
+    """
+    words = dimensions("words")
+    W, C = sp.MatrixSymbol("W", dimensions("dimension"), words), symmetric("C", words)
+    flow = gradient_flow(-sp.Trace(W * C * W.T) / 2, on=(W,)).assume(Aligned(C="c"))
+    flow = replace(flow, observables={"strength": flow.unknowns[0] ** 2})
+    before = pair_target().trail.steps[:1]
+    slope = sp.simplify(before[0].result.diff(_z).subs(_z, 0))
+    trail = Trail(before).then("first order in z", slope * _z, assumption="small products", reference=KARKADA)
+    steps = [replace(s, parents=tuple(p + len(trail.steps) for p in s.parents) or (1,)) for s in flow.trail.steps]
+    return discretised(replace(flow, trail=Trail((*trail.steps, *steps))))
 
 
 @cache

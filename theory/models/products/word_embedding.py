@@ -16,6 +16,7 @@ from ...dynamics.products.word_embedding import (
     EQUAL_WEIGHTS,
     KARKADA,
     ONE_HOT,
+    early_map,
     learned_strength,
     pair_target,
     strength_flow,
@@ -55,6 +56,7 @@ class WordEmbedding(Theory):
             "strength of one direction": strength_flow(),
             "one step of gradient descent": strength_map(),
             "what is learned in the end": learned_strength(),
+            "first steps, whatever pairs weigh": early_map(),
         }
 
     def claims(self) -> tuple[Claim, ...]:
@@ -65,6 +67,7 @@ class WordEmbedding(Theory):
             self._learned_times(trained),
             self._learned_order(trained),
             self._raw_counts(trained),
+            self._raw_growth(trained),
         )
 
     def _squared(self, **changes) -> Setup:
@@ -170,6 +173,22 @@ class WordEmbedding(Theory):
             seconds=2,
         )
 
+    def _raw_growth(self, trained: Setup) -> Claim:
+        small = Initialisation("normal", 1e-6)
+        counts = trained.at(data="help_topics_counts", learning_rate=1.5e-3, steps=40, records=21, initialisation=small)
+        return Equals(
+            "raw_growth",
+            "With raw counts the first steps grow the directions of the counts themselves, P_ij - P_i P_j.",
+            "count_strength",
+            counts,
+            law=Law("growth by counts", early_map, _growing, "strength", reference=KARKADA),
+            rival=Law("growth by M", early_map, _growing_by_target, "strength"),
+            rival_home="pairs that all weigh the same, where the two agree",
+            relative="point",
+            budget={"products beyond first order": 1e-6},
+            seconds=2,
+        )
+
 
 # --- from an instance to the numbers of a law ------------------------------------------------------------------------
 
@@ -208,19 +227,36 @@ def _frequent(instance: Instance) -> dict:
     return {**values, "mu": values["mu"][:MODES].mean() * frequency / frequency[:MODES].mean()}
 
 
-def _target(instance: Instance) -> np.ndarray:
-    """M as the loss asks for it: the stated targets of a squared loss, or derived from the weights of pairs."""
-    if instance.setup.loss == "summed_squared":
-        return instance["y"]
+def _growing(instance: Instance) -> dict:
+    """The leading directions of what pairs pull with at first, positive - negative: eigenvalues and starts."""
+    positive, negative = _pairs(instance)
+    values, vectors = eigenmodes(positive - negative)
+    start = ((instance["W"] @ vectors[:, :MODES]) ** 2).sum(0)
+    return {"c": values[:MODES], "u_W": np.sqrt(start)}
+
+
+def _growing_by_target(instance: Instance) -> dict:
+    """The same directions, each at the pace that M gives it."""
+    positive, negative = _pairs(instance)
+    _, vectors = eigenmodes(positive - negative)
+    paces = ((target(positive, negative) @ vectors) * vectors).sum(0)[:MODES]
+    return {**_growing(instance), "c": _weight(instance) / 2 * paces}
+
+
+def _pairs(instance: Instance) -> tuple[np.ndarray, np.ndarray]:
     if "positive" not in instance:
         raise BadData("no weights of pairs", where="word-embedding", remedy='use the data set "help_topics"')
-    return target(instance["positive"], instance["negative"])
+    return instance["positive"], instance["negative"]
+
+
+def _target(instance: Instance) -> np.ndarray:
+    """M as the loss asks for it: the stated targets of a squared loss, or derived from the weights of pairs."""
+    return instance["y"] if instance.setup.loss == "summed_squared" else target(*_pairs(instance))
 
 
 def _weight(instance: Instance) -> float:
-    if instance.setup.loss == "summed_squared":
-        return _SQUARED
-    return float(np.mean(instance["positive"] + instance["negative"]))
+    """G, the mean weight of a pair."""
+    return _SQUARED if instance.setup.loss == "summed_squared" else float(np.mean(sum(_pairs(instance))))
 
 
 def _steps(instance: Instance, strengths: np.ndarray) -> np.ndarray:
