@@ -117,6 +117,8 @@ def test_what_cannot_be_reduced_says_so():
         reduce_by_conserved(Flow((a, b), (b * (1 - a), a * (1 - a))))
     with pytest.raises(NoClosedForm, match="polynomial"):
         closed_form(Flow((a, b), (sp.exp(b), sp.exp(a))))
+    with pytest.raises(NoClosedForm, match="not rational"):
+        closed_form(Flow((a, b), (sp.sin(s) * b * (1 - a * b), a * (1 - a * b))))
     form = closed_form(gradient_flow((s - a * b) ** 2 / 2, on=(a, b)))
     with pytest.raises(OutsideDomain, match="no start for b"):
         form.unknowns_at([1.0], a=0.1, s=1.0)

@@ -51,12 +51,16 @@ def _reduction(flow, into, constant):
     a, b = flow.unknowns
     if not all(isinstance(u, sp.Symbol) and sp.sympify(e).is_polynomial(a, b) for u, e in _pairs(flow)):
         raise NoClosedForm("the equations are not polynomial in two scalars", where=where, remedy=remedy)
-    squares_only = [q for q in conserved(flow) if set(sp.Poly(q, a, b).monoms()) == {(2, 0), (0, 2)}]
+    try:
+        found = conserved(flow)
+    except (sp.PolynomialError, sp.CoercionFailed) as error:
+        raise NoClosedForm(f"coefficients are not rational ({error})", where=where, remedy="name them first") from None
+    squares_only = [q for q in found if set(sp.Poly(q, a, b).monoms()) == {(2, 0), (0, 2)}]
     invariant = squares_only[0] if squares_only else sp.S.Zero
     r, p = (sign * sp.Poly(invariant, a, b).coeff_monomial(u**2) for u, sign in ((a, 1), (b, -1)))
     if not squares_only or (r * p).is_negative:
-        found = f"2 coupled unknowns: no difference of {a}^2 and {b}^2 is conserved"
-        raise NoClosedForm(found, where=where, remedy=remedy)
+        reason = f"2 coupled unknowns: no difference of {a}^2 and {b}^2 is conserved"
+        raise NoClosedForm(reason, where=where, remedy=remedy)
     kind: Any = ModeSymbol if isinstance(a, ModeSymbol) else sp.Symbol
     z, delta, root = kind(into, real=True), kind(constant, real=True), sp.Dummy("root", positive=True)
     radicand = delta**2 + 4 * p * r * z**2
