@@ -207,7 +207,7 @@ def _contraction() -> Claim:
         relative="point",
         budget={"second order in the deviation, declared": 1e-4},
         options={"summary": "last"},
-        seconds=2,
+        seconds=1,
     )
 
 
@@ -232,7 +232,7 @@ def _random_start() -> Claim:
         relative="scale",
         budget={"settling": 1e-9},
         options={"summary": "last"},
-        seconds=3,
+        seconds=2,
     )
 
 

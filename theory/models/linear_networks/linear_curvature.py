@@ -109,7 +109,7 @@ def _setup(depth: int, **changes) -> Setup:
             network=stack(depth),
             data="digits_halves",
             prepare=_PREPARE,
-            axes={"width": 5},
+            axes={"width": 4},
             optimizer=Optimizer(learning_rate=0.4),
             initialisation=Initialisation("aligned_balanced", 1e-3),
             time=60.0,
@@ -148,7 +148,7 @@ def _hessian(depth: int) -> Claim:
         relative="scale",
         budget={"rounding": 1e-10},
         options=_converging(depth),
-        seconds=4,
+        seconds=3,
     )
 
 
@@ -157,14 +157,14 @@ def _sharpness(depth: int) -> Claim:
         "sharpness",
         "From saddle to saddle the sharpness is the largest eigenvalue over all pairs of modes.",
         "converged_sharpness",
-        _setup(depth, axes={"width": 12}, records=31),
+        _setup(depth, axes={"width": 12}, records=21),
         law=_law("largest of all blocks", depth, "sharpness", _S),
         rival=Law("largest of one mode", partial(one_mode_map, depth), _balanced, "sharpness", collect=_largest),
         rival_home="a single mode",
         relative="scale",
         budget={"Lanczos, 80 steps": 1e-8},
         options=_converging(depth),
-        seconds=4,
+        seconds=3,
     )
 
 
@@ -180,7 +180,7 @@ def _kernel(depth: int) -> Claim:
         relative="scale",
         budget={"rounding": 1e-10},
         options=_converging(depth),
-        seconds=4,
+        seconds=2,
     )
 
 
