@@ -107,8 +107,8 @@ def plateau_losses(targets: Sequence[float]) -> np.ndarray:
     return np.append(np.cumsum(power[::-1])[::-1], 0.0)
 
 
-def with_ranks(system: Flow | Map, strength: Any) -> Flow | Map:
-    """The system with two effective ranks of its modes as observables, both 1 for one mode and K for K equal ones.
+def with_ranks(system: Any, strength: Any) -> Any:
+    """A flow or map with two effective ranks of its modes as observables, both 1 for one mode and K for K equal ones.
 
         participation_ratio = (sum a)^2 / sum a^2,       entropy_rank = exp(- sum p log p),  p = a / sum a
 
