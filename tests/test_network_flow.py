@@ -33,7 +33,7 @@ def random_network(seed: int) -> Network:
 
     # of two inputs the first needs a number
     for place in range(several := rng.integers(1, 3)):
-        add("input", width=int(rng.integers(2, 5)) if several == 2 and place == 0 else widths[rng.integers(3)])
+        add("input", width=int(rng.integers(2, 4)) if several == 2 and place == 0 else widths[rng.integers(2)])
     for _ in range(rng.integers(3, 8)):
         source = nodes[max(-len(nodes), -int(rng.geometric(0.6)))].name  # mostly the latest
         equal = [name for name in width if width[name] == width[source] and name != source]
@@ -55,11 +55,11 @@ def random_network(seed: int) -> Network:
         elif kind == "total":
             add("total", (source,))
         else:
-            out = widths[rng.integers(3)]
+            out = widths[rng.integers(2)]
             weight = f"W{len(nodes)}"
             shapes[weight] = (out, width[source])
             add("dense", (source,), weight=weight, width=out, multiplier=rng.choice(["1", "1/sqrt(fan_in)"]))
-    add("dense", (nodes[-1].name,), weight="readout", width=widths[rng.integers(3)])
+    add("dense", (nodes[-1].name,), weight="readout", width=widths[rng.integers(2)])
     last = [node.name for node in nodes if node.op != "input"][-2:]
     outputs = tuple(last) if rng.random() < 0.3 and isinstance(width[last[0]], int) else (last[-1],)
     return Network(tuple(nodes), outputs)
