@@ -121,7 +121,8 @@ def test_small_initialisation_of_matrices_counts_their_degree():
 def test_large_depth_is_one_over_the_number_of_layers():
     L = sp.Symbol("L", positive=True)
     assert LargeDepth(L).distance({"L": 20}) == 0.05
-    found = lm.reduce(lm.DeepLinear(depth=10), WHITE, initialisation=ALIGNED, width=4)
+    ten = network_flow(chain("input", *["width"] * 9, "output"))
+    found = lm.reduce(ten, WHITE, initialisation=Initialisation("normal", 0.01), width=4)
     assert held(found)["large depth"]
 
 

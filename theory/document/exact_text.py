@@ -107,6 +107,7 @@ def _constructor(name: str) -> Any:
 
 
 def _below(cls: type) -> Iterator[type]:
+    below: type
     for below in type.__subclasses__(cls):
         yield below
         yield from _below(below)
