@@ -61,13 +61,19 @@ class Path:
 
 
 def alternating_flow(
-    units: Units, directions: np.ndarray, most: int = 100, until: float = 0.0, prices: Any = 1.0
+    units: Units,
+    directions: np.ndarray,
+    most: int = 100,
+    until: float = 0.0,
+    prices: Any = 1.0,
+    pace: Callable = lambda utility: utility,
 ) -> Path:
     """The path of units that start asleep in the given directions (N, p), up to `most` jumps or a loss of `until`.
 
     `prices` (N,) are those of single units, in units of the common one: (rho_i / epsilon)^(2 - kappa) for a unit that
     starts at the norm rho_i, of order epsilon; at degree two all tend to 1. Units of one price whose utilities have the
-    same maximum wake together: one after the other at the same time. Raises `DidNotConverge` for tied directions.
+    same maximum wake together: one after the other at the same time. `pace(utility)` is what is paid per time, if a
+    finite learning rate makes it differ from the utility. Raises `DidNotConverge` for tied directions.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.eye(2)[:, :, None]                                       # unit i sees input i alone
@@ -96,9 +102,10 @@ def alternating_flow(
             if not moving.any():
                 break
             wait = np.full(len(theta), np.inf)
-            wait[moving] = due[moving] / utilities[moving]
+            paces = np.array([pace(utility) for utility in utilities])
+            wait[moving] = due[moving] / paces[moving]
             unit = int(np.argmin(wait))
-            now, due = now + float(wait[unit]), np.maximum(due - wait[unit] * utilities, 0.0)
+            now, due = now + float(wait[unit]), np.maximum(due - wait[unit] * paces, 0.0)
             due[unit] = 0.0
             theta = minimise(theta, facing, unit, utilities[unit])
             facing = np.where(theta.any(axis=1, keepdims=True), theta, facing)
@@ -119,11 +126,11 @@ def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None
     `exchangeable`. `levels` are shares of the loss above its floor, the loss of the best linear map of `rows`.
     """
     (unknown,) = system.unknowns
-    ((price,),) = (sp.solve(system.equations[0].subs(_named(system, U=1)), unknown),)
-    price = float(price.subs(_named(system, epsilon=values["epsilon"])))
+    (time,) = sp.solve(system.equations[0], unknown)
+    price = float(time.subs(_named(system, **values, U=1)))
     digest = hashlib.sha256(repr(system.observables["unit"]).encode())
     for name, array in sorted((*values.items(), *values.get("own", {}).items()), key=lambda item: item[0]):
-        if name not in ("epsilon", "eta", "own"):
+        if name not in ("epsilon", "own"):
             digest.update(name.encode() + (array.tobytes() if isinstance(array, np.ndarray) else repr(array).encode()))
     path, floor = _path(_Problem(digest.hexdigest(), system, values))
     return {str(unknown): price * path.passages(values["levels"], floor)}
@@ -166,14 +173,23 @@ def _path(problem: _Problem) -> tuple[Path, float]:
     target, rows = np.asarray(values["y"], float), values["rows"]
     missed = target - rows @ np.linalg.lstsq(rows, target, rcond=None)[0]
     floor, first = (0.5 * (error**2).sum() / len(target) for error in (missed, target))
+    (unknown,), (equation,) = problem.system.unknowns, problem.system.equations
+    (time,) = sp.solve(equation, unknown)
+    known_time = time.subs(_named(problem.system, **values))  # of a constant utility U; what is paid goes as 1 / it
+    (U,) = (symbol for symbol in known_time.free_symbols if str(symbol) == "U")
+    pace = sp.lambdify(U, sp.simplify(known_time.subs(U, 1) / known_time))
     units = Units(outputs, target, int(values["degree"]), bool(values.get("exchangeable", False)))
     start = np.random.default_rng(0).standard_normal((int(values["units"]), edges[-1]))
     start = np.ones_like(start) if edges[-1] == 1 else start
-    return alternating_flow(units, start, until=floor + min(values["levels"]) * (first - floor)), float(floor)
+    return alternating_flow(units, start, until=floor + min(values["levels"]) * (first - floor), pace=pace), float(
+        floor
+    )
 
 
 def _named(system, **images):
-    return {symbol: images[str(symbol)] for symbol in system.parameters if str(symbol) in images}
+    """Images of those parameters of a system's equation that are given by name."""
+    known = system.equations[0].free_symbols
+    return {symbol: images[str(symbol)] for symbol in known if str(symbol) in images}
 
 
 def _compiled(units: Units):

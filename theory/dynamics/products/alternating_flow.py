@@ -19,9 +19,9 @@ from typing import Any
 import sympy as sp
 
 from ...closed_forms.closed_form import closed_form
-from ...derivation.derive import gradient_flow
+from ...derivation.derive import discretised, gradient_flow
 from ...errors import BadData, LearningMechanicsError
-from ...symbols import dimensions, matrices, modes, positive
+from ...symbols import LEARNING_RATE, STEP, dimensions, matrices, modes, positive
 from ...system import FixedPoint, Flow
 from ...trail import Equations, Trail
 
@@ -85,6 +85,25 @@ def jump_times(degree: int, unit: Any = None) -> FixedPoint:
 
 
 @cache
+def jump_times_of_descent(unit: Any = None) -> FixedPoint:
+    """`jump_times` of degree two under gradient descent, exact in the learning rate: steps multiply the norm.
+
+    >>> print(jump_times_of_descent().equations[0])
+    t*log(2*U*eta + 1) + eta*log(epsilon)
+    """
+    steps = discretised(norm_flow(2))
+    solution = closed_form(steps)
+    factor = sp.expand_log(sp.log(solution.expression / solution.initial), force=True).coeff(STEP)
+    factor = sp.log(sp.expand(sp.exp(factor)))
+    time = modes("t")
+    equation = time * factor + LEARNING_RATE * sp.log(epsilon)
+    trail = solution.trail.then(
+        "grow to norm one, t = eta k", Equations(((time, equation),), "fixed point"), reference=KUNIN
+    )
+    return FixedPoint((time,), (equation,), observables={} if unit is None else {"unit": unit}, trail=trail)
+
+
+@cache
 def linear_units() -> FixedPoint:
     """Two linear layers: a unit is a hidden neuron, w its incoming and a its outgoing weights, f = a w'x.
 
@@ -93,7 +112,9 @@ def linear_units() -> FixedPoint:
     """
     X, w, a = matrices(X=("P", "input"), w=("input", 1), a=("output", 1))
     unit = X * w * a.T
-    return _noted(jump_times(degree_of(unit, (w, a)), unit), unit)
+    if degree_of(unit, (w, a)) != 2:
+        raise LearningMechanicsError("not of degree two", where="linear units")
+    return _noted(jump_times_of_descent(unit), unit)
 
 
 @cache
