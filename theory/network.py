@@ -178,7 +178,7 @@ class Network:
         weights = {weight.name: weight for weight in self.weights()}
         value: dict[str, Any] = {}
         for node in self.nodes:
-            first = value[node.inputs[0]] if node.inputs else None
+            first: Any = value[node.inputs[0]] if node.inputs else None
             if node.op == "input":
                 width = stated[node.name]
                 name = "X" if len(self.inputs) == 1 else f"X_{node.name}"

@@ -159,7 +159,7 @@ class Setup:
         rng = np.random.default_rng(seed)
         arrays: dict[str, Any] = {}
         facts: dict[str, Any] = {}
-        source = data if data is not None else self.data
+        source: Any = data if data is not None else self.data
         if hasattr(source, "statistics"):
             arrays.update(source.statistics())
             trace = float(arrays["eigenvalues"].sum())

@@ -5,6 +5,7 @@ Several inputs are consecutive columns of x, several outputs consecutive columns
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def forward(network: Network) -> Callable:
     def run(parameters, x, gates=None):
         value = columns(x)
         for node in network.nodes:
-            first = value[node.inputs[0]] if node.inputs else None
+            first: Any = value[node.inputs[0]] if node.inputs else None
             if node.op == "dense":
                 weight = parameters[node.weight].T if node.transposed else parameters[node.weight]
                 result = first @ weight.T

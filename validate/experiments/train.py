@@ -168,7 +168,7 @@ def _program(setup, rows, observables):
     def advance(state, window, data):
         here = context(data)
         optimizer = build(setup.optimizer, data["learning_rate"])
-        root = jax.random.key(data["seed"]) if redraw else None
+        root = jax.random.key(data["seed"])
 
         def step(number, training):
             parameters, optimizer_state = training

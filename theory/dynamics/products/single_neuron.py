@@ -71,7 +71,7 @@ def neuron_flow() -> Flow:
     >>> print(neuron_flow().equations[1])
     a*eta_w*lambda*(-a*w + b)
     """
-    loss = over(_lam * (_target - _a * _w) ** 2) / 2
+    loss: Any = over(_lam * (_target - _a * _w) ** 2) / 2
     pulls = {_a: -_eta_a * loss.diff(_a), _w: -_eta_w * entry_derivative(loss, _w)}
     equations = tuple(sp.factor_terms(pull) for pull in pulls.values())
     trail = Trail().then("loss in the eigenbasis of the covariance", loss)
