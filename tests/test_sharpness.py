@@ -12,8 +12,8 @@ from learning_mechanics.theory.errors import BadData, DidNotConverge, UnknownNam
 from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Optimizer
 from learning_mechanics.validate.experiments.forward import forward
-from learning_mechanics.validate.observables.measure import Context, find
 from learning_mechanics.validate.experiments.optimizers import build, preconditioner
+from learning_mechanics.validate.observables.measure import Context, find
 from learning_mechanics.validate.observables.sharpness import largest
 
 pytestmark = pytest.mark.short

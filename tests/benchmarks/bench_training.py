@@ -43,8 +43,8 @@ def jax_loops(steps: int) -> tuple[Callable[[], float], Callable[[], float]]:
     import jax.numpy as jnp
 
     from learning_mechanics.validate.experiments.forward import forward
-    from learning_mechanics.validate.observables.measure import Context, find
     from learning_mechanics.validate.experiments.optimizers import build
+    from learning_mechanics.validate.observables.measure import Context, find
 
     drawn = instance()
     x, y = jnp.asarray(drawn["x"], jnp.float32), jnp.asarray(drawn["y"], jnp.float32)
