@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ..theory.errors import DidNotConverge
+from ..theory.errors import BadData, DidNotConverge
 from ..theory.system import FixedPoint
 from .compile import compile
 from .precision import double_precision
@@ -54,9 +54,18 @@ class Path:
     parameters: np.ndarray
 
     def passages(self, levels: Any, floor: float | None = None) -> np.ndarray:
-        """Times at which the loss passes floor + level x (first - floor); the floor is the last loss if not given."""
+        """Times at which the loss passes floor + level x (first - floor); the floor is the last loss if not given.
+
+        Raises `BadData` for a level that it never passes.
+        """
         floor = self.losses[-1] if floor is None else floor
         stops = floor + np.asarray(levels) * (self.losses[0] - floor)
+        if self.losses[-1] > min(stops):
+            raise BadData(
+                f"the loss ends at {self.losses[-1]:.4g}, above the level {min(stops):.4g}",
+                where="alternating flow",
+                remedy="ask for higher levels, or give more units",
+            )
         return np.array([self.times[np.argmax(self.losses[1:] <= stop)] for stop in stops])
 
 
@@ -102,7 +111,7 @@ def alternating_flow(
             if not moving.any():
                 break
             wait = np.full(len(theta), np.inf)
-            paces = np.array([pace(utility) for utility in utilities])
+            paces = np.array([pace(height) for height in utilities])
             wait[moving] = due[moving] / paces[moving]
             unit = int(np.argmin(wait))
             now, due = now + float(wait[unit]), np.maximum(due - wait[unit] * paces, 0.0)
@@ -125,15 +134,23 @@ def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None
     are, arrays by name that all units share, arrays (N, ...) of single units in `own`, and whether the units are
     `exchangeable`. `levels` are shares of the loss above its floor, the loss of the best linear map of `rows`.
     """
-    (unknown,) = system.unknowns
-    (time,) = sp.solve(system.equations[0], unknown)
-    price = float(time.subs(_named(system, **values, U=1)))
+    price, _ = _price_and_pace(system, values)
     digest = hashlib.sha256(repr(system.observables["unit"]).encode())
     for name, array in sorted((*values.items(), *values.get("own", {}).items()), key=lambda item: item[0]):
         if name not in ("epsilon", "own"):
-            digest.update(name.encode() + (array.tobytes() if isinstance(array, np.ndarray) else repr(array).encode()))
+            content = array.tobytes() if isinstance(array, np.ndarray) else repr(array).encode()
+            digest.update(f"{name}{getattr(array, 'shape', '')}".encode() + content)
     path, floor = _path(_Problem(digest.hexdigest(), system, values))
-    return {str(unknown): price * path.passages(values["levels"], floor)}
+    return {str(system.unknowns[0]): price * path.passages(values["levels"], floor)}
+
+
+def _price_and_pace(system: FixedPoint, values: Mapping[str, Any]) -> tuple[float, Callable]:
+    """The time t that a constant utility of 1 takes to wake a unit, and t(1) / t(U) as a function of U."""
+    (time,) = sp.solve(system.equations[0], system.unknowns[0])
+    given = {symbol: values[str(symbol)] for symbol in time.free_symbols if str(symbol) in values}
+    (utility,) = time.free_symbols - set(given)
+    price = time.subs(utility, 1)
+    return float(price.subs(given)), sp.lambdify(utility, sp.simplify(price / time).subs(given))
 
 
 @dataclass(frozen=True)
@@ -173,23 +190,12 @@ def _path(problem: _Problem) -> tuple[Path, float]:
     target, rows = np.asarray(values["y"], float), values["rows"]
     missed = target - rows @ np.linalg.lstsq(rows, target, rcond=None)[0]
     floor, first = (0.5 * (error**2).sum() / len(target) for error in (missed, target))
-    (unknown,), (equation,) = problem.system.unknowns, problem.system.equations
-    (time,) = sp.solve(equation, unknown)
-    known_time = time.subs(_named(problem.system, **values))  # of a constant utility U; what is paid goes as 1 / it
-    (U,) = (symbol for symbol in known_time.free_symbols if str(symbol) == "U")
-    pace = sp.lambdify(U, sp.simplify(known_time.subs(U, 1) / known_time))
     units = Units(outputs, target, int(values["degree"]), bool(values.get("exchangeable", False)))
     start = np.random.default_rng(0).standard_normal((int(values["units"]), edges[-1]))
     start = np.ones_like(start) if edges[-1] == 1 else start
-    return alternating_flow(units, start, until=floor + min(values["levels"]) * (first - floor), pace=pace), float(
-        floor
-    )
-
-
-def _named(system, **images):
-    """Images of those parameters of a system's equation that are given by name."""
-    known = system.equations[0].free_symbols
-    return {symbol: images[str(symbol)] for symbol in known if str(symbol) in images}
+    lowest = floor + min(values["levels"]) * (first - floor)
+    pace = _price_and_pace(problem.system, values)[1]
+    return alternating_flow(units, start, until=lowest, pace=pace), float(floor)
 
 
 def _compiled(units: Units):

@@ -160,3 +160,25 @@ def test_thresholds_are_derived_from_homogeneity():
 def test_claims_hold(name):
     verdict = check(AlternatingGradientFlow(), name)
     assert (verdict.outcome, verdict.rival_outcome) == ("holds", "refuted")
+
+
+@pytest.mark.instant
+def test_a_level_that_is_never_passed_is_said():
+    units = Units(entries(np.eye(2)), np.array([[1.0], [0.5]]), degree=2)
+    path = alternating_flow(units, np.ones((4, 1)), most=1)
+    assert path.passages((0.9,), floor=0.0).shape == (1,)
+    with pytest.raises(BadData, match="more units"):
+        path.passages((0.01,), floor=0.0)
+
+
+@pytest.mark.instant
+def test_descent_grows_units_by_factors():
+    """Gradient descent multiplies a norm by 1 + 2 eta U each step; found here by multiplying."""
+    equation, rate, utility, start = linear_units().equations[0], 0.3, 0.7, 1e-8
+    norm, steps = start, 0
+    while norm * (1 + 2 * rate * utility) < 1:
+        norm, steps = norm * (1 + 2 * rate * utility), steps + 1
+    values = {"eta": rate, "U": utility, "epsilon": start}
+    (time,) = sp.solve(equation, linear_units().unknowns[0])
+    predicted = float(time.subs({symbol: values[str(symbol)] for symbol in time.free_symbols}))
+    assert steps <= predicted / rate < steps + 1
