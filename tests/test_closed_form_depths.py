@@ -106,6 +106,16 @@ def test_gradient_of_a_closed_form():
     assert np.allclose(slope, speed(end) / speed(start), rtol=1e-7)
 
 
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_extreme_numbers(depth):
+    """The smallest starts, the largest ratios and the longest times a float holds: finite, and right where obvious."""
+    start, target = np.array([1e-300, 1e-12, 1.0, 1e8, 0.5]), np.array([1.0, 1e6, 1e-9, 2.0, 0.5])
+    got = closed_form(law(depth)).evaluate([0.0, 1e-300, 1.0, 1e300], a=start, s=target)
+    assert np.allclose(got[0], start, rtol=1e-12, atol=0) and np.isfinite(got).all()
+    settled = np.array([depth is not None, True, True, True, True])  # infinite depth waits 1e300 / s for the first
+    assert np.allclose(got[-1][settled], target[settled], rtol=1e-12)
+
+
 @pytest.mark.parametrize("depth, points, modes", [(3, 1_000_000, 1), (5, 1000, 1000), (4, 1, 1_000_000)])
 def test_a_million_points(depth, points, modes):
     """Half a second of CPU at most, however they are split into times and modes (measured: 0.03 s and 0.2 s)."""

@@ -8,7 +8,7 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, minimize_scalar
 
-from learning_mechanics.solvers.largest_root import largest_root
+from learning_mechanics.solvers.fixed_point import largest_root
 from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.dynamics.weight_decay import (
     DECAY,

@@ -131,7 +131,7 @@ def _single_power(t, start, p, A):
 
 
 def _logistic(t, start, p, q, A, B):
-    bracket = np.exp(-q * A * t) + B * start**q * q * t * exprel(-q * A * t)
+    bracket = np.exp(-q * A * t) + B * start**q * (q * t * exprel(-q * A * t))
     gone = np.inf if q > 0 else 0.0
     moving = start * np.where(bracket > 0, np.abs(bracket) ** (-1 / q), gone)
     return np.where((start == 0) & (q > 0), 0.0, moving)

@@ -93,10 +93,10 @@ def _inverse(power: float):
     coefficients follow from a recursion in y_i alone. Raises `DidNotConverge` unless neighbouring series meet.
     """
     gap = 0.1 / max(1.0, abs(power - 1))  # a twentieth of the series' radius of convergence
-    w = np.arange(-EDGE, 40.0 + gap, gap)
+    w = np.arange(-709.0, 40.0 + gap, gap)  # every start that is a normal number
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         times, speeds = power_time(w, power), np.exp((1 - power) * np.logaddexp(0.0, -w))
-        kept = np.isfinite(times * speeds) & (speeds > 1e-290) & (np.abs(times) > 1e-290)
+        kept = np.isfinite(times * speeds) & (speeds > 1e-305) & (np.abs(times) > 1e-305)
     w, times, speeds = w[kept], times[kept], speeds[kept]
     r, y = [np.ones_like(w)], [np.exp(-np.logaddexp(0.0, w))]
     for k in range(_DEGREE - 1):

@@ -102,7 +102,7 @@ def _converging(depth: int) -> dict:
 def _resting(name: str, depth: int, of: int, **options) -> Law:
     """The largest resting strength of modes of `depth` layers, on instances of `of` layers."""
     rest, modes = partial(decayed_rest, depth), partial(_modes, of)
-    return Law(name, rest, modes, "end_to_end", solver="largest_root:largest_root", **options)
+    return Law(name, rest, modes, "end_to_end", solver="fixed_point:largest_root", **options)
 
 
 def _rest(depth: int) -> Claim:
