@@ -19,16 +19,19 @@ from learning_mechanics.solvers.recursion import iterate
 from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.dynamics.linear_networks import gram_map
-from learning_mechanics.theory.dynamics.products.linear_attention import (
+from learning_mechanics.theory.dynamics.products import in_context_moments
+from learning_mechanics.theory.dynamics.products.in_context_moments import (
     gaussian_moment,
+    moment_rows,
+    product_moments,
+    second_moment,
+)
+from learning_mechanics.theory.dynamics.products.linear_attention import (
     head_flow,
     merged,
-    moment_rows,
     next_rank_duration,
     plateau_duration,
     plateau_loss,
-    product_moments,
-    second_moment,
     separate,
     separate_flow,
     separate_map,
@@ -70,6 +73,17 @@ def test_gaussian_moments_of_one_variable_are_double_factorials():
         15 * q**3,
         105 * q**4,
     ]
+
+
+@pytest.mark.short
+def test_the_mean_loss_written_out_in_one_dimension_tells_contexts_apart():
+    """One dimension: E beta^2 = lambda^2 (1 + 2/N) by hand, so that averaging term by term can be told wrong."""
+    lam, m = sp.symbols("lambda m")
+    for context in (1, 2, 3):
+        found = in_context_moments._mean_loss((lam,), sp.Matrix([[m]]), context)
+        by_hand = lam / 2 - lam**2 * m + lam**3 * (1 + sp.Rational(2, context)) * m**2 / 2
+        assert sp.expand(found - by_hand) == 0
+        assert sp.expand(found - by_hand.subs(m**2, 2 * m**2)) != 0
 
 
 @pytest.mark.short

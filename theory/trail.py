@@ -15,7 +15,7 @@ What a step gave is mathematics wherever it is mathematics: an expression, or `E
 [(0, 1)]
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sympy as sp
@@ -117,6 +117,17 @@ class Trail:
         if parents is None:
             parents = (len(self.steps) - 1,) if self.steps else ()
         return Trail((*self.steps, Step(rule, result, parents=parents, **notes)))
+
+    def after(self, before: "Trail", on: tuple[int, ...] = ()) -> "Trail":
+        """These steps after those of another trail; a step that rested on nothing rests on its steps `on`.
+
+        >>> both = Trail().then("second", "b").after(Trail().then("first", "a"), on=(0,))
+        >>> [(step.rule, step.parents) for step in both.steps]
+        [('first', ()), ('second', (0,))]
+        """
+        shift = len(before.steps)
+        moved = (replace(s, parents=tuple(p + shift for p in s.parents) or on) for s in self.steps)
+        return Trail((*before.steps, *moved))
 
     def graph(self):
         """The trail as a `networkx.DiGraph`; nodes are step numbers carrying the step."""

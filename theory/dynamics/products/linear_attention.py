@@ -1,18 +1,17 @@
-"""Linear attention that learns to regress in context: moments, equations of motion, saddles and their losses.
+"""Linear attention that learns to regress in context: equations of motion, saddles and their losses.
 
-The output is beta' M x, quadratic loss in M, so that everything is driven by one matrix, the pull of the data:
+The output is beta' M x, and what the data pull M with is in `in_context_moments`. Merged key and query make a two-layer
+linear network on z = vec(beta x'); separate ones, M = K' diag(v) Q, have three layers a head, which wait at saddles and
+drop to one eigenvector after the other:
 
-    -dL/dM = Lambda^2 - E[Lambda_hat^2] M Lambda,      E[Lambda_hat^2] = Lambda^2 + (Lambda + tr(Lambda) I) Lambda / N.
-
-Merged key and query: a two-layer linear network on z = vec(beta x'). Separate ones, M = K' diag(v) Q, three layers per
-head: heads wait at saddles and drop to one eigenvector after the other.
+    sigma' = 2 sqrt(D) sigma (1 - c sigma), c = 1 + (1 + D)/N;      u' = lambda^2 u^2 - b lambda u^5.
 
 >>> print(sigma_flow().equations[0])
 2*sigma*sqrt(D)*(-sigma*(D + N + 1)/N + 1)
 >>> print(head_flow().equations[0])
 lambda*u**2*(-b*u**3 + lambda)
 
-Reference: Zhang, Singh, Latham & Saxe 2025, arXiv:2501.16265 (loss without the factor 1/2, and half its gradient).
+Reference: Zhang, Singh, Latham & Saxe 2025, arXiv:2501.16265.
 """
 
 from dataclasses import replace
@@ -21,121 +20,21 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from numpy.typing import ArrayLike
 
-from ...dataset import Dataset
 from ...derivation.derive import discretised, gradient_flow
 from ...derivation.network_flow import network_flow
-from ...derivation.noncommutative import symmetric
 from ...derivation.probe import directional, evaluate, gradient_residual, random_values
 from ...derivation.reduce import change_variables
 from ...derivation.standard_assumptions import Aligned, Balanced
 from ...errors import LearningMechanicsError
-from ...in_context import InContextRegression
 from ...network import Network, Node, chain
 from ...symbols import dimensions, modes, over, positive
 from ...system import FixedPoint, Flow, Map
-from ...trail import Equations, Trail
+from ...trail import Equations
+from .in_context_moments import ZHANG, context_moment, function_flow, population
 
-ZHANG = "Zhang, Singh, Latham & Saxe 2025, arXiv:2501.16265"
-_ISSERLIS = "Isserlis 1918"
-_N, _D, _s, _c = positive("N D s c")
-_lam = modes("lambda")
-_b = modes("b")
-
-
-# --- moments ---------------------------------------------------------------------------------------------------------
-
-
-def gaussian_moment(variances, indices) -> sp.Expr:
-    """E[x_i x_j ...] of independent centred Gaussians: the sum over pairings of the product of their covariances.
-
-    >>> p, q = sp.symbols("p q")
-    >>> gaussian_moment((p, q), (0, 0, 1, 1)), gaussian_moment((p, q), (0, 0, 0, 0)), gaussian_moment((p, q), (0, 1))
-    (p*q, 3*p**2, 0)
-    """
-    if not indices:
-        return sp.S.One
-    first, *rest = indices
-    return sp.Add(
-        *(
-            variances[first] * gaussian_moment(variances, rest[:place] + rest[place + 1 :])
-            for place, other in enumerate(rest)
-            if other == first
-        )
-    )
-
-
-@cache
-def context_moment() -> FixedPoint:
-    """b = E[Lambda_hat^2] in the eigenbasis of Lambda, Lambda_hat = 1/N sum_n x_n x_n'.
-
-    Pairs of different samples give Lambda^2, a sample with itself E[x x'x x'] = 2 Lambda^2 + tr(Lambda) Lambda by
-    pairing its four factors; the pairings are compared with a count in two to four explicit dimensions.
-
-    >>> print(context_moment().equations[0])
-    b - lambda*(lambda*N + lambda + over(lambda))/N
-    """
-    different, same = _lam**2, 2 * _lam**2 + _lam * over(_lam)
-    for dim in (2, 3, 4):
-        variances = sp.symbols(f"lambda1:{dim + 1}", positive=True)
-        counted = sum(gaussian_moment(variances, (0, c, c, 0)) for c in range(dim))
-        stated = same.xreplace({over(_lam): sp.Add(*variances)}).xreplace({_lam: variances[0]})
-        if sp.expand(counted - stated) != 0:
-            raise LearningMechanicsError(f"{stated} is not {counted}", where="context_moment")
-    value = sp.factor((1 - 1 / _N) * different + same / _N)
-    trail = Trail().then(
-        "pair the factors of x x'x x'", same, reference=_ISSERLIS, check="counted in 2, 3, 4 dimensions", residual=0.0
-    )
-    trail = trail.then("N samples, N^2 pairs of samples", Equations(((_b, value),)), reference=ZHANG)
-    return FixedPoint((_b,), (_b - value,), trail=trail)
-
-
-def second_moment(eigenvalues: ArrayLike, context: float) -> np.ndarray:
-    """Diagonal of E[Lambda_hat^2], by the derived formula; an infinite context leaves Lambda^2.
-
-    >>> second_moment(np.ones(4), 31.0)[0] == 1 + 5 / 31, second_moment(np.array([2.0]), np.inf)
-    (np.True_, array([4.]))
-    """
-    if np.isinf(context):
-        return np.asarray(eigenvalues, float) ** 2
-    value = sp.solve(context_moment().equations[0], _b)[0]
-    trace = sp.Symbol("trace")
-    evaluate = sp.lambdify((_lam, _N, trace), value.xreplace({over(_lam): trace}), "numpy")
-    return np.asarray(evaluate(np.asarray(eigenvalues), context, np.sum(eigenvalues)), float)
-
-
-def product_moments(eigenvalues: ArrayLike, context: float) -> dict[str, np.ndarray]:
-    """Moments of z = vec(beta x'), beta first: Sigma_xx = E[Lambda_hat^2] (x) Lambda, Sigma_yx = vec(Lambda^2)'.
-
-    >>> product_moments(np.array([2.0]), np.inf)
-    {'Sigma_xx': array([[8.]]), 'Sigma_yx': array([[4.]])}
-    """
-    values = np.asarray(eigenvalues, float)
-    outer = np.kron(np.diag(second_moment(values, context)), np.diag(values))
-    return {"Sigma_xx": outer, "Sigma_yx": np.diag(values**2).reshape(1, -1)}
-
-
-def moment_rows(tasks: InContextRegression) -> Dataset:
-    """D^2 + 1 rows with exactly the second moments of the tasks: full-batch descent on them has no sampling noise.
-
-    Row (a, b) has beta along axis a and the query along b; the last row carries what is left of the target's power.
-
-    >>> rows = moment_rows(InContextRegression((2.0, 1.0), 5))
-    >>> bool(np.allclose(rows.covariances()[0], product_moments([2.0, 1.0], 5)["Sigma_xx"]))
-    True
-    """
-    values, count = np.array(tasks.eigenvalues), tasks.dim**2 + 1
-    second = second_moment(values, tasks.context)
-    first, other = np.divmod(np.arange(tasks.dim**2), tasks.dim)
-    beta, query = np.zeros((2, count, tasks.dim))
-    rows = np.arange(count - 1)
-    beta[rows, first], query[rows, other] = np.sqrt(count * second[first]), np.sqrt(values[other])
-    target = np.zeros(count)
-    same = first == other
-    target[rows[same]] = np.sqrt(count) * (values**2 / np.sqrt(second * values))
-    target[-1] = np.sqrt(count * values.sum() - (target**2).sum())
-    return Dataset(tasks.seen(beta, query), target, f"{tasks.name}_moments")
+_N, _D = positive("N D")
+_lam, _b = modes("lambda b")
 
 
 # --- merged key and query --------------------------------------------------------------------------------------------
@@ -207,15 +106,6 @@ def separate(dim: int, rank: int = 1) -> Network:
 
 
 @cache
-def function_flow() -> Flow:
-    """The loss as a function of the matrix M of beta' M x, and its pull on M."""
-    D = dimensions("D")
-    Lambda, B, M = symmetric("Lambda", D), symmetric("B", D), sp.MatrixSymbol("M", D, D)
-    loss = sp.Trace(Lambda) / 2 - sp.Trace(M.T * Lambda * Lambda) + sp.Trace(M.T * B * M * Lambda) / 2
-    return gradient_flow(loss, on=(M,))
-
-
-@cache
 def separate_flow(rank: int = 1) -> Flow:
     """Heads of that rank, M = sum_r K_r' diag(v) Q_r: K' = diag(v) Q pull', Q' = diag(v) K pull, v' = diag(K pull Q').
 
@@ -284,9 +174,13 @@ def head_parts_flow() -> Flow:
     >>> conserved(head_parts_flow())
     (-k**2 + v**2, -q**2 + v**2)
     """
-    v, k, q, lam, b = sp.symbols("v k q lambda b", positive=True)
-    m = v * k * q
-    return gradient_flow(lam / 2 - lam**2 * m + b * lam * m**2 / 2, on=(v, k, q))
+    v, k, q = positive("v k q")
+    return gradient_flow(_along(v * k * q, *positive("lambda b")), on=(v, k, q))
+
+
+def _along(m, lam, b):
+    """The loss along one eigenvector, where beta'Mx is m times beta's and x's parts along it."""
+    return population(sp.trace, *(sp.Matrix([[entry]]) for entry in (lam, b, m)))
 
 
 @cache
@@ -320,9 +214,8 @@ def next_rank_duration() -> FixedPoint:
     >>> print(next_rank_duration().equations[0])
     T - log(sqrt(lambda)/(sqrt(b)*u*sqrt(v)))/(lambda**2*v)
     """
-    v, k, q, lam, b = sp.symbols("v k q lambda b", positive=True)
-    m = v * k * q
-    flow = gradient_flow(lam / 2 - lam**2 * m + b * lam * m**2 / 2, on=(k, q)).assume(Balanced(into="u"))
+    v, k, q = positive("v k q")
+    flow = gradient_flow(_along(v * k * q, *positive("lambda b")), on=(k, q)).assume(Balanced(into="u"))
     (u,), T, x = flow.unknowns, positive("T"), sp.Symbol("x", positive=True)
     growth = sp.expand(flow.equations[0]).coeff(u, 1)
     (end,) = (root for root in sp.solve(flow.equations[0], u) if root.is_positive)
@@ -341,7 +234,7 @@ def plateau_loss() -> FixedPoint:
     L + N*over(lambda**2*learned/(lambda*N + lambda + over(lambda)))/2 - over(lambda)/2
     """
     L, m, learned = positive("L"), sp.Symbol("m"), modes("learned")
-    loss = _lam / 2 - _lam**2 * m + _b * _lam * m**2 / 2
+    loss = _along(m, _lam, _b)
     drop = sp.factor(loss.subs(m, 0) - loss.subs(m, sp.solve(sp.diff(loss, m), m)[0]))
     moment = sp.solve(context_moment().equations[0], _b)[0]
     value = over(_lam / 2) - over(sp.factor(drop.subs(_b, moment)) * learned)

@@ -175,8 +175,7 @@ def early_map() -> Map:
     before = pair_target().trail.steps[:1]
     slope = sp.simplify(before[0].result.diff(_z).subs(_z, 0))
     trail = Trail(before).then("first order in z", slope * _z, assumption="small products", reference=KARKADA)
-    steps = [replace(s, parents=tuple(p + len(trail.steps) for p in s.parents) or (1,)) for s in flow.trail.steps]
-    return discretised(replace(flow, trail=Trail((*trail.steps, *steps))))
+    return discretised(replace(flow, trail=flow.trail.after(trail, on=(1,))))
 
 
 @cache
@@ -204,13 +203,12 @@ def _weighted(flow: Flow, before: Trail) -> Flow:
 
     With sums over words in place of means, one-hot words are white.
     """
-    steps = [replace(s, parents=tuple(p + len(before.steps) for p in s.parents)) for s in flow.trail.steps]
     paced = Flow(
         flow.unknowns,
         tuple(tidy(_G / 4 * equation) for equation in flow.equations),
         {"strength": flow.observables["end_to_end"], "loss": _G / 4 * flow.observables["loss"]},
         flow.eliminated,
-        Trail((*before.steps, *steps)),
+        flow.trail.after(before),
     )
     parents = (len(before.steps) - 2, len(paced.trail.steps) - 1)
     trail = paced.trail.then(

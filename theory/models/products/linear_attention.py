@@ -15,18 +15,21 @@ import numpy as np
 
 from ...claims import Claim, Converges, Equals, Law
 from ...dynamics.linear_networks import gram_map
-from ...dynamics.products.linear_attention import (
+from ...dynamics.products.in_context_moments import (
     ZHANG,
     context_moment,
+    function_flow,
+    moment_rows,
+    product_moments,
+    second_moment,
+)
+from ...dynamics.products.linear_attention import (
     head_flow,
     head_parts_flow,
     merged,
-    moment_rows,
     next_rank_duration,
     plateau_duration,
     plateau_loss,
-    product_moments,
-    second_moment,
     separate,
     separate_flow,
     separate_map,
@@ -63,6 +66,7 @@ class LinearAttention(Theory):
     def derivations(self) -> Mapping[str, System]:
         return {
             "moments of a context": context_moment(),
+            "the loss of a linear function": function_flow(),
             "merged key and query, white tasks": sigma_flow(),
             "separate key and query": separate_flow(),
             "one head along one eigenvector": head_parts_flow(),
