@@ -135,7 +135,7 @@ class WordEmbedding(Theory):
             rival_home="pairs that weigh as often as they occur",
             seeds=2,
             relative="point",
-            # two random starts overlap by dimension^-1/2; of that, as much as a strength's logarithm tells
+            # declared: the random starts of two directions overlap by dimension^-1/2
             budget={"overlap of random starts": 0.4 * self.dimension**-0.5},
             options={"summary": "last"},
             seconds=3,
