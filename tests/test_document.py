@@ -203,14 +203,25 @@ def test_hypergeometric_series_is_the_function():
 
     space = {"numpy": np}
     exec(HELPERS["hypergeometric"], space)
-    z = np.linspace(0, 0.99, 12)
-    assert np.allclose(space["hypergeometric"](1, -1 / 3, 2 / 3, z), hyp2f1(1, -1 / 3, 2 / 3, z), rtol=1e-12)
+    z = np.concatenate([np.linspace(0, 1, 40)[:-1], 1 - np.logspace(-12, -1, 12)])
+    for b in (-1 / 3, -1 / 2, -2 / 3, -5 / 7, 0.4):
+        exact = hyp2f1(1, b, 1 + b, z)
+        assert np.allclose(space["hypergeometric"](1, b, 1 + b, z), exact, rtol=1e-11)
+        assert np.allclose(space["hypergeometric"](b, 1, 1 + b, z), exact, rtol=1e-11)
+    with pytest.raises(ValueError, match="only 2F1"):
+        space["hypergeometric"](1, 0.5, 2.5, z)
 
 
 def test_modes_are_summed_over_the_last_axis():
     lam, c = modes("lambda c")
     value = eval(source(over(lam * c)), {"numpy": np, "lambda_": np.array([1.0, 2.0]), "c": np.array([3.0, 4.0])})
     assert value == 11.0
+
+
+@pytest.mark.parametrize("depth", [1, 4, 7, float("inf")])
+def test_modules_of_any_depth_verify_themselves(depth):
+    found = dict(gaps(document(lm.DeepLinear(depth=depth))))
+    assert found and max(found.values()) < 1e-6
 
 
 def test_sections_share_the_numbers_of_steps():

@@ -33,16 +33,30 @@ HELPERS = {
         w = numpy.where(small, w - (w - numpy.exp(z - w)) / (1 + w), w * numpy.exp((z - w - log_w) / (1 + w)))
     return w
 ''',
-    "hypergeometric": '''def hypergeometric(a, b, c, z):
-    """Gauss's series 2F1(a, b; c; z) for 0 <= z < 1, summed until its terms no longer count."""
+    "hypergeometric": '''def digamma(x):
+    """Derivative of log Gamma: raised to where its asymptotic series is exact."""
+    shift = 0.0
+    while x < 12:
+        x, shift = x + 1, shift - 1 / x
+    tail = 1 / 12 - (1 / 120 - (1 / 252 - (1 / 240 - 1 / (132 * x**2)) / x**2) / x**2) / x**2
+    return shift + float(numpy.log(x)) - 1 / (2 * x) - tail / x**2
+
+
+def hypergeometric(a, b, c, z):
+    """Gauss's 2F1(1, b; 1 + b; z) for 0 <= z < 1, in either order of the first two: in powers of z, or of 1 - z."""
+    b = a if b == 1 else b
+    if abs(c - 1 - b) > 1e-12:
+        raise ValueError("only 2F1(1, b; 1 + b; z) is known here")
     z = numpy.asarray(z, float)
-    term = total = numpy.ones_like(z)
-    for k in range(20000):
-        term = term * (a + k) * (b + k) / ((c + k) * (k + 1)) * z
-        total = total + term
-        if numpy.all(numpy.abs(term) <= 1e-17 * numpy.abs(total)):
-            break
-    return total
+    near, far = numpy.minimum(z, 0.6), numpy.minimum(1 - z, 0.6)
+    series, weight = numpy.zeros_like(z), 1.0
+    for k in range(90):
+        series = series + b / (b + k) * near**k
+    turned, gap = numpy.zeros_like(z), digamma(1.0) - digamma(b)
+    for k in range(90):
+        turned = turned + b * weight * far**k * (gap - numpy.log(far))
+        weight, gap = weight * (b + k) / (k + 1), gap + 1 / (k + 1) - 1 / (b + k)
+    return numpy.where(z <= 0.6, series, turned)
 ''',
     "polar": '''def polar(matrix):
     """The matrix with every singular value replaced by one; those that vanish stay zero."""
