@@ -16,12 +16,13 @@ import numpy as np
 from ...claims import Claim, Converges, Law
 from ...dynamics.linear_networks import stack
 from ...dynamics.products.alternating_flow import KUNIN, jump_times, linear_units, norm_flow, power_units
-from ...dynamics.products.diagonal_networks import network
+from ...dynamics.products.diagonal_networks import network, successive_jumps
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
+from ...singular_modes import singular_modes
 from ...system import FixedPoint, System
 
-_SOLVER = "alternating_flow:passages"
+_SOLVER, _HOMOTOPY = "alternating_flow:passages", "implicit_bias:passages"
 _JUMPS = 2  # of the linear layers, before the weak inputs slow everything down
 
 
@@ -49,11 +50,12 @@ class AlternatingGradientFlow(Theory):
 # --- from an instance to the numbers of a law ------------------------------------------------------------------------
 
 
-def _linear(instance: Instance, X, y, rows) -> dict:
+def _layers(instance: Instance) -> dict:
+    X, y = instance["x"], instance["y"]
     return {
         "X": X,
         "y": y,
-        "rows": rows,
+        "rows": X,
         "shapes": {"w": (X.shape[1], 1), "a": (y.shape[1], 1)},
         "units": _JUMPS,
         "degree": 2,
@@ -63,15 +65,16 @@ def _linear(instance: Instance, X, y, rows) -> dict:
     }
 
 
-def _layers(instance: Instance) -> dict:
-    return _linear(instance, instance["x"], instance["y"], instance["x"])
-
-
-def _white_layers(instance: Instance) -> dict:
-    """The same input-output correlation, on white inputs."""
-    correlation = instance["y"].T @ instance["x"] / len(instance["x"])
-    white = np.sqrt(correlation.shape[1]) * np.eye(correlation.shape[1])
-    return _linear(instance, white, white @ correlation.T, white)
+def _separate_modes(instance: Instance) -> dict:
+    """White inputs: every singular mode of the input-output correlation is a coordinate, begun at epsilon^2."""
+    _, singular, _ = singular_modes(instance["x"], instance["y"])
+    values = _layers(instance)
+    return {
+        "X": np.eye(len(singular)),
+        "y": singular,
+        "alpha": values["epsilon"] ** 2,
+        "levels": values["levels"],
+    }
 
 
 def _entries(instance: Instance) -> dict:
@@ -109,7 +112,7 @@ def _linear_layers() -> Claim:
             options={"levels": (0.85, 0.6)},
         ),
         law=Law("alternating flow", linear_units, _layers, "t", reference=KUNIN, solver=_SOLVER),
-        rival=Law("alternating flow of white inputs", linear_units, _white_layers, "t", solver=_SOLVER),
+        rival=Law("separate modes", partial(successive_jumps, 2), _separate_modes, "t", solver=_HOMOTOPY),
         rival_home="white inputs, where every mode keeps the utility it starts with",
         axis="scale",
         values=(24.0, 48.0, 96.0),
@@ -137,7 +140,7 @@ def _three_factors() -> Claim:
             options={"levels": (0.85, 0.5, 0.3, 0.15)},
         ),
         law=Law("units of degree three", partial(power_units, 3), _entries, "t", reference=KUNIN, solver=_SOLVER),
-        rival=Law("units of degree two", partial(power_units, 2), _squares, "t", solver=_SOLVER),
+        rival=Law("units of degree two", partial(successive_jumps, 2), _squares, "t", solver=_HOMOTOPY),
         rival_home="two equal factors",
         axis="scale",
         values=(0.01, 0.005, 0.0025),
@@ -150,4 +153,11 @@ def _three_factors() -> Claim:
 
 
 def _squares(instance: Instance) -> dict:
-    return {**_entries(instance), "degree": 2}
+    """The same inputs as rows over root P, and the start of every entry."""
+    root, values = np.sqrt(len(instance["x"])), _entries(instance)
+    return {
+        "X": instance["x"] / root,
+        "y": instance["y"] / root,
+        "alpha": values["epsilon"],
+        "levels": values["levels"],
+    }
