@@ -14,11 +14,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from ..theory.errors import BadData, DidNotConverge
 from ..theory.system import FixedPoint
 from .compile import compile
+from .implicit_bias import price_and_pace
 from .precision import double_precision
 
 SETTLED = 1e-10  # change of a direction in one step of its climb; utilities are good to its square
@@ -134,7 +134,7 @@ def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None
     are, arrays by name that all units share, arrays (N, ...) of single units in `own`, and whether the units are
     `exchangeable`. `levels` are shares of the loss above its floor, the loss of the best linear map of `rows`.
     """
-    price, _ = _price_and_pace(system, values)
+    price, _ = price_and_pace(system, values)
     digest = hashlib.sha256(repr(system.observables["unit"]).encode())
     for name, array in sorted((*values.items(), *values.get("own", {}).items()), key=lambda item: item[0]):
         if name not in ("epsilon", "own"):
@@ -142,15 +142,6 @@ def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None
             digest.update(f"{name}{getattr(array, 'shape', '')}".encode() + content)
     path, floor = _path(_Problem(digest.hexdigest(), system, values))
     return {str(system.unknowns[0]): price * path.passages(values["levels"], floor)}
-
-
-def _price_and_pace(system: FixedPoint, values: Mapping[str, Any]) -> tuple[float, Callable]:
-    """The time t that a constant utility of 1 takes to wake a unit, and t(1) / t(U) as a function of U."""
-    (time,) = sp.solve(system.equations[0], system.unknowns[0])
-    given = {symbol: values[str(symbol)] for symbol in time.free_symbols if str(symbol) in values}
-    (utility,) = time.free_symbols - set(given)
-    price = time.subs(utility, 1)
-    return float(price.subs(given)), sp.lambdify(utility, sp.simplify(price / time).subs(given))
 
 
 @dataclass(frozen=True)
@@ -194,7 +185,7 @@ def _path(problem: _Problem) -> tuple[Path, float]:
     start = np.random.default_rng(0).standard_normal((int(values["units"]), edges[-1]))
     start = np.ones_like(start) if edges[-1] == 1 else start
     lowest = floor + min(values["levels"]) * (first - floor)
-    pace = _price_and_pace(problem.system, values)[1]
+    pace = price_and_pace(problem.system, values)[1]
     return alternating_flow(units, start, until=lowest, pace=pace), float(floor)
 
 

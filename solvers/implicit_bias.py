@@ -6,7 +6,7 @@ The dual variable nu is the integrated residual, so its natural size is the time
 conditioned from alpha = 1e-3 to 1e3, where the coefficients themselves span everything from l1 to l2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -147,12 +147,15 @@ def least_one_norm(system: FixedPoint, values: Mapping[str, Any], abscissa: Any 
     return {"beta": plus - minus}
 
 
-def homotopy(X: np.ndarray, y: np.ndarray, *, most: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def homotopy(
+    X: np.ndarray, y: np.ndarray, *, most: int = 1000, pace: Callable = lambda pull: pull
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Saddles of a vanishing start: (times (J,), saddles (J + 1, d), losses (J + 1,)), loss 1/2 |y - X beta|^2.
 
     Times count integrated pull in units of the activation price: s_i = int (X'r)_i dt lies in [-1, 1], and the state
     between jumps minimises the loss under beta_i s_i >= 0, with beta_i = 0 where |s_i| < 1. A coordinate appears when
-    s_i reaches +-1; one that the minimisation sends to zero is asleep again.
+    s_i reaches +-1; one that the minimisation sends to zero is asleep again. `pace(|pull|)` is what is paid per
+    time, if it is not the pull itself.
     Reference: Berthier 2022, arXiv:2208.14673; Pesme & Flammarion 2023, arXiv:2304.00488.
 
     >>> times, saddles, losses = homotopy(np.eye(2), np.array([2.0, -1.0]))
@@ -171,9 +174,10 @@ def homotopy(X: np.ndarray, y: np.ndarray, *, most: int = 1000) -> tuple[np.ndar
             break
         # a coordinate that lies on the boundary and is pulled outwards would be active already
         wait = np.full(len(pull), np.inf)
-        wait[moving] = (1 - np.sign(pull[moving]) * paid[moving]) / np.abs(pull[moving])
+        paces = np.sign(pull) * np.array([pace(size) for size in np.abs(pull)])
+        wait[moving] = (1 - np.sign(pull[moving]) * paid[moving]) / np.abs(paces[moving])
         pause = wait.min()
-        now, paid = now + pause, np.clip(paid + pause * pull, -1, 1)
+        now, paid = now + pause, np.clip(paid + pause * paces, -1, 1)
         paid[wait <= pause * (1 + 1e-12)] = np.sign(pull[wait <= pause * (1 + 1e-12)])
         awake = np.flatnonzero(np.abs(paid) == 1)
         beta = np.zeros(len(paid))
@@ -189,20 +193,29 @@ def homotopy(X: np.ndarray, y: np.ndarray, *, most: int = 1000) -> tuple[np.ndar
 def passages(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = None) -> dict[str, np.ndarray]:
     """Times (levels,) at which a vanishing start passes levels of its loss, floor + level x (first - floor).
 
-    `system` has the unknown "t", linear in its equation: the time of the first jump under a pull "g"; at g = 1 it is
-    the price of an activation. `values` hold X, y, alpha and the levels.
+    `system` has the unknown "t": the time of the first jump under a pull "g". `values` hold X, y, alpha and the levels.
     """
-    (unknown,) = system.unknowns
-    pull = {symbol: 1 for symbol in system.parameters if str(symbol) == "g"}
-    (price,) = sp.solve(system.equations[0].subs(pull), unknown)
-    arguments = sorted(price.free_symbols, key=str)
-    missing = [str(a) for a in arguments if str(a) not in values]
-    if missing:
-        raise BadData(f"no value for {', '.join(missing)}", where="successive jumps", remedy="bind it")
-    unit = float(np.max(compile([price], arguments, backend="numpy")(*(values[str(a)] for a in arguments))[0]))
-    times, _, losses = homotopy(values["X"], values["y"])
+    price, pace = price_and_pace(system, values)
+    times, _, losses = homotopy(values["X"], values["y"], pace=pace)
     levels = losses[-1] + np.asarray(values["levels"]) * (losses[0] - losses[-1])
-    return {str(unknown): unit * times[[np.argmax(losses[1:] <= level) for level in levels]]}
+    return {str(system.unknowns[0]): price * times[[np.argmax(losses[1:] <= level) for level in levels]]}
+
+
+def price_and_pace(system: FixedPoint, values: Mapping[str, Any]) -> tuple[float, Callable]:
+    """The time t that a constant drive of 1 takes, and t(1) / t(drive) as a function of the drive.
+
+    The drive is the one symbol of the system's equation that has no value.
+
+    >>> from ..theory.dynamics.products.alternating_flow import jump_times
+    >>> price, pace = price_and_pace(jump_times(2), {"epsilon": 1e-4})
+    >>> round(price, 6), pace(3.0)
+    (4.60517, 3.0)
+    """
+    (time,) = sp.solve(system.equations[0], system.unknowns[0])
+    given = {symbol: values[str(symbol)] for symbol in time.free_symbols if str(symbol) in values}
+    (drive,) = time.free_symbols - set(given)
+    price = time.subs(drive, 1)
+    return float(price.subs(given)), sp.lambdify(drive, sp.simplify(price / time).subs(given))
 
 
 def _responses(system: FixedPoint, values: Mapping[str, Any]):

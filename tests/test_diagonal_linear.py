@@ -15,7 +15,9 @@ from learning_mechanics.solvers.implicit_bias import (
     minimiser,
     passages,
 )
+from learning_mechanics.solvers.recursion import iterate
 from learning_mechanics.theory.dataset import Dataset
+from learning_mechanics.theory.dynamics.products import diagonal_descent as descent
 from learning_mechanics.theory.dynamics.products import diagonal_networks as theory
 from learning_mechanics.theory.errors import BadData, DidNotConverge
 from learning_mechanics.theory.models.products.diagonal_linear import DiagonalLinear
@@ -141,7 +143,7 @@ def test_descent_shrinks_the_start_as_predicted():
         for _ in range(round(60 / rate)):
             pull = X.T @ (Y - X @ (plus**2 - minus**2))
             plus, minus = plus * (1 + 2 * rate * pull), minus * (1 - 2 * rate * pull)
-        predicted = descent_minimiser(theory.effective_interpolator(), {"X": X, "y": Y, "alpha": alpha, "eta": rate})[
+        predicted = descent_minimiser(descent.effective_interpolator(), {"X": X, "y": Y, "alpha": alpha, "eta": rate})[
             "beta"
         ]
         plain = minimiser(theory.interpolator(2), {"X": X, "y": Y, "alpha": alpha})["beta"]
@@ -238,3 +240,27 @@ def test_everything_derived_has_a_trail_with_references(depth):
     for title, system in DiagonalLinear(depth=depth).derivations().items():
         assert system.trail.references, title
     assert partial(theory.conserved_quantity, depth)().free_symbols
+
+
+@pytest.mark.instant
+def test_descent_pays_the_price_in_factors():
+    """One coordinate: w <- w (1 + 2 eta c) reaches order one after log(1/alpha) / log(1 + 2 eta c) steps."""
+    rate, pull, start = 0.4, 0.9, 1e-12
+    values = {"X": np.eye(1), "y": np.array([pull]), "alpha": start, "eta": rate, "levels": (0.5,)}
+    found = passages(descent.successive_jumps_of_descent(), values)["t"]
+    assert np.allclose(found, rate * np.log(1 / start) / np.log1p(2 * rate * pull))
+    assert passages(theory.successive_jumps(2), values)["t"] < 0.8 * found
+
+
+@pytest.mark.instant
+def test_sign_descent_keeps_the_sum_of_the_weights():
+    """By hand, against the derived recursion; a start of another size would be told apart."""
+    plus, minus, b = np.full(12, 0.7), np.full(12, 0.7), np.zeros(12)
+    equation = descent.sign_descent()
+    for _ in range(50):
+        sign = np.sign(X.T @ (Y - X @ (plus**2 - minus**2)))
+        b = b + 4 * 0.7 * 2e-3 * np.sign(X.T @ (Y - X @ b))
+        plus, minus = plus + 2e-3 * sign, minus - 2e-3 * sign
+    assert np.allclose(plus + minus, 1.4, rtol=1e-13) and np.allclose(plus**2 - minus**2, b, atol=1e-12)
+    inputs = {"X": X, "y": Y[:, None], "alpha": 0.7, "eta": 2e-3, "b": np.zeros((12, 1))}
+    assert np.allclose(iterate(equation, inputs, np.array([0, 50]))["b"][-1, :, 0], b, atol=1e-12)

@@ -20,22 +20,21 @@ from functools import cache
 import sympy as sp
 
 from ...closed_forms.closed_form import closed_form
-from ...derivation.derive import discretised, gradient_flow
-from ...derivation.reduce import project, restrict
+from ...derivation.derive import gradient_flow
+from ...derivation.reduce import restrict
 from ...errors import BadData, LearningMechanicsError
 from ...network import Network, Node
-from ...symbols import LEARNING_RATE, TIME, matrices, modes, positive
-from ...system import FixedPoint, Flow, Map
+from ...symbols import TIME, modes, positive
+from ...system import FixedPoint, Flow
 from ...trail import Equations, Trail
 
 WOODWORTH = "Woodworth et al. 2020, arXiv:2002.09277"
 PESME = "Berthier 2022, arXiv:2208.14673; Pesme & Flammarion 2023, arXiv:2304.00488"
-EVEN = "Even, Pesme, Gunasekar & Flammarion 2023, arXiv:2302.08982"
 _TOLERANCE = 1e-25  # of identities evaluated in 40-digit arithmetic
 
 G, beta = modes("G beta", positive=None, real=True)
 alpha = modes("alpha")
-_p, _m, _w, _start = positive("w_p w_m w alpha")
+_p, _m, _w = positive("w_p w_m w")
 _g = sp.Symbol("g", real=True)
 
 
@@ -260,60 +259,6 @@ def product_flow() -> Flow:
         "mirror map", Equations(((G, _inverse(answer)),)), check="put back, 40 digits", reference=WOODWORTH
     )
     return replace(moved, trail=trail)
-
-
-@cache
-def sign_descent() -> Map:
-    """Sign descent at depth two: w_+ + w_- is kept exactly, so coefficients move at one pace whatever their size.
-
-    The weights must stay positive, |beta_i| < 4 alpha^2: beyond, the sign of a gradient turns with that of its weight.
-
-    >>> sign_descent().equations[0].args[0]
-    (4*alpha*eta)*Lambda(g, sign(g)).(X.T*(-X*b + y))
-    """
-    sign, total = sp.symbols("sigma n", real=True)
-    moved = Map((_p, _m), (_p + LEARNING_RATE * sign, _m - LEARNING_RATE * sign), trail=coordinate_flow(2).trail)
-    moved = project(moved, {beta: _p**2 - _m**2, total: _p + _m})
-    if moved.equations[1] != total:
-        raise LearningMechanicsError("the sum of the weights moves", where="sign descent")
-    pace = sp.diff(moved.equations[0], sign).subs(total, 2 * _start)
-    X, y, b = matrices(X=("P", "input"), y=("P", 1), b=("input", 1))
-    signs = (X.T * (y - X * b)).applyfunc(sp.Lambda(_g, sp.sign(_g)))
-    equation = sp.MatAdd(sp.MatMul(pace, signs), b)
-    trail = moved.trail.then("all coordinates, from w_+ = w_- = alpha", Equations(((b, equation),), "map"))
-    return Map((b,), (equation,), trail=trail)
-
-
-@cache
-def lazy_descent() -> Map:
-    """Gradient descent at depth two while no weight has moved far: b+ = b + 8 alpha^2 eta X'r, as if linear."""
-    flow = coordinate_flow(2)
-    slopes = sp.diff(flow.observables["beta"], _p) ** 2 + sp.diff(flow.observables["beta"], _m) ** 2
-    pace = LEARNING_RATE * slopes.subs({_p: _start, _m: _start})
-    X, y, b = matrices(X=("P", "input"), y=("P", 1), b=("input", 1))
-    equation = sp.MatAdd(sp.MatMul(pace, X.T * (y - X * b)), b)
-    trail = flow.trail.then("slopes of the start", Equations(((b, equation),), "map"), reference=WOODWORTH)
-    return Map((b,), (equation,), trail=trail)
-
-
-@cache
-def effective_interpolator() -> FixedPoint:
-    """Depth two under gradient descent: the product w_+ w_- shrinks, so training ends as from a smaller start.
-
-    >>> print(effective_interpolator().observables["effective_start"])
-    alpha*exp(-2*E*eta)
-    """
-    plain, flow = interpolator(2), discretised(coordinate_flow(2))
-    product = sp.log(sp.expand(sp.prod(e / u for u, e in zip(flow.unknowns, flow.equations, strict=True))))
-    step = sp.series(product, LEARNING_RATE, 0, 3).removeO()  # of log w_+ w_-, in one step
-    shrunk = alpha * sp.exp(sp.integrate(step / (2 * LEARNING_RATE * _g**2), (sp.Dummy(), 0, modes("E"))))
-    trail = plain.trail.then(
-        "one step of descent shrinks the product: E is the time integral of g^2",
-        Equations(((sp.Function("alpha")(LEARNING_RATE), shrunk),)),
-        reference=EVEN,
-        check="second order in the learning rate is left out",
-    )
-    return replace(plain, observables={**plain.observables, "effective_start": shrunk}, trail=trail)
 
 
 @cache

@@ -13,18 +13,21 @@ from functools import partial
 import numpy as np
 
 from ...claims import Claim, Converges, Equals, Law
-from ...dynamics.products.diagonal_networks import (
+from ...dynamics.products.diagonal_descent import (
     EVEN,
+    effective_interpolator,
+    lazy_descent,
+    sign_descent,
+    successive_jumps_of_descent,
+)
+from ...dynamics.products.diagonal_networks import (
     PESME,
     WOODWORTH,
     coordinate_flow,
-    effective_interpolator,
     euclidean_interpolator,
     interpolator,
-    lazy_descent,
     network,
     product_flow,
-    sign_descent,
     sparsest_interpolator,
     successive_jumps,
 )
@@ -179,19 +182,20 @@ def _jumps() -> Claim:
             optimizer=Optimizer(learning_rate=0.05),
             initialisation=Initialisation("vanishing", 46.0),
             time=6500.0,
-            records=600,
+            records=2000,
+            spacing="log",
             options={"levels": (0.85, 0.5, 0.3, 0.15)},
         ),
         law=Law(
             "successive jumps",
-            partial(successive_jumps, 2),
+            successive_jumps_of_descent,
             _data,
             "t",
             reference=PESME,
             solver="implicit_bias:passages",
         ),
         rival=Law(
-            "jumps of separate inputs", partial(successive_jumps, 2), _separate, "t", solver="implicit_bias:passages"
+            "jumps of separate inputs", successive_jumps_of_descent, _separate, "t", solver="implicit_bias:passages"
         ),
         rival_home="inputs that are not correlated",
         axis="scale",
