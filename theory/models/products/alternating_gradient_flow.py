@@ -121,7 +121,7 @@ def _linear_layers() -> Claim:
         order=-1.0,
         tolerance=0.1,  # weak inputs relax so slowly that the constant offset of a time still moves by a tenth
         options={"summary": "last"},
-        seconds=8,
+        seconds=5,
     )
 
 
@@ -150,7 +150,7 @@ def _three_factors() -> Claim:
         order=1.0,
         tolerance=0.05,
         options={"summary": "last"},
-        seconds=6,
+        seconds=3,
     )
 
 

@@ -204,7 +204,7 @@ def _jumps() -> Claim:
         order=-1.0,
         tolerance=0.05,
         options={"summary": "last"},
-        seconds=5,
+        seconds=3,
     )
 
 
