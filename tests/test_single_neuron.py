@@ -7,8 +7,7 @@ from scipy.integrate import solve_ivp
 from learning_mechanics.solvers.compile import compile
 from learning_mechanics.solvers.ode import integrate
 from learning_mechanics.theory.dynamics.products import single_neuron as neuron
-from learning_mechanics.theory.dynamics.products.single_neuron import entry_derivative, spread
-from learning_mechanics.theory.symbols import modes, over, positive
+from learning_mechanics.theory.symbols import positive
 
 TIMES = np.linspace(0, 6, 25)
 
@@ -112,11 +111,3 @@ def test_the_turn_of_the_kernel_from_the_kernels_themselves():
     values = {"mu": mu, "B": B, "phi": start @ target / mu / B, "delta": delta, "d": d, "eta_a": 1, "eta_w": 1, "S": 0}
     residual = system.equations[0].subs({s: values[str(s)] for s in system.equations[0].free_symbols})
     assert abs(-float(residual) - expected) < 1e-12
-
-
-@pytest.mark.instant
-def test_sums_over_modes_differentiate_entry_by_entry_and_spread():
-    x, y = modes("x y")
-    assert entry_derivative(over(x * y) ** 2, x) == 2 * y * over(x * y)
-    assert spread(over((x + y) ** 2)) == over(x**2) + 2 * over(x * y) + over(y**2)
-    assert over(x * over(y)) == over(x) * over(y)

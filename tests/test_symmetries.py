@@ -12,13 +12,14 @@ from test_derive import deep
 import learning_mechanics as lm
 from learning_mechanics.theory.conservation import broken
 from learning_mechanics.theory.conservation import symmetries as found_by
-from learning_mechanics.theory.conservation.broken import decay, linear_law, quadratic_law, scale_law, with_decay
+from learning_mechanics.theory.conservation.broken import decay, linear_law, quadratic_law, scale_law
 from learning_mechanics.theory.conservation.lie_algebra import conservation_laws
 from learning_mechanics.theory.conservation.symmetries import symmetries
 from learning_mechanics.theory.derivation.conserved import conserved
 from learning_mechanics.theory.derivation.derive import network_flow
 from learning_mechanics.theory.errors import AssumptionViolated, DidNotConverge, NoClosedForm
 from learning_mechanics.theory.network import Network, Node, chain
+from learning_mechanics.theory.optimizers.optimizer_maps import DECAY, decayed
 
 W = sp.MatrixSymbol("W", 3, 2)
 X = sp.symbols("x1:3")
@@ -235,19 +236,19 @@ def test_decay_of_matrix_laws_is_derived_and_seen():
         )
     )
     (trace,) = decay(network_flow(tied)).rates.items()
-    assert trace[0].has(sp.Trace) and trace[1] == 2 * broken.WEIGHT_DECAY
+    assert trace[0].has(sp.Trace) and trace[1] == 2 * DECAY
 
 
 @pytest.mark.instant
 def test_decay_declines_and_follows_the_degree():
     a, b, c, s = lm.scalars("a b c s")
-    mu = broken.WEIGHT_DECAY
+    mu = DECAY
     assert decay(lm.gradient_flow((s - a - 2 * b) ** 2 / 2, on=(a, b))).rates == {2 * a - b: mu}
     with pytest.raises(NoClosedForm, match="degrees"):
         decay(symmetries((a + 1) * (b - 2), on=(a, b)))
     with pytest.raises(NoClosedForm, match="no laws"):
         decay(3)
-    flow = with_decay(lm.gradient_flow((s - a * b) ** 2 / 2, on=(a, b)))
+    flow = decayed(lm.gradient_flow((s - a * b) ** 2 / 2, on=(a, b)))
     assert conserved(flow) == ()  # what decays is not conserved
     assert decay(conservation_laws(a * b * c)).rates == {a**2 - b**2: 2 * mu, a**2 - c**2: 2 * mu}
 

@@ -11,6 +11,9 @@ The one idea: a *mode symbol* stands for one entry of an array with one value pe
 -over(lambda/(lambda + kappa)**2)
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import sympy as sp
 
 from .errors import NoClosedForm
@@ -105,7 +108,7 @@ class over(sp.Function):
             return None  # SymPy puts stand-ins in the place of symbols; compilation refuses what is left
         # a sum over modes is a number: it and every other factor without a mode of its own stand before the sum
         factors = sp.Mul.make_args(summand)
-        outside = [factor for factor in factors if not factor.xreplace(_hidden(factor)).atoms(ModeSymbol)]
+        outside = [factor for factor in factors if not _held(factor).atoms(ModeSymbol, sp.Dummy)]
         if outside:
             return sp.Mul(*outside) * cls(sp.Mul(*(factor for factor in factors if factor not in outside)))
         return None
@@ -115,7 +118,7 @@ class over(sp.Function):
             raise NoClosedForm(
                 f"the derivative of {self} by one entry of {symbol} is no expression of modes",
                 where="over",
-                remedy="differentiate by a scalar",
+                remedy="differentiate by a scalar, or use entry_derivative on a number",
             )
         derivative = self.args[0].diff(symbol)
         return over(derivative) if derivative.atoms(ModeSymbol) else sp.S.Zero
@@ -125,6 +128,71 @@ class over(sp.Function):
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
 
 
-def _hidden(expression) -> dict:
-    """Every sum over modes in an expression, to be replaced by a number."""
-    return {total: sp.Dummy() for total in expression.atoms(over)}
+def entry_derivative(expression: Any, symbol: ModeSymbol) -> Any:
+    """Derivative of a function of sums over modes by the entry of one mode: the chain rule through every `over`.
+
+        d/dw_k g(sum_j f(w_j)) = g' f'(w_k),   an expression of mode k that holds sums over all modes.
+
+    Sums may stand inside sums. Raises `NoClosedForm` if the symbol also stands outside of them: then the expression is
+    no number, but one for every mode.
+
+    >>> a, w, lam = sp.Symbol("a"), modes("w"), modes("lambda")
+    >>> print(entry_derivative(over(lam * a * w**2) ** 2, w))
+    4*a**2*lambda*w*over(lambda*w**2)
+    """
+    outside, sums = _opened(expression)
+    if outside.has(symbol):
+        raise NoClosedForm(
+            f"{symbol} stands outside of the sums of {expression}",
+            where="entry_derivative",
+            remedy="differentiate what is summed",
+        )
+    return sp.Add(*(_through(outside, mark, sums) * _entry(total, symbol) for mark, total in sums.items()))
+
+
+def spread(expression: Any) -> Any:
+    """An expression multiplied out, with the sum over modes of a sum of terms written as the sum of their sums.
+
+    Two expressions of sums over modes are equal, for every number of modes, if their difference spreads to zero.
+
+    >>> x, y = modes("x y")
+    >>> print(spread(over(x * (x + y))))
+    over(x**2) + over(x*y)
+    """
+    outside, sums = _opened(sp.expand(expression))
+    parts = {mark: sp.Add(*map(over, sp.Add.make_args(spread(total.args[0])))) for mark, total in sums.items()}
+    return sp.expand(outside.xreplace(parts))
+
+
+def _entry(total: over, symbol: ModeSymbol) -> Any:
+    """Derivative of one sum over modes by one entry: of its summand in place, and of the sums inside the summand."""
+    summand, inner = _opened(total.args[0])
+    direct = summand.diff(symbol).xreplace(inner)
+    return direct + sp.Add(*(over(_through(summand, mark, inner)) * _entry(inner[mark], symbol) for mark in inner))
+
+
+def _through(outside: Any, mark: sp.Dummy, sums: Mapping[sp.Dummy, over]) -> Any:
+    """Derivative by one marked sum, with the sums put back."""
+    return outside.diff(mark).xreplace(sums)
+
+
+def _opened(expression: Any) -> tuple[Any, dict[sp.Dummy, over]]:
+    """The expression with marks for its outermost sums over modes, and the sum each mark stands for."""
+    sums: dict[sp.Dummy, over] = {}
+    marks: dict[over, sp.Dummy] = {}
+    tree = sp.preorder_traversal(expression)
+    for part in tree:
+        if isinstance(part, over):
+            tree.skip()
+            if part not in marks:
+                marks[part] = sp.Dummy()
+                sums[marks[part]] = part
+    return expression.xreplace(marks), sums
+
+
+def _held(expression: Any) -> Any:
+    """The expression with a number in the place of every sum over modes.
+
+    What holds a `Dummy` is not moved out of a sum: SymPy's simplifications put dummies in the place of mode symbols.
+    """
+    return expression.xreplace(dict.fromkeys(expression.atoms(over), sp.S.One))

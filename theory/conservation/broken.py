@@ -27,13 +27,13 @@ import sympy as sp
 from ..derivation.conserved import conserved, cyclic, rate_of_change
 from ..derivation.noncommutative import trace_terms, words
 from ..errors import AssumptionViolated, NoClosedForm
+from ..optimizers.optimizer_maps import DECAY, decayed
 from ..symbols import LEARNING_RATE, TIME, positive, scalars
 from ..system import Flow, Map
 from ..trail import Trail
 from .lie_algebra import ConservationLaws
 from .symmetries import Symmetries
 
-WEIGHT_DECAY = positive("mu")
 QUANTITY, CROSS = scalars("Q C")
 _KUNIN = "Kunin et al. 2020, arXiv:2012.04728"
 _LI = "Li, Lyu & Arora 2020, arXiv:2010.02916"
@@ -67,20 +67,7 @@ class Decay:
     __repr__ = __str__
 
 
-def with_decay(flow: Flow, weight_decay: Any = WEIGHT_DECAY) -> Flow:
-    """The flow of the loss + weight_decay/2 |all unknowns|^2.
-
-    >>> u, s = sp.symbols("u s")
-    >>> print(with_decay(Flow((u,), (s - u,))))
-    Flow
-      u' = -mu*u + s - u
-    """
-    equations = tuple(f - weight_decay * u for u, f in zip(flow.unknowns, flow.equations, strict=True))
-    made = replace(flow, equations=equations)
-    return replace(made, trail=flow.trail.then(f"weight decay {weight_decay}", made.statement()))
-
-
-def decay(subject: Any, weight_decay: Any = WEIGHT_DECAY, degree: int = 2) -> Decay:
+def decay(subject: Any, weight_decay: Any = DECAY, degree: int = 2) -> Decay:
     """How every conserved quantity decays when weight_decay/2 |theta|^2 is added to the loss: exp(-n weight_decay t).
 
     `subject` is a flow (its laws up to that `degree` are found, and their rates are derived from the flow with decay
@@ -93,7 +80,7 @@ def decay(subject: Any, weight_decay: Any = WEIGHT_DECAY, degree: int = 2) -> De
     {-W1*W1.T + W2.T*W2: 2*mu}
     """
     if isinstance(subject, Flow):
-        flow, laws, unknowns = with_decay(subject, weight_decay), conserved(subject, degree), subject.unknowns
+        flow, laws, unknowns = decayed(subject, weight_decay), conserved(subject, degree), subject.unknowns
     elif isinstance(subject, ConservationLaws | Symmetries):
         flow, laws, unknowns = None, subject.laws, subject.parameters
     else:
@@ -133,7 +120,7 @@ def homogeneity(law: Any, unknowns) -> int:
     return degrees.pop()
 
 
-def quadratic_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY, nesterov: bool = False) -> Map:
+def quadratic_law(momentum: Any = 0, weight_decay: Any = DECAY, nesterov: bool = False) -> Map:
     """The exact recursion of a quadratic law Q = theta' A theta under gradient descent, with momentum and decay.
 
         v+ = momentum v + g,   theta+ = (1 - eta weight_decay) theta - eta v+   (optax.sgd; Nesterov: g + momentum v+)
@@ -157,7 +144,7 @@ def quadratic_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY, nesterov:
     return replace(made, trail=trail.then("one step, expanded", made.statement()))
 
 
-def linear_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY, nesterov: bool = False) -> Map:
+def linear_law(momentum: Any = 0, weight_decay: Any = DECAY, nesterov: bool = False) -> Map:
     """The exact recursion of a linear law Q = b' theta with <g, b> = 0: steps of any size leave no drift.
 
     With momentum C = b' v is carried along; it is zero if training starts at rest.
@@ -174,7 +161,7 @@ def linear_law(momentum: Any = 0, weight_decay: Any = WEIGHT_DECAY, nesterov: bo
     return replace(made, trail=trail.then("one step, expanded", made.statement()))
 
 
-def scale_law(weight_decay: Any = WEIGHT_DECAY) -> Map:
+def scale_law(weight_decay: Any = DECAY) -> Map:
     """The squared norm Q of weights before a normalisation: decay against the outward steps of gradient descent.
 
     A loss of theta/|theta| has gradients of size |g|^2 = G/Q, with G the squared size on the unit sphere. Observables:

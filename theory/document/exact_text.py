@@ -33,7 +33,10 @@ def read_expression(text: str) -> Any:
     ...
     ValueError: not an expression: __import__('os').getcwd()
     """
-    return _read(ast.parse(text, mode="eval").body)
+    found = _read(ast.parse(text, mode="eval").body)
+    if not isinstance(found, sp.Basic):  # numbers, names and lists are read as arguments only
+        raise ValueError(f"not an expression: {text}")
+    return found
 
 
 def read_result(plain: Mapping[str, Any] | None) -> Any:

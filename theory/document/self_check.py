@@ -35,14 +35,17 @@ def relative(found, wanted):
     return gap if numpy.isfinite(gap) else numpy.inf
 
 
-def gradient_gap(loss, rates, values, copies=1.0):
-    """Rates of a gradient flow against the differences of its loss, along random directions."""
+def gradient_gap(loss, rates, values, paces=None, copies=1.0):
+    """Rates of a gradient flow against the differences of its loss, along random directions.
+
+    `paces` is a learning rate for each unknown; `copies` says how many equal parameters every unknown stands for.
+    """
     rng, worst = numpy.random.default_rng(7), 0.0
     for name, rate in rates(values).items():
         directions = [rng.standard_normal(numpy.shape(values[name])) for _ in range(4)]
         stated = numpy.array([numpy.sum(rate * d) for d in directions])
         actual = numpy.array([numpy.sum(derivative(loss, values, {name: d})) for d in directions])
-        worst = max(worst, relative(stated, -actual / copies))
+        worst = max(worst, relative(stated, -actual * (paces[name] if paces else 1.0) / copies))
     return worst
 
 
@@ -182,6 +185,12 @@ def iterate(step, values, steps):
         found.append(dict(state))
         state = step({**values, **state})
     return found
+
+
+def solution_gap(rates, solution, start, values, clock):
+    """What a stated solution leaves of the flow: its derivative by the clock against the rates at the solution."""
+    values = {**values, **start(values)}
+    return relative(rates({**values, **solution(values)}), derivative(solution, values, {clock: 1.0}))
 
 
 def bisect(residual, values, name, low=1e-8, high=1e8):

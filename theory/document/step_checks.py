@@ -54,7 +54,7 @@ def runnable(result: Any) -> bool:
 
 
 def _call(number: int, step: Step, steps: tuple[Step, ...]) -> str:
-    special = _stability(number, step, steps)
+    special = _statement(number, step, steps) or _stability(number, step, steps)
     if special or not dynamic(step):
         return special
     parent = _before(step, steps)
@@ -79,7 +79,7 @@ def _call(number: int, step: Step, steps: tuple[Step, ...]) -> str:
     if step.rule.startswith("linearise"):
         return f"linear_gap(step_{parent}, step_{number}, given_{number}, values)"
     if new <= set(given) and not set(given) & unknowns:
-        defined = _defined(number, step, steps)
+        defined = _defined(step, steps, before)
         onto = (
             f"lambda v: {{{''.join(f'**step_{n}(v), ' for n in defined)}**given_{number}(v)}}"
             if defined
@@ -89,8 +89,9 @@ def _call(number: int, step: Step, steps: tuple[Step, ...]) -> str:
     return f'tangency_gap(step_{parent}, step_{number}, given_{number}, values, "{kind}")'
 
 
-def _defined(number: int, step: Step, steps: tuple[Step, ...]) -> list[int]:
-    """Earlier steps that name a quantity of the old variables, such as a conserved one, which this step uses."""
+def _defined(step: Step, steps: tuple[Step, ...], before: Step) -> list[int]:
+    """Earlier steps that name a quantity of the variables before, such as a conserved one, which this step uses."""
+    old = {left for left, _ in before.result.rows}
     used = set().union(*(sp.sympify(right).free_symbols for _, right in step.result.rows))
     ancestors: set[int] = set()
     waiting = list(step.parents)
@@ -101,13 +102,39 @@ def _defined(number: int, step: Step, steps: tuple[Step, ...]) -> list[int]:
     named = [
         n for n in sorted(ancestors) if isinstance(steps[n - 1].result, Equations) and not steps[n - 1].result.kind
     ]
-    return [n for n in named if runnable(steps[n - 1].result) and used & {left for left, _ in steps[n - 1].result.rows}]
+    return [
+        n
+        for n in named
+        if runnable(steps[n - 1].result)
+        and any(left in used and old & sp.sympify(right).free_symbols for left, right in steps[n - 1].result.rows)
+    ]
+
+
+def _statement(number: int, step: Step, steps: tuple[Step, ...]) -> str:
+    """A quantity that the flow before keeps constant, or the flow's solution in a time of its own."""
+    if not isinstance(step.result, Equations) or step.result.kind or not runnable(step.result):
+        return ""
+    kinds = ("conserved quantity", "solution in the time")
+    parent = _before(step, steps) if step.rule.startswith(kinds) else None
+    if parent is None or not isinstance(steps[parent - 1].result, Equations):
+        return ""
+    if step.rule.startswith("conserved quantity"):
+        ((quantity, _),) = step.result.rows
+        return f'conserved_gap(lambda v: step_{number}(v)["{identifier(quantity)}"], step_{parent}, values)'
+    moved = {left for left, _ in steps[parent - 1].result.rows}
+    free = set().union(*(right.free_symbols for _, right in step.result.rows)) - moved
+    (clock,) = (symbol for symbol in free if step.rule.split(":")[0].endswith(f" {symbol}"))
+    return f'solution_gap(step_{parent}, step_{number}, given_{number}, values, "{identifier(clock)}")'
 
 
 def _from_scalar(number: int, step: Step, parent: int) -> str:
     if step.result.kind == "flow" and step.rule.startswith("gradient flow"):
-        copies = dict(step.given.rows).get(sp.Symbol("copies"), 1) if step.given else 1
-        return f"gradient_gap(step_{parent}, step_{number}, values" + (f", {_value(copies)})" if copies != 1 else ")")
+        given = dict(step.given.rows) if step.given else {}
+        if set(given) == {unknown for unknown, _ in step.result.rows}:  # a learning rate for each
+            return f"gradient_gap(step_{parent}, step_{number}, values, given_{number}(values))"
+        copies = given.get(sp.Symbol("copies"), 1)
+        own = f", copies={_value(copies)}" if copies != 1 else ""
+        return f"gradient_gap(step_{parent}, step_{number}, values{own})"
     if step.result.kind == "map" and step.rule == "any number of modes" and step.given:
         return (
             f'modes_gap(step_{parent}, step_{number}, given_{number}, values, "{identifier(step.result.rows[0][0])}")'

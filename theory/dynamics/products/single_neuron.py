@@ -16,6 +16,7 @@ Flow
 Reference: Kunin, Raventos, Domine et al. 2024, arXiv:2406.06158.
 """
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -23,10 +24,10 @@ import numpy as np
 import sympy as sp
 from sympy.codegen.cfunctions import expm1
 
-from ...errors import AssumptionViolated
-from ...symbols import ModeSymbol, modes, over, positive, scalars
+from ...errors import AssumptionViolated, NoClosedForm
+from ...symbols import entry_derivative, modes, over, positive, scalars, spread
 from ...system import FixedPoint, Flow
-from ...trail import Trail
+from ...trail import Equations, Trail
 
 KUNIN = "Kunin, Raventos, Domine et al. 2024, arXiv:2406.06158"
 _eta_a, _eta_w = positive("eta_a eta_w")
@@ -36,32 +37,6 @@ _target, _beta, _w = modes("b beta w", positive=None, real=True)
 _a = scalars("a")
 _mu, _B = positive("mu B")
 _phi = scalars("phi")
-
-
-def entry_derivative(expression: Any, symbol: ModeSymbol) -> Any:
-    """Derivative of a function of sums over modes by the entry of one mode: the chain rule through every `over`.
-
-    >>> a, w, lam = sp.Symbol("a"), modes("w"), modes("lambda")
-    >>> print(entry_derivative(over(lam * a * w**2) ** 2, w))
-    4*a**2*lambda*w*over(lambda*w**2)
-    """
-    sums = sorted(expression.atoms(over), key=str)
-    marks = {total: sp.Dummy() for total in sums}
-    outside = expression.xreplace(marks)
-    back = {mark: total for total, mark in marks.items()}
-    return sum(
-        (outside.diff(mark).xreplace(back) * total.args[0].diff(symbol) for total, mark in marks.items()), sp.S.Zero
-    )
-
-
-def spread(expression: Any) -> Any:
-    """Every sum over modes of a sum of terms, written as the sum of their sums.
-
-    >>> x, y = modes("x y")
-    >>> print(spread(over(x * (x + y))))
-    over(x**2) + over(x*y)
-    """
-    return sp.expand(expression).replace(over, lambda summand: sp.Add(*map(over, sp.Add.make_args(sp.expand(summand)))))
 
 
 @cache
@@ -74,15 +49,18 @@ def neuron_flow() -> Flow:
     loss: Any = over(_lam * (_target - _a * _w) ** 2) / 2
     pulls = {_a: -_eta_a * loss.diff(_a), _w: -_eta_w * entry_derivative(loss, _w)}
     equations = tuple(sp.factor_terms(pull) for pull in pulls.values())
-    trail = Trail().then("loss in the eigenbasis of the covariance", loss)
     residual = _gradient_residual(loss, pulls)
+    made = Flow((_a, _w), equations, observables={"loss": loss, "delta": _imbalance()})
+    trail = Trail().then("loss in the eigenbasis of the covariance", loss)
     trail = trail.then(
         "gradient flow, one rate for each layer",
-        "; ".join(f"{u}' = {e}" for u, e in zip(pulls, equations, strict=True)),
+        made.statement(),
         check=f"central differences: {residual:.1e}",
+        residual=residual,
         reference=KUNIN,
+        given=Equations(((_a, _eta_a), (_w, _eta_w))),
     )
-    return Flow((_a, _w), equations, observables={"loss": loss, "delta": _imbalance()}, trail=trail)
+    return replace(made, trail=trail)
 
 
 @cache
@@ -90,7 +68,7 @@ def function_flow() -> Flow:
     """The function beta = a w alone: the conserved imbalance removes a."""
     flow = neuron_flow()
     a_rate, w_rate = flow.equations
-    change = spread(_along(_imbalance(), flow))
+    change = _along(_imbalance(), flow)
     if change != 0:
         raise AssumptionViolated(f"the imbalance changes at the rate {change}", where="single neuron")
     # beta' = a' w + a w', with w = beta / a and a^2 from delta = eta_w a^2 - eta_a |beta|^2 / a^2
@@ -109,16 +87,23 @@ def function_flow() -> Flow:
     direct = sp.expand(moved.subs(square, found)) - sp.expand(spread(equation))
     left = _numeric_zero(direct, norm)
     equation = equation.subs(norm, over(_beta**2))
-    trail = flow.trail.then(
-        "the imbalance delta = eta_w a^2 - eta_a |w|^2 is conserved", _imbalance(), check="rate of change: 0"
-    ).then(
-        "beta = a w, with a eliminated by delta",
-        f"beta' = {equation}",
-        check=f"against the product rule at random points: {left:.1e}",
-        reference=KUNIN,
-    )
     kept = {"loss": over(_lam * (_target - _beta) ** 2) / 2, "norm": sp.sqrt(over(_beta**2))}
-    return Flow((_beta,), (equation,), observables=kept, trail=trail)
+    made = Flow((_beta,), (equation,), observables=kept)
+    trail = flow.trail.then(
+        "conserved quantity: the imbalance of the layers",
+        Equations(((_delta, _imbalance()),)),
+        check="rate of change: 0",
+        residual=0.0,
+        reference=KUNIN,
+    ).then(
+        "the function a w, with a eliminated by the imbalance",
+        made.statement(),
+        check=f"against the product rule at random points: {left:.1e}",
+        residual=left,
+        reference=KUNIN,
+        given=Equations(((_beta, _a * _w),)),
+    )
+    return replace(made, trail=trail)
 
 
 @cache
@@ -131,33 +116,44 @@ def frozen_flow() -> Flow:
     start = modes("b_0", positive=None, real=True)
     f, g = scalars("f g")
     pull = _lam * (_target - _beta)
+    made = Flow((_beta,), (f * pull + g * start * over(start * pull),))
     trail = Trail().then("kernel of the start", "f I + g b0 b0'", assumption="the kernel does not move")
-    return Flow((_beta,), (f * pull + g * start * over(start * pull),), trail=trail)
+    return replace(made, trail=trail.then("flow of the function under that kernel", made.statement()))
 
 
 @cache
 def macroscopic_flow() -> Flow:
     """White data: the norm mu of the function and its cosine phi with a target of norm B close on each other."""
     flow = function_flow()
-    rate = flow.equations[0].subs(_lam, 1)
+    white = replace(flow, equations=(flow.equations[0].subs(_lam, 1),))
+    (rate,) = white.equations
     overlaps = {over(_beta**2): _mu**2, over(_beta * _target): _mu * _B * _phi, over(_target**2): _B**2}
 
     def close(expression):
         closed = sp.expand(spread(expression).subs(overlaps))
-        assert not closed.atoms(over), closed
+        if closed.atoms(over):
+            raise NoClosedForm(f"{closed} holds other sums than norms and overlap", where="single neuron")
         return closed
 
     growth = sp.factor(sp.simplify(close(over(_beta * rate)) / _mu))
     turning = close(over(_target * rate)) / (_mu * _B) - _phi * growth / _mu
     turning = sp.factor(sp.simplify(turning))
-    equations = (growth, turning)
-    trail = flow.trail.then("white inputs: lambda = 1", f"beta' = {rate}", assumption="whitened").then(
-        "project onto mu = |beta|, phi = cos(beta, target)",
-        f"mu' = {growth}; phi' = {turning}",
+    made = Flow((_mu, _phi), (growth, turning))
+    norm, size = sp.sqrt(over(_beta**2)), sp.sqrt(over(_target**2))
+    trail = flow.trail.then(
+        "white inputs",
+        white.statement(),
+        assumption="whitened",
+        check="parameters do not move",
+        given=Equations(((_lam, sp.S.One),)),
+    ).then(
+        "project onto the norm of the function and its cosine with the target",
+        made.statement(),
         check="no other sum over modes is left",
         reference=KUNIN,
+        given=Equations(((_mu, norm), (_phi, over(_beta * _target) / (norm * size)), (_B, size))),
     )
-    return Flow((_mu, _phi), equations, trail=trail)
+    return replace(made, trail=trail)
 
 
 @cache
@@ -175,7 +171,8 @@ def explicit_neuron() -> Flow:
     start = sp.Matrix([x1, y])
     fading = sp.exp(-2 * omega * t)
     # exp(F t) = cosh(omega t) + F sinh(omega t)/omega, since F^2 = omega^2
-    along, readout = (1 + fading) / 2 * start + (1 - fading) / (2 * omega) * F * start
+    linear = (1 + fading) / 2 * start + (1 - fading) / (2 * omega) * F * start
+    along, readout = linear
     half = sp.Abs(_delta) / 2
     across = x2 * sp.exp(-(omega + _delta / 2) * t)
     lost = sp.exp(-(2 * omega + _delta / 2 - half) * t) * -expm1(-2 * half * t) / (2 * half)
@@ -184,14 +181,19 @@ def explicit_neuron() -> Flow:
     values = {omega: sp.sqrt(_delta**2 / 4 + c**2 * _B**2)}
     scaled = [(part / sp.sqrt(norm)).subs(values) for part in (along, across, readout)]
     residual = _solution_residual(scaled, (x1, x2, y), c, t)
-    function = [c * scaled[0] * scaled[2], c * scaled[1] * scaled[2]]
-    size = sp.sqrt(function[0] ** 2 + function[1] ** 2)
-    observables = {"mu": size.subs(t, clock), "phi": (function[0] / size).subs(t, clock)}
+    # beta = c y x: the roots of the norm cancel in the cosine
+    length = sp.sqrt(along**2 + across**2)
+    stated = {"mu": c * sp.Abs(readout) * length / norm, "phi": sp.sign(readout) * along / length}
+    stated = {name: expression.subs(t, clock) for name, expression in stated.items()}
+    observables = {name: expression.subs(values) for name, expression in stated.items()}
+    imbalance = c**2 * (y**2 - x1**2 - x2**2)
     trail = macroscopic_flow().trail.then(
-        "scaled weights solve q' = F q - c^2/2 |q|^2 q: a linear flow over the root of its integrated norm",
-        f"q = exp(F t) q0 / sqrt(1 + c^2 int |exp(F t) q0|^2), omega = {values[omega]}",
+        f"solution in the time {clock}: scaled weights are a linear flow over the root of its integrated norm",
+        Equations(((_mu, stated["mu"]), (_phi, stated["phi"]))),
         check=f"substituted back at 20 random points: {residual:.1e}",
+        residual=residual,
         reference=KUNIN,
+        given=Equations(((_eta_a, c**2 / _eta_w), (_delta, imbalance), (omega, values[omega].subs(_delta, imbalance)))),
     )
     return Flow((clock,), (sp.S.One,), observables=observables, trail=trail)
 
@@ -215,7 +217,9 @@ def kernel_distance() -> FixedPoint:
 
     start, end = kernel(_mu), kernel(_B)
     turned = product(start, end, _phi) / sp.sqrt(product(start, start, 1) * product(end, end, 1))
-    trail = function_flow().trail.then("kernel at the start against the kernel at beta = beta*", f"S = {1 - turned}")
+    trail = function_flow().trail.then(
+        "kernel at the start against the kernel at the target", Equations(((S, 1 - turned),)), reference=KUNIN
+    )
     return FixedPoint((S,), (S - (1 - turned),), trail=trail)
 
 
@@ -224,14 +228,9 @@ def _imbalance():
 
 
 def _along(quantity, flow):
-    """Rate of change of a function of a and of sums over the modes of w."""
+    """Rate of change of a function of a and of sums over the modes of w, spread out."""
     a_rate, w_rate = flow.equations
-    sums = quantity.atoms(over)
-    marks = {total: sp.Dummy() for total in sums}
-    outside = quantity.xreplace(marks)
-    inner = {total: over(sp.expand(total.args[0].diff(_w) * w_rate)) + 0 for total in sums}
-    rate = outside.diff(_a) * a_rate + sum(outside.diff(mark) * inner[total] for total, mark in marks.items())
-    return sp.expand(spread(rate))
+    return spread(quantity.diff(_a) * a_rate + over(entry_derivative(quantity, _w) * w_rate))
 
 
 def _numeric(symbols, expression):
