@@ -138,7 +138,7 @@ def entry_derivative(expression: Any, symbol: ModeSymbol) -> Any:
 
     >>> a, w, lam = sp.Symbol("a"), modes("w"), modes("lambda")
     >>> print(entry_derivative(over(lam * a * w**2) ** 2, w))
-    4*a**2*lambda*w*over(lambda*w**2)
+    4*lambda*w*a**2*over(lambda*w**2)
     """
     outside, sums = _opened(expression)
     if outside.has(symbol):

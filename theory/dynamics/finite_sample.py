@@ -8,7 +8,7 @@ p = (1 - eta l)^k of the target is left after k steps, and label noise has grown
 rho the Marchenko-Pastur density on (1 -+ sqrt gamma)^2, with its mass at 0 if D > n. S is the power of the target.
 
 >>> print(sample_risk().equations[0])
-p*(-eta*l + 1)
+p*(-l*eta + 1)
 >>> edges()
 ((1 - sqrt(gamma))**2, (sqrt(gamma) + 1)**2)
 
@@ -42,7 +42,7 @@ def spectral_equation() -> FixedPoint:
     span of the others), and the others take away the share gamma (1 + z m): m = 1/(-z + 1 - gamma (1 + z m)).
 
     >>> print(spectral_equation().equations[0])
-    m - 1/(-gamma*(1 - m*zeta) + zeta + 1)
+    m - 1/(-gamma*(-m*zeta + 1) + zeta + 1)
     """
     m, zeta = positive("m zeta")  # zeta = -z
     others = 1 - _gamma * (1 - zeta * m)
@@ -58,7 +58,7 @@ def density() -> Any:
     """Density of the sample eigenvalues: the imaginary part of the solution of `spectral_equation` at z = l, over pi.
 
     >>> print(density())
-    sqrt(-gamma**2 + 2*gamma*l + 2*gamma - l**2 + 2*l - 1)/(2*pi*gamma*l)
+    sqrt(-l**2 + 2*l*gamma + 2*l - gamma**2 + 2*gamma - 1)/(2*l*pi*gamma)
     """
     system = spectral_equation()
     m, zeta = system.unknowns[0], positive("zeta")

@@ -57,7 +57,7 @@ def hessian(flow: Flow) -> sp.ImmutableMatrix:
 
     >>> hessian(strength_perturbation(2))
     Matrix([
-    [        u2**2, -s + 2*u1*u2],
+    [       u2**2, -s + 2*u1*u2],
     [-s + 2*u1*u2,        u1**2]])
     """
     return sp.ImmutableMatrix(-sp.Matrix(flow.equations).jacobian(sp.Matrix(flow.unknowns)))

@@ -44,7 +44,7 @@ def neuron_flow() -> Flow:
     """Gradient flow of a and of the weights w in the eigenbasis of Sigma_xx, one rate for each layer.
 
     >>> print(neuron_flow().equations[1])
-    a*eta_w*lambda*(-a*w + b)
+    lambda*a*eta_w*(b - w*a)
     """
     loss: Any = over(_lam * (_target - _a * _w) ** 2) / 2
     pulls = {_a: -_eta_a * loss.diff(_a), _w: -_eta_w * entry_derivative(loss, _w)}
@@ -111,7 +111,7 @@ def frozen_flow() -> Flow:
     """The lazy rival: the kernel stays what it is at the start, K = f I + g b0 b0' (f, g and unit vector b0 given).
 
     >>> print(frozen_flow().equations[0])
-    b_0*g*over(b_0*lambda*(b - beta)) + f*lambda*(b - beta)
+    b_0*g*over(b_0*lambda*(b - beta)) + lambda*f*(b - beta)
     """
     start = modes("b_0", positive=None, real=True)
     f, g = scalars("f g")
