@@ -100,12 +100,12 @@ def _dry_run(model, claims, arguments: Namespace) -> int:
         plan.append({"claim": claim.name, "seconds": claim.seconds, "seeds": claim.seeds, "bytes": int(size)})
     if arguments.json:
         return as_json(plan)
+    room = max(len("total"), *(len(line["claim"]) for line in plan))
     for line in plan:
-        print(
-            f"{line['claim']:<28} {line['seconds']:6.1f} s {line['bytes'] / 2**20:9.1f} MiB   {line['seeds']} seed(s)"
-        )
+        seeds = f"{line['seeds']} seed" + "s" * (line["seeds"] != 1)
+        print(f"{line['claim']:<{room}} {line['seconds']:6.1f} s {line['bytes'] / 2**20:9.1f} MiB   {seeds}")
     print(
-        f"{'total':<28} {sum(line['seconds'] for line in plan):6.1f} s"
+        f"{'total':<{room}} {sum(line['seconds'] for line in plan):6.1f} s"
         f" {max((line['bytes'] for line in plan), default=0) / 2**20:9.1f} MiB at a time; nothing was run"
     )
     return 0
@@ -138,7 +138,9 @@ def _moved(claim, moves: list[str]):
 
 def _allowed(name: str, value: Any) -> Any:
     """The value of a moved setting, if an experiment can be run there."""
-    choices = {"spacing": ("linear", "log"), "unit": ("1", "1/trace", "1/kernel")}.get(name, ())
+    from .theory.setup import SPACINGS, UNITS
+
+    choices = {"spacing": SPACINGS, "unit": UNITS}.get(name, ())
     if isinstance(value, str):
         if value not in choices:
             raise UnknownName.among(value, choices, kind=name, where="--set")

@@ -27,21 +27,24 @@ def list_models(arguments: Namespace) -> int:
         found.append({"model": model.model_name(), "title": model.title(), "claims": claims})
     if arguments.json:
         return as_json(found)
+    room = max(len(claim["claim"]) for entry in found for claim in entry["claims"])
     for entry in found:
         print(f"{entry['model']}: {entry['title']}")
         for claim in entry["claims"]:
             verdict = f"  [{claim['last_verdict']}]" if claim["last_verdict"] else ""
-            print(f"  {claim['claim']:<28} {claim['statement']}{verdict}")
+            print(f"  {claim['claim']:<{room}}  {claim['statement']}{verdict}")
     return 0
 
 
 def cite(arguments: Namespace) -> int:
-    """BibTeX of every reference in the derivation and the claims."""
+    """BibTeX of every reference in the derivations and the claims."""
     from .bibliography import bibtex
 
     model = named_model(arguments)
     laws = [law for claim in model.claims() for law in (claim.law, claim.rival)]
-    cited = [*model.derive().trail.references, *(claim.reference for claim in model.claims())]
+    derived = [model.derive(), *model.derivations().values()]
+    cited = [reference for system in derived for reference in system.trail.references]
+    cited += [claim.reference for claim in model.claims()]
     cited += [reference for law in laws for reference in (law.reference, *law.system().trail.references)]
     entries = bibtex(cited)
     return as_json(entries) if arguments.json else show("\n\n".join(entry["bibtex"] for entry in entries))

@@ -30,7 +30,7 @@ PROCEDURES = ("full_batch", "online", "one_pass", "kernel_solve")
 LOSSES = ("mean_squared", "summed_squared", "weighted_squared", "cross_entropy", "skip_gram")
 SPACINGS = ("linear", "log")
 SAMPLES = ("all", "subset", "train_test", "halves")
-UNITS = ("1", "1/trace", "1/kernel")
+UNITS = ("1", "1/trace", "1/kernel", "1/sharpness")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,11 @@ class Optimizer:
     names: "gradient_descent", "heavy_ball", "nesterov", "rmsprop", "adam", "sign_descent" (every entry moves by the
     rate) and "muon" (every matrix moves along the polar factor of its gradient). `learning_rate` counts in `unit`:
     "1" (absolute), "1/trace" (inverse trace of the input covariance), "1/kernel" (inverse top eigenvalue of
-    options["kernel"] on x / sqrt(d), over the number of samples). `weight_decay` mu adds mu w to the gradient, that is
-    mu/2 |w|^2 to the loss; `rates` multiplies the learning rate of single parameter arrays: (("W1", 2.0), ...).
+    options["kernel"] on x / sqrt(d), over the number of samples), "1/sharpness" (inverse of L s^(2 - 2/L), with L
+    weight matrices and the largest singular value s of y'x/P: the sharpness of the flattest minimum of a linear
+    network on white inputs, so that the edge of stability lies at 2 on any data). `weight_decay` mu adds mu w to the
+    gradient, that is mu/2 |w|^2 to the loss; `rates` multiplies the learning rate of single parameter arrays:
+    (("W1", 2.0), ...).
     """
 
     name: str = "gradient_descent"
@@ -184,6 +187,8 @@ class Setup:
             if initialise is None:
                 raise UnknownName.among(self.initialisation.name, INITIALISATIONS, kind="initialisation")
             shapes = self.network.shapes(sizes)
+            if isinstance(source, Dataset) and self.loss in LOSSES[:2]:
+                _require_outputs(self.network, sizes, source.name)
             start = self.initialisation
             if start.imbalance and start.name not in IMBALANCED:
                 raise BadData(
@@ -194,12 +199,12 @@ class Setup:
             facts["parameters"] = tuple(shapes)
         rate = self.optimizer.learning_rate
         if self.optimizer.unit != "1":
-            scale = trace if self.optimizer.unit == "1/trace" else _top_eigenvalue(self, arrays)
+            scale = trace if self.optimizer.unit == "1/trace" else _SCALES[self.optimizer.unit](self, arrays)
             if not scale > 0:
                 raise BadData(
                     f"the scale of the learning rate is {scale:g}",
                     where=getattr(source, "name", "data"),
-                    remedy="give inputs that vary",
+                    remedy="give inputs that vary, and targets that depend on them",
                 )
             rate = rate / scale
         return Instance(self, seed, arrays, facts, rate)
@@ -262,6 +267,19 @@ def _fresh_rows(source, setup: Setup, rng: np.random.Generator) -> dict[str, np.
     return {"x": x, "y": y}
 
 
+def _require_outputs(network: Network, sizes: Mapping[str, int], name: str) -> None:
+    """Refuse targets of another dimension than the outputs; arrays would be broadcast silently. Raises `BadData`."""
+    widths = (network.widths()[output] for output in network.outputs)
+    outputs = sum(sizes[width] if isinstance(width, str) else width for width in widths)
+    if outputs != sizes["output"]:
+        columns = "one column" if outputs == 1 else f"{outputs} columns"
+        raise BadData(
+            f"{sizes['output']} targets for {outputs} output{'s' * (outputs != 1)} of the network",
+            where=name,
+            remedy=f"give {columns}",
+        )
+
+
 def _count(setup: Setup) -> int:
     if "n" not in setup.axes:
         raise BadData(f"sample {setup.sample!r} needs a number", where="Setup", remedy="give axes={'n': ...}")
@@ -302,3 +320,17 @@ def _top_eigenvalue(setup: Setup, arrays: Mapping[str, Any]) -> float:
         raise BadData("no kernel to scale the learning rate by", where="Setup", remedy='give options["kernel"]')
     x = arrays["x"]
     return float(np.linalg.eigvalsh(setup.options["kernel"](x / np.sqrt(x.shape[1])))[-1] / len(x))
+
+
+def _flattest_sharpness(setup: Setup, arrays: Mapping[str, Any]) -> float:
+    """L s^(2 - 2/L): top Hessian eigenvalue at the flattest minimum of a linear network on white inputs."""
+    if setup.network is None or "x" not in arrays:
+        raise BadData(
+            "no network and samples to scale the learning rate by", where="Setup", remedy='choose the unit "1"'
+        )
+    depth, x = setup.network.depth, arrays["x"]
+    strongest = float(np.linalg.norm(arrays["y"].T @ x, 2)) / len(x)
+    return depth * strongest ** (2 - 2 / depth)
+
+
+_SCALES = {"1/kernel": _top_eigenvalue, "1/sharpness": _flattest_sharpness}

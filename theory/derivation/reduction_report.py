@@ -20,6 +20,7 @@ leading system each of them would give is kept beside the exact one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from .standard_assumptions import Aligned, Balanced, LargeDepth, SmallInitialisa
 
 DEPTH = sp.Symbol("L", positive=True)
 SMALL = Initialisation("normal", 0.01)
+_GRAM_BLOCKS = "Gram blocks"
 _GRAM = "Fukumizu 1998; Tarmoun et al. 2021"
 
 
@@ -93,6 +95,8 @@ class Reduction:
             lines.append(f"  {finding.name:<22}{finding.distance:>10.2g}{finding.radius:>9.2g}  {verdict}")
         how = f"after {', '.join(self.applied)}" if self.applied else "nothing can be taken away"
         lines += [f"smallest exact system, {how}", *(f"  {line}" for line in _equations(self.reduced))]
+        if _GRAM_BLOCKS in self.applied:
+            lines.append("  of P = W1.T*W1, R = W2*W1, T = W2*W2.T")
         for name, system in self.leading.items():
             lines += [f"leading terms by {name}", *(f"  {line}" for line in _equations(system))]
         return "\n".join(lines)
@@ -130,7 +134,7 @@ def reduce(
         applied.append(assumption.name)
     if len(flow.unknowns) == 2 and isinstance(system.unknowns[0], sp.MatrixSymbol) and "lambda-balanced" not in applied:
         system = _gram_blocks(system)
-        applied.append("Gram blocks")
+        applied.append(_GRAM_BLOCKS)
     leading = {}
     for limit in (SmallInitialisation(),):
         if limit.name in holding:
@@ -175,7 +179,14 @@ def _arrays(flow, on, initialisation, width, seed) -> dict[str, Any]:
     arrays["Sigma_xx"], arrays["Sigma_yx"] = data.covariances()
     sizes = {"input": data.x.shape[1], "output": data.y.shape[1]}
     shapes = {W.name: tuple(_size(size, sizes, width) for size in W.shape) for W in flow.unknowns}
-    if any(name not in arrays for name in shapes):
+    if not isinstance(on, Dataset | Instance):
+        for name in on:
+            if name not in ("x", "y", *shapes):
+                raise UnknownName.among(name, ("x", "y", *shapes), kind="array", where="reduce")
+    missing = [name for name in shapes if name not in arrays]
+    if missing and len(missing) < len(shapes):
+        raise BadData(f"no array {missing[0]}", where="reduce", remedy=f"give all of {', '.join(shapes)}, or none")
+    if missing:
         if initialisation.name not in INITIALISATIONS:
             raise UnknownName.among(initialisation.name, INITIALISATIONS, kind="initialisation")
         rng = np.random.default_rng(seed)
@@ -183,6 +194,18 @@ def _arrays(flow, on, initialisation, width, seed) -> dict[str, Any]:
         draw = INITIALISATIONS[initialisation.name]
         drawn = draw(rng, shapes, initialisation.scale, {"x": data.x, "y": data.y}, **more)
         arrays = {**drawn, **arrays}
+    for name in shapes:
+        if np.ndim(arrays[name]) != 2:
+            raise BadData(
+                f"{name} has shape {np.shape(arrays[name])}", where="reduce", remedy="give a matrix (out, in)"
+            )
+    for first, second in pairwise(shapes):
+        if len(arrays[first]) != np.shape(arrays[second])[1]:
+            raise BadData(
+                f"{first} has {len(arrays[first])} rows and {second} {np.shape(arrays[second])[1]} columns",
+                where="reduce",
+                remedy=f"give matrices (out, in): {second} acts on what {first} puts out",
+            )
     ends = {list(shapes)[0]: (1, "input"), list(shapes)[-1]: (0, "output")}
     for name, (axis, side) in ends.items():
         found = np.shape(arrays[name])[axis]
@@ -220,9 +243,9 @@ def _measured(flow, arrays, initialisation):
             found = replace(found, need="")
         elif assumption.name == "small initialisation":
             factor = (assumption.radius / distance) ** (1 / depth)
-            found = replace(found, need=f"weights times {factor:.2g}")
+            found = replace(found, need=f"multiply the weights by {factor:.2g}")
         elif assumption.name == "large depth":
-            found = replace(found, need=f"{int(np.ceil(1 / assumption.radius))} layers")
+            found = replace(found, need=f"use {int(np.ceil(1 / assumption.radius))} layers or more")
         yield found
 
 

@@ -134,7 +134,7 @@ def _balanced_turn(instance: Instance) -> dict:
 def _setup(**changes) -> Setup:
     return replace(
         Setup(
-            network=chain("input", 1, "output"),
+            network=chain("input", 1, 1),
             data="digits",
             prepare=_WHITE_PARITY,
             optimizer=Optimizer(learning_rate=0.1),
