@@ -286,6 +286,12 @@ def test_slopes_still_moving_towards_the_order_decide_nothing():
     assert judge(converges(), predicted(law), predicted(3 * law), measured(law)).outcome == "underpowered"
 
 
+def test_errors_that_grow_towards_the_limit_refute_though_their_slopes_still_move():
+    law = np.ones((1, 4, 1, 1))
+    error = np.array([0.0062, 0.0132, 0.0167, 0.02]).reshape(law.shape)  # slopes -1.1, -.34, -.26: a law off by 2 %
+    assert judge(converges(), predicted(law), predicted(3 * law), measured(law + error)).outcome == "refuted"
+
+
 # --- exponents --------------------------------------------------------------------------------------------------
 
 SIZES = np.geomspace(10, 1000, 9).reshape(1, -1)

@@ -5,7 +5,7 @@ import pytest
 
 from learning_mechanics.solvers.recursion import iterate
 from learning_mechanics.theory.errors import BadData, LearningMechanicsError
-from learning_mechanics.theory.models.linear_networks.orthogonal_descent import OrthogonalDescent
+from learning_mechanics.theory.models.linear_networks.orthogonal_descent import OrthogonalDescent, repulsion
 from learning_mechanics.theory.optimizers import sign_modes
 from learning_mechanics.theory.optimizers.sign_modes import linear_growth, orthogonal_mode_map
 
@@ -44,9 +44,45 @@ def test_depth_one_has_no_layers_to_balance():
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("depth", [2])
+@pytest.mark.parametrize("depth", [2, 3, 4])
 def test_trained_networks_grow_at_one_rate(depth):
     from learning_mechanics.validate.judging.check import check
 
     verdict = check(OrthogonalDescent(depth), "linear_growth")
     assert verdict.outcome == "holds" and verdict.rival_outcome == "refuted"
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("depth, share", [(2, 0.05), (3, 0.9), (4, 0.02)])
+def test_alternations_magnify_what_is_not_aligned(depth, share):
+    """One mode and an input without a target, by polar factors in NumPy: a rounding grows as derived, to 2 %."""
+    rate, target = 0.002, 0.3
+    weights = [np.diag([target ** (1 / depth) - share * rate, 0.0]) for _ in range(depth)]
+    weights[0][0, 1] = 1e-12
+    sizes = []
+    for _ in range(9):
+        sizes.append(abs(weights[0][0, 1]))
+        residual = np.diag([target, 0.0]) - np.linalg.multi_dot([*weights[::-1], np.eye(2)])
+        moves = []
+        for layer in range(depth):
+            above, below = np.eye(2), np.eye(2)
+            for weight in weights[layer + 1 :]:
+                above = weight @ above
+            for weight in weights[:layer]:
+                below = weight @ below
+            left, _, right = np.linalg.svd(above.T @ residual @ below.T)
+            moves.append(np.outer(left[:, 0], right[0]))  # the gradient has rank one
+        weights = [weight + rate * move for weight, move in zip(weights, moves, strict=True)]
+    assert np.allclose(np.array(sizes)[4:9:2] / np.array(sizes)[2:7:2], repulsion(depth, share), rtol=0.02)
+
+
+@pytest.mark.short
+def test_long_alternations_of_a_mode_that_repels_are_outside_the_domain():
+    from dataclasses import replace
+
+    from learning_mechanics.validate.judging.check import run_claim
+
+    claim = OrthogonalDescent(2).claims()[0]
+    long = replace(claim, setup=replace(claim.setup, steps=100, records=101), seeds=1)
+    verdict = run_claim(OrthogonalDescent(2), long).verdict
+    assert verdict.outcome == "outside_domain" and verdict.numbers["largest"] > 1e-4

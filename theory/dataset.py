@@ -181,6 +181,13 @@ def _whiten(data: Dataset) -> Dataset:
     return replace(data, x=left[:, :rank] * np.sqrt(len(data))).noting(rank=rank, condition=condition)
 
 
+def _leading_directions(data: Dataset) -> Dataset:
+    """Principal components of the inputs whose second moment is a tenth of the largest or more: not white, not weak."""
+    left, singular, _ = np.linalg.svd(data.x, full_matrices=False)
+    kept = int((singular**2 >= singular[0] ** 2 / 10).sum())
+    return replace(data, x=left[:, :kept] * singular[:kept]).noting(rank=kept)
+
+
 def _second_moments(data: Dataset) -> Dataset:
     """A few rows with the same second moments of (x, y): the squared loss of every linear map is the same on them."""
     triangle = np.linalg.qr(np.hstack([data.x, data.y]), mode="r")
@@ -217,6 +224,7 @@ PREPARATIONS = {
     "unit_scale": _unit_scale,
     "unit_norm": _unit_norm,
     "whiten": _whiten,
+    "leading_directions": _leading_directions,
     "second_moments": _second_moments,
     "one_hot": _one_hot,
     "parity": _parity,

@@ -208,7 +208,8 @@ def _converges(claim: Converges, prediction, law, measurement, comparisons) -> F
         seeds=len(error),
         additive=True,
     ).decisive()
-    approaching = np.abs(miss) < np.abs(previous - claim.order)
+    # an error that has grown over the whole axis contradicts the order, whatever its slopes still do
+    approaching = (np.abs(miss) < np.abs(previous - claim.order)) & (error[:, -1] < error[:, 0])
     outcome = "holds" if not comparison.refuted else "refuted"
     notes: tuple[str, ...] = ()
     if comparison.refuted and (approaching & (drift > abs(claim.order) / 4)).all():

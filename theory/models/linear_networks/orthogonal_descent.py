@@ -5,8 +5,12 @@
 All modes grow at the same rate from the first step on: the mode of strength s is learned after (s^(1/L) - u_0) / eta
 steps. Gradient descent waits at saddles for times that grow as the start becomes small, the longer the weaker the mode.
 
-The alternation about a target is no attractor: where a residual is small against a step, the polar factor magnifies
-what is not aligned, rounding included. The claim covers growth and the first alternations.
+The alternation about a target may repel: the polar factor divides by the residual, so that what leads from a mode to
+inputs without a target grows, over two steps that miss the target by y eta and (1 - y) eta, by the factor
+
+    |(1 - 1/(L y)) (1 - 1/(L (1 - y)))|.
+
+Rounding that has grown to the budget is where the domain of the claim ends.
 """
 
 import math
@@ -17,6 +21,7 @@ from functools import partial
 import numpy as np
 
 from ...claims import Claim, Equals, Law
+from ...derivation.assumptions import Invariant
 from ...derivation.standard_assumptions import Aligned, Whitened
 from ...dynamics.linear_networks import mode_map, stack
 from ...errors import BadData
@@ -30,6 +35,7 @@ from ...system import System
 _MUON = "Bernstein & Newhouse 2024, arXiv:2409.20325"
 _WHITE = ("drop_constant", "centre", "whiten", "one_hot", "centre_targets", "second_moments")
 _u = positive("u")
+_BUDGET = 1e-10
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,46 @@ def _start(instance: Instance) -> dict:
         "u": strength,
         "start": strength,
         "k": instance.steps[:, None],
+        "eta": instance.learning_rate,
     }
+
+
+def repulsion(depth: int, share):
+    """Factor over two steps by which a mode's alternation magnifies what leads from it to inputs without a target.
+
+    At a residual of r = s - u^L = L u^(L-1) y eta the first layer's gradient is u^(L-1) r; a weight e beside it adds
+    -u^(2L-2) e, of which the polar factor makes -e/(L y eta). `share` is y, the part of a step that is missing.
+
+    >>> float(repulsion(2, 0.5)), round(float(repulsion(2, 0.05)), 3)
+    (0.0, 4.263)
+    """
+    with np.errstate(divide="ignore"):
+        return np.abs((1 - 1 / (depth * share)) * (1 - 1 / (depth * (1 - share))))
+
+
+def _aligned_alternation(depth: int) -> Invariant:
+    """Distance: rounding times what the alternations of the run magnify it by, at the mode that repels most."""
+
+    def measure(values):
+        needed = (values["s"] ** (1 / depth) - values["start"]) / values["eta"]
+        pairs = np.maximum(np.max(values["k"]) - needed, 0.0) / 2
+        growth = np.maximum(pairs * np.log(np.maximum(repulsion(depth, needed % 1.0), 1.0)), 0.0)
+        return float(np.finfo(float).eps * np.exp(min(float(np.max(growth)), 700.0)))
+
+    return Invariant(
+        "aligned alternation",
+        "alternations about a target have not yet magnified rounding to the size of the budget",
+        reference=_MUON,
+        radius=_BUDGET,
+        measure=measure,
+    )
 
 
 def _linear_growth(depth: int) -> Claim:
     return Equals(
         "linear_growth",
-        f"Under Muon all modes of {depth} aligned layers grow as (u_0 + eta k)^{depth} and overshoot targets after "
-        "exactly the predicted number of steps.",
+        f"Under Muon all modes of {depth} aligned layers grow as (u_0 + eta k)^{depth}, overshoot targets after exactly "
+        "the predicted number of steps, and alternate about them until rounding has grown.",
         "mode_strength",
         Setup(
             network=stack(depth),
@@ -93,13 +131,13 @@ def _linear_growth(depth: int) -> Claim:
             partial(linear_growth, depth),
             _start,
             "solution",
-            assumptions=(Whitened(), Aligned()),
+            assumptions=(Whitened(), Aligned(), _aligned_alternation(depth)),
             reference=_MUON,
         ),
         rival=Law("gradient descent", partial(mode_map, depth), _start, _u**depth),
         rival_home="gradient descent, where a mode moves in proportion to its gradient",
         seeds=2,
         relative="final",
-        budget={"rounding": 1e-10},
+        budget={"rounding": _BUDGET},
         seconds=3,
     )

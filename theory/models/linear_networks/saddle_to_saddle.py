@@ -185,7 +185,13 @@ def _large_start(depth: int) -> Claim:
         "large_random_start",
         "From large random weights modes are neither aligned nor learned one by one: outside the theory.",
         "loss",
-        _setup(depth, initialisation=Initialisation("normal", 1.0), time=20.0, records=11),
+        _setup(
+            depth,
+            optimizer=Optimizer(learning_rate=0.05),  # large weights are sharp
+            initialisation=Initialisation("normal", 1.0),
+            time=20.0,
+            records=11,
+        ),
         law=Law(
             "aligned modes",
             partial(mode_map, depth),

@@ -182,8 +182,7 @@ def _jumps() -> Claim:
             optimizer=Optimizer(learning_rate=0.05),
             initialisation=Initialisation("vanishing", 46.0),
             time=6500.0,
-            records=2000,
-            spacing="log",
+            records=4000,
             options={"levels": (0.85, 0.5, 0.3, 0.15)},
         ),
         law=Law(
