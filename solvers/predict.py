@@ -37,13 +37,63 @@ class Solution:
     bound: Mapping[str, Any]
 
 
-def solve(law: Law, instance: Instance) -> Solution:
-    """Numbers of one law on one instance.
+def solve(what: Law | System, on: Instance | Mapping[str, Any], at: Any = None, solver: str = "") -> Any:
+    """Numbers of a system at values by name, or of a claim's law on an instance (then a `Solution`).
 
-    Computed on the CPU. Errors: whatever the solver explains (`DidNotConverge`, `CannotCompile`).
+    A system gives {name: array} of its unknowns and observables. `on` holds parameters, and the start of a Flow's or
+    Map's unknowns; `at` are times t (Flow) or steps k (Map), whose axis comes first; `solver` names a special one, as a
+    `Law` does: "curvature.orbits:orbit", "implicit_bias:minimiser". Computed on the CPU.
+    Errors: `BadData` for a value that is missing, and whatever the solver explains (`DidNotConverge`, `CannotCompile`).
+
+    >>> from ..theory.dynamics.linear_networks import mode_map
+    >>> found = solve(mode_map(2), {"u": 1.1, "s": 1.0, "eta": 1.1}, at=[0, 999, 1000])
+    >>> found["end_to_end"].round(6)
+    array([1.21    , 0.665171, 1.243919])
     """
     with host():
-        return _solved(law, instance)
+        return _solved(what, on) if isinstance(what, Law) else _numbers(what, on, at, solver)
+
+
+def _numbers(system: System, values: Mapping[str, Any], at: Any, solver: str) -> dict[str, np.ndarray]:
+    """Unknowns and observables of a system; points of a Flow or Map along the first axis."""
+    runs = not isinstance(system, FixedPoint)
+    bare = type(system)(system.unknowns, system.equations)  # observables may need more, and are then left out
+    needed = [str(symbol) for symbol in (*bare.parameters, *(system.unknowns if runs else ()))]
+    missing = [name for name in needed if name not in values]
+    if missing and not solver:
+        raise BadData(f"no value of {', '.join(missing)}", where="solve", remedy=f"give {', '.join(needed)} by name")
+    if runs and at is None:
+        raise BadData("nothing says when", where="solve", remedy="give times of a Flow or steps of a Map: at=[0, 10]")
+    points = np.atleast_1d(np.asarray(at)) if runs else np.zeros(1)
+    unknowns: Mapping[str, Any]
+    if solver:
+        unknowns = _named(solver)(system, values, points)
+    elif isinstance(system, FixedPoint):
+        unknowns, _ = _fixed_point(system, values)
+        if all(np.ndim(value) == 0 for value in values.values()):
+            unknowns = {name: np.squeeze(array) for name, array in unknowns.items()}
+    elif isinstance(system, Flow):
+        unknowns, _ = _flow(system, values, points.astype(float))
+    else:
+        from .recursion import iterate
+
+        unknowns = iterate(system, values, points)
+    found = {name: np.asarray(array) for name, array in unknowns.items()}
+    for name, observable in system.observables.items():
+        expression = sp.sympify(observable).subs(dict(system.eliminated))
+        arguments = sorted(expression.free_symbols, key=str)
+        if not all(str(argument) in found or str(argument) in values for argument in arguments):
+            continue  # it needs a value that the system itself does not: the power of the targets, say
+        evaluate = compile([expression], arguments, backend="numpy")
+        rows = [
+            evaluate(
+                *(found[n][k] if runs and n in found else found.get(n, values.get(n)) for n in map(str, arguments))
+            )
+            for k in range(len(points))
+        ]
+        read = np.stack([np.asarray(row[0], float) for row in rows])
+        found[name] = read if runs else read[0]
+    return {name: float(array) if np.ndim(array) == 0 else array for name, array in found.items()}
 
 
 def _solved(law: Law, instance: Instance) -> Solution:
@@ -79,7 +129,10 @@ def _collected(law: Law, instance: Instance, values: np.ndarray) -> np.ndarray:
 def _named(solver: str):
     """The function "module:function" of this layer."""
     module, _, function = solver.partition(":")
-    return getattr(import_module(f".{module}", __package__), function)
+    try:
+        return getattr(import_module(f".{module}", __package__), function)
+    except (ImportError, AttributeError, TypeError):
+        raise BadData(f"no solver {solver!r}", where="solve", remedy='name one as "module:function"') from None
 
 
 @lru_cache(maxsize=256)

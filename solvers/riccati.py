@@ -72,6 +72,20 @@ class Trajectory:
     Z: np.ndarray
     target: np.ndarray
 
+    def __str__(self) -> str:
+        outputs, inputs = self.target.shape
+        loss, rank = self.loss(), self.effective_rank()
+        return "\n".join(
+            (
+                f"two-layer linear network, {inputs} inputs, {outputs} outputs, {len(self.times)} times",
+                f"time            {self.times[0]:.4g} to {self.times[-1]:.4g}",
+                f"loss above min  {loss[0]:.4g} to {loss[-1]:.4g}",
+                f"effective rank  {rank[0]:.4g} to {rank[-1]:.4g}",
+            )
+        )
+
+    __repr__ = __str__
+
     @property
     def end_to_end(self) -> np.ndarray:
         """W2 W1 (T, outputs, inputs)."""

@@ -76,3 +76,40 @@ def test_arguments_of_the_wrong_kind_are_one_line():
         lm.exponents(lm.KernelRegression())
     with pytest.raises(UnknownName, match="unknown unknown 'u'"):
         lm.gradient_flow(3, on=u)
+
+
+def test_a_bare_system_gives_its_unknowns_and_observables_by_name():
+    """A flow with a closed form, a flow of matrices, a map and a fixed point, each against its own arithmetic."""
+    from learning_mechanics.theory.derivation.network_flow import network_flow
+    from learning_mechanics.theory.system import FixedPoint
+
+    a, s = positive("a s")
+    flow = Flow((a,), (s - a,), {"gap": s - a, "seen": lam * a})
+    found = solve(flow, {"a": 0.5, "s": 2.0}, at=[0.0, 1.0])
+    assert set(found) == {"a", "gap"}  # nothing is known of lambda
+    np.testing.assert_allclose(found["gap"], 1.5 * np.exp([0.0, -1.0]), rtol=1e-12)
+
+    rng = np.random.default_rng(0)
+    W, x = rng.standard_normal((2, 3)), np.diag([2.0, 1.0, 0.5])
+    target = rng.standard_normal((2, 3))
+    values = {"W1": W, "Sigma_xx": x, "Sigma_yx": target @ x}
+    one = solve(network_flow(chain("input", "output")), values, at=[0.0, 0.7])["end_to_end"]
+    np.testing.assert_allclose(one[1], target + (W - target) * np.exp(-0.7 * np.diag(x)), rtol=1e-8, atol=1e-10)
+
+    halved = solve(Map((a,), (a / 2,), {"twice": 2 * a}), {"a": 8.0}, at=[0, 3])
+    assert halved["a"].tolist() == [8.0, 1.0] and halved["twice"].tolist() == [16.0, 2.0]
+    assert solve(FixedPoint((a,), (a**2 - s,)), {"s": 9.0})["a"] == pytest.approx(3.0, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "said"),
+    [
+        ({"a": 1.0}, {"at": [0]}, "no value of s; give a, s by name|no value of s; give s, a by name"),
+        ({"a": 1.0, "s": 1.0}, {}, "nothing says when"),
+        ({"a": 1.0, "s": 1.0}, {"at": [0], "solver": "nowhere:nothing"}, "no solver 'nowhere:nothing'"),
+    ],
+)
+def test_what_a_bare_system_lacks_is_one_line(values, more, said):
+    a, s = positive("a s")
+    with pytest.raises(BadData, match=said):
+        solve(Flow((a,), (s - a,)), values, **more)

@@ -188,3 +188,49 @@ def test_two_records_are_the_first_and_the_last_step():
     for spacing in ("linear", "log"):
         setup = Setup(network=chain("input", "output"), steps=600, records=2, spacing=spacing)
         assert setup.recorded_steps().tolist() == [0, 600]
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_rates_over_the_sharpness_mean_the_same_on_any_scale_of_targets(depth):
+    """Linear networks on white inputs: the Hessian of a balanced minimum, by finite differences of the loss."""
+    x = np.sqrt(2) * np.eye(2)
+    for scale in (1.0, 7.0):
+        data = Dataset(x, scale * x @ np.diag([3.0, 1.0]))
+        network = chain("input", *["width"] * (depth - 1), "output")
+        setup = Setup(
+            network=network,
+            axes={"width": 2},
+            optimizer=Optimizer(learning_rate=2.0, unit="1/sharpness"),
+            initialisation=Initialisation("balanced_minimum", 0.0),
+        )
+        instance = setup.draw(0, data)
+        shapes = [w.shape for w in instance.weights.values()]
+        start = np.concatenate([w.ravel() for w in instance.weights.values()])
+
+        def loss(flat, data=data, shapes=shapes):
+            out, used = data.x.T, 0
+            for shape in shapes:
+                out, used = flat[used : used + shape[0] * shape[1]].reshape(shape) @ out, used + shape[0] * shape[1]
+            return ((data.y.T - out) ** 2).sum() / 2 / len(data)
+
+        step, identity = 1e-3, np.eye(len(start))
+        hessian = np.array(
+            [
+                [
+                    sum(p * q * loss(start + step * (p * a + q * b)) for p in (1, -1) for q in (1, -1)) / (4 * step**2)
+                    for a in identity
+                ]
+                for b in identity
+            ]
+        )
+        assert instance.learning_rate * np.linalg.eigvalsh(hessian)[-1] == pytest.approx(2.0, rel=1e-4)
+
+
+@pytest.mark.instant
+def test_targets_must_fit_the_outputs():
+    data = Dataset(np.eye(3), np.eye(3), "mine")
+    with pytest.raises(BadData, match="mine: 3 targets for 1 output of the network; give one column"):
+        Setup(network=chain("input", 2, 1)).draw(0, data)
+    with pytest.raises(BadData, match="no network and samples"):
+        Setup(optimizer=Optimizer(unit="1/sharpness")).draw(0, data)
