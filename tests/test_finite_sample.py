@@ -35,6 +35,18 @@ def test_the_derived_density_integrates_to_one_between_its_edges():
     assert abs(total - 1) < 1e-10
 
 
+@pytest.mark.instant
+@pytest.mark.parametrize("ratio, features", [(0.5, 20), (1.0, 20), (2.0, 20), (0.5, 6)])
+def test_moments_of_finite_samples_are_those_of_wishart_matrices(ratio, features):
+    """E tr S^k / D for n = D/gamma real Gaussian samples: sums over pairings, exact at any D (Wick's theorem)."""
+    found, D = eigenvalue_modes(ratio, features=features), features
+    n = D / ratio
+    exact = {1: 1.0, 2: (n + D + 1) / n, 3: (n**2 + 3 * n * D + D**2 + 3 * n + 3 * D + 4) / n**2}
+    missing = {1: 0.0, 2: 0.0, 3: 4 / n**2}  # of second order in 1/D
+    for k, moment in exact.items():
+        assert abs((found["rho"] * found["l"] ** k).sum() - moment + missing[k]) < 1e-9 * moment
+
+
 @pytest.mark.short
 @pytest.mark.parametrize("samples", [120, 240, 600])
 def test_risk_against_direct_simulation(samples):

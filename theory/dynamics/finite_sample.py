@@ -32,6 +32,7 @@ PASTUR = "Marchenko & Pastur 1967"
 _gamma, _S, _sigma2, _n = positive("gamma S sigma2 n")
 _l, _rho = modes("l rho")
 _p = modes("p", positive=None, real=True)
+_NULL = 1e-12  # an eigenvalue of zero, by which noise can be divided
 
 
 @cache
@@ -129,20 +130,33 @@ def best_time() -> FixedPoint:
     return FixedPoint((t,), (slope,), trail=trail)
 
 
-def eigenvalue_modes(ratio: float, count: int = 2000) -> dict[str, np.ndarray]:
-    """Eigenvalues l and weights rho of the limit density as modes: Gauss-Chebyshev nodes between the edges.
+def eigenvalue_modes(ratio: float, count: int = 2000, features: float = np.inf) -> dict[str, np.ndarray]:
+    """Eigenvalues l and weights rho of the mean density as modes: Gauss-Chebyshev nodes between the edges.
 
-    With more features than samples the first mode is the null space, l = 0 with weight 1 - 1/gamma.
+    With more features than samples the last mode is the null space, l = 0 with weight 1 - 1/gamma. At D `features` the
+    mean density of real Gaussian samples has a first correction, of no mass:
+
+        [delta(l - low)/4 + delta(l - high)/4 - 1/(2 pi sqrt((high - l)(l - low)))] / D.
+
+    Reference: Marchenko & Pastur 1967; Dumitriu & Edelman 2006, arXiv:math-ph/0510043.
 
     >>> found = eigenvalue_modes(0.5)
     >>> [round(float((found["rho"] * found["l"]**k).sum()), 9) for k in (0, 1, 2)]
     [1.0, 1.0, 1.5]
+    >>> found = eigenvalue_modes(0.5, features=100)     # E tr S^2 / D = 1 + gamma + gamma/D
+    >>> round(float((found["rho"] * found["l"]**2).sum()), 9)
+    1.505
     """
     if not ratio > 0:
         raise BadData(f"{ratio:g} features per sample", where="eigenvalue_modes", remedy="give a ratio above 0")
     angles = np.arange(1, count + 1) * np.pi / (count + 1)
     eigenvalues = 1 + ratio + 2 * np.sqrt(ratio) * np.cos(angles)
     weights = 2 / (count + 1) * np.sin(angles) ** 2 / eigenvalues
+    if np.isfinite(features):
+        ends = np.maximum((1 + np.array([-1, 1]) * np.sqrt(ratio)) ** 2, _NULL)
+        share = 1 / (count + 1) / features  # of a node, where the arcsine law is concerned
+        eigenvalues = np.append(eigenvalues, ends)
+        weights = np.append(weights - share / 2, [0.25 / features - share / 4] * 2)
     if ratio > 1:
-        eigenvalues, weights = np.append(1e-12, eigenvalues), np.append(1 - 1 / ratio, weights)
+        eigenvalues, weights = np.append(eigenvalues, _NULL), np.append(weights, 1 - 1 / ratio)
     return {"l": eigenvalues, "rho": weights}

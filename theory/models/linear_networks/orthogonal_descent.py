@@ -113,7 +113,7 @@ def _aligned_alternation(depth: int) -> Invariant:
 def _linear_growth(depth: int) -> Claim:
     return Equals(
         "linear_growth",
-        f"Under Muon all modes of {depth} aligned layers grow as (u_0 + eta k)^{depth}, overshoot targets after exactly "
+        f"Under Muon all modes of {depth} aligned layers grow as (u_0 + eta k)^{depth}, pass their targets after exactly "
         "the predicted number of steps, and alternate about them until rounding has grown.",
         "mode_strength",
         Setup(
