@@ -234,3 +234,12 @@ def test_targets_must_fit_the_outputs():
         Setup(network=chain("input", 2, 1)).draw(0, data)
     with pytest.raises(BadData, match="no network and samples"):
         Setup(optimizer=Optimizer(unit="1/sharpness")).draw(0, data)
+
+
+@pytest.mark.instant
+def test_time_counts_in_the_unit_of_the_learning_rate():
+    """The number of steps does not depend on the scale of the targets; the rate itself does."""
+    setup = Setup(network=chain("input", "output"), time=6.0, optimizer=Optimizer(learning_rate=0.1, unit="1/trace"))
+    small, large = (setup.draw(0, Dataset(scale * np.eye(3), np.eye(3))) for scale in (1.0, 10.0))
+    assert small.steps[-1] == large.steps[-1] == 60
+    assert small.learning_rate == pytest.approx(100 * large.learning_rate, rel=1e-12)

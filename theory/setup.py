@@ -80,7 +80,7 @@ class Setup:
     `procedure` "full_batch" (options "batch": rows drawn afresh at every step; "label_noise": the standard deviation of
                 noise added to the targets at every step), "online" (a fresh "batch" from the distribution at every
                 step, observables on a fixed sample of "test" rows), "one_pass", "kernel_solve"
-    `steps`     training steps; or give `time` = learning rate x steps
+    `steps`     training steps; or give `time` = learning rate x steps, in the unit of the learning rate
     `records`   number of recorded steps, `spacing` "linear" or "log"
     `sizes`     sample sizes of a `kernel_solve`
     `options`   anything else a procedure documents (ridge, kernel, batch ...)
@@ -242,7 +242,7 @@ class Instance:
     @property
     def steps(self) -> np.ndarray:
         """Recorded steps."""
-        return self.setup.recorded_steps(self.learning_rate)
+        return self.setup.recorded_steps()
 
     @property
     def fingerprint(self) -> str:
