@@ -371,3 +371,16 @@ def test_settings_that_cannot_be_are_explained():
     with pytest.raises(BadData, match="stated distribution"):
         check(LinearAttention().on(np.eye(3), np.ones(3)), "merged_loss")
     assert merged().depth == 2 and len(separate_map(1).unknowns) == 3
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dim, context", [(4, 31), (2, 5)])
+def test_the_relative_variance_of_a_pull_is_that_of_sampled_tasks(dim, context):
+    """Var(y tr(beta x')) / mean^2 over 200 000 tasks: heavy-tailed, good to a few per cent; 10 % allowed."""
+    tasks = InContextRegression((1.0,) * dim, context)
+    rng = np.random.default_rng(11)
+    x, y = tasks.rows({name: rng.standard_normal(shape) for name, shape in tasks.normals(200_000).items()})
+    pull = y[:, 0] * x.reshape(-1, dim, dim).trace(axis1=1, axis2=2)
+    assert np.isclose(pull.mean(), dim, rtol=0.03)
+    derived = linear_attention.batch_noise(tasks, rate=1.0, rise=1.0, batch=1) ** 2 / dim
+    assert np.isclose(pull.var() / dim**2, derived, rtol=0.1)

@@ -44,6 +44,7 @@ from ...system import Flow, System
 
 _SPREAD = (1.6, 1.2, 0.8, 0.4)  # eigenvalues of the inputs where heads learn one direction after the other
 _LONG = 1e12  # a context that is as good as infinite
+_BATCH = 1024  # fresh tasks a step
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class LinearAttention(Theory):
             procedure="online",
             time=time,
             records=31,
-            options={"batch": 1024, "test": 4096, "dtype": "float32"},
+            options={"batch": _BATCH, "test": 4096, "dtype": "float32"},
         )
 
     def _without_noise(self, tasks: InContextRegression, network: Network, **changes: Any) -> Setup:
@@ -120,19 +121,19 @@ class LinearAttention(Theory):
         return replace(setup, **changes)
 
     def _merged(self) -> Claim:
-        tasks = self._white()
+        tasks, rate, time = self._white(), 0.002, 1.6
         return Equals(
             "merged_loss",
             "With merged key and query, fresh tasks in batches of 1024 bring the loss down along the recursion of a "
             "two-layer linear network with the moments of the context.",
             "loss",
-            self._online(merged(), tasks, rate=0.0025, time=2.0),
+            self._online(merged(), tasks, rate, time),
             law=_recursion("two-layer recursion", gram_map, _layers, "R", tasks),
             rival=_recursion("infinite context", gram_map, partial(_layers, context=np.inf), "R", tasks),
             rival_home="contexts much longer than the dimension",
             relative="scale",
-            budget={"declared for the noise of batches": 0.01},
-            seconds=4,
+            budget={"two standard deviations of the noise of batches": 2 * batch_noise(tasks, rate, time / 2)},
+            seconds=3,
         )
 
     def _separate(self) -> Claim:
@@ -141,13 +142,13 @@ class LinearAttention(Theory):
             "separate_loss",
             "With separate key and query the loss falls in steps, along the recursion derived for K, Q and the values.",
             "loss",
-            self._online(separate(tasks.dim), tasks, rate=0.01, time=10.0),
+            self._online(separate(tasks.dim), tasks, rate=0.005, time=6.0),
             law=_recursion("separate heads", separate_map, _heads, "function", tasks),
             rival=_recursion("merged heads", gram_map, _as_merged, "R", tasks),
             rival_home="merged key and query",
             relative="scale",
             budget={"declared for the noise of batches": 0.01},
-            seconds=5,
+            seconds=4,
         )
 
     def _saddles(self) -> Claim:
@@ -223,6 +224,21 @@ class LinearAttention(Theory):
             tolerance=0.05,
             seconds=2,
         )
+
+
+def batch_noise(tasks: InContextRegression, rate: float, rise: float, batch: int = _BATCH) -> float:
+    """Standard deviation, over the first loss, that batches give to the loss of white tasks at the steepest of its fall.
+
+    A step multiplies the small sigma by 1 + 2 sqrt(D) rate (1 + xi), and xi has the relative variance of y tr(beta x')
+    over the batch, v = (1 + 2/D) (3 + (D + 5)/N) - 1 by pairing Gaussian factors. Over the time of the rise that adds
+    up to 2 sqrt(D rate rise v / batch) of log sigma, and no loss (1 - c sigma)^2 changes by more than half of it.
+
+    >>> round(batch_noise(InContextRegression(), rate=0.002, rise=0.8), 4)
+    0.005
+    """
+    D, N = tasks.dim, tasks.context
+    variance = (1 + 2 / D) * (3 + (D + 5) / N) - 1
+    return float(np.sqrt(D * rate * rise * variance / batch))
 
 
 # --- from an instance to the numbers of a law ------------------------------------------------------------------------
