@@ -54,6 +54,7 @@ def _compile(expressions, arguments, backend):
     plain = {symbol: sp.Symbol(f"argument_{i}", real=True) for i, symbol in enumerate(scalars)}
     functions = _functions(backend)
     neutral = [e.replace(over, sp.Function("over")).xreplace(plain) for e in expressions]
+    neutral = [sp.Float(e) if e.is_Integer else e for e in neutral]  # a constant is a number of the arguments' kind
     # cse reorders products, which matrices do not allow
     scalar = not any(e.has(sp.MatrixSymbol) or getattr(e, "is_Matrix", False) for e in expressions)
     function = sp.lambdify(

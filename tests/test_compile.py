@@ -61,6 +61,14 @@ def test_a_sum_over_nothing_is_refused():
 
 
 @pytest.mark.instant
+def test_a_constant_is_no_integer():
+    """The clock t' = 1 of an explicit solution has derivatives like any other equation."""
+    (rate,) = compile([sp.Integer(1)], [(x := sp.Symbol("x"))])(0.5)
+    assert isinstance(rate, float) and rate == 1
+    assert jax.grad(lambda value: compile([sp.Integer(1)], [x])(value)[0])(0.5) == 0
+
+
+@pytest.mark.instant
 def test_a_missing_value_is_named():
     with pytest.raises(CannotCompile, match="symbol y is not among the arguments"):
         compile([x + positive("y")], [x])

@@ -1,5 +1,8 @@
 """Conserved quantities: found where they exist, refused where they do not, and their drift in actual training steps."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -14,7 +17,7 @@ from learning_mechanics.theory.derivation.conserved import (
     verify,
 )
 from learning_mechanics.theory.derivation.derive import discretised, network_flow, network_map
-from learning_mechanics.theory.derivation.noncommutative import words
+from learning_mechanics.theory.derivation.noncommutative import symmetric, words
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
 from learning_mechanics.theory.network import Network, Node
 from learning_mechanics.theory.system import FixedPoint, Flow, Map
@@ -215,3 +218,49 @@ def test_declines():
         conserved_for_any_loss(scaled)
     with pytest.raises(NoClosedForm, match="not polynomial"):
         conserved(Flow((u,), (u ** sp.Rational(4, 3) * (s - u),)))
+
+
+@pytest.mark.instant
+def test_laws_depend_on_as_many_parameters_as_there_are():
+    """Six weights in a product, each layer with a rate of its own and eight more parameters in the loss: by hand
+    u_i' = r_i dL/du_i keeps r_j u_i^2 - r_i u_j^2, five of these. A term of its own for one weight breaks four."""
+    weights, rates, more = sp.symbols("u1:7"), sp.symbols("r1:7"), sp.symbols("c1:9")
+    product_ = sp.Mul(*weights)
+    slope = sum(c * product_**n for n, c in enumerate(more[:3])) / (more[3] + more[4] * more[5])
+    flow = Flow(weights, tuple(r * slope * product_ / u for u, r in zip(weights, rates, strict=True)))
+    begun = time.perf_counter()
+    found = conserved(flow)
+    assert time.perf_counter() - begun < 5
+    assert set(found) == {rates[j] * weights[0] ** 2 - rates[0] * weights[j] ** 2 for j in range(1, 6)}
+    pulled = replace(flow, equations=(flow.equations[0] + more[6] * weights[0], *flow.equations[1:]))
+    assert len(conserved(pulled)) == 4
+
+
+@pytest.mark.instant
+def test_a_map_with_parameters_keeps_its_quadratic_form():
+    """A turn along an ellipse, x+ = c x - w s y and y+ = s x / w + c y with s^2 + c^2 = 1, keeps x^2 + w^2 y^2."""
+    x, y, w, t = sp.symbols("x y w t")
+    c, s = (1 - t**2) / (1 + t**2), 2 * t / (1 + t**2)
+    assert conserved(Map((x, y), (c * x - w * s * y, s * x / w + c * y))) == (w**2 * y**2 + x**2,)
+
+
+@pytest.mark.instant
+def test_a_symmetric_unknown_is_no_law_for_equalling_its_transpose():
+    P, Q, C = (symmetric(name, "n") for name in "PQC")
+    assert conserved(Flow((P, Q), (P * C + C * P, Q * C - C * Q * 2))) == ()
+    assert [str(law) for law in conserved(Flow((P, Q), (P * C + C * P, P * C + C * P)), degree=1)] == ["-P + Q"]
+
+
+@pytest.mark.instant
+def test_every_head_of_its_own_matrices_has_its_own_laws():
+    """Two heads O C K' Q: each keeps K K' - Q Q' and |O|^2 - |Q|^2."""
+    O1, O2, K1, K2, Q1, Q2, S = lm.matrices(
+        **{f"O{h}": ("o", "D") for h in (1, 2)},
+        **{f"{name}{h}": ("r", "D") for name in "KQ" for h in (1, 2)},
+        S=("o", "D"),
+    )
+    C = symmetric("C", "D")
+    error = S - O1 * C * K1.T * Q1 - O2 * C * K2.T * Q2
+    found = conserved(lm.gradient_flow(sp.Trace(error.T * error) / 2, on=(O1, K1, Q1, O2, K2, Q2)))
+    traces = {sp.Trace(Q.T * Q) - sp.Trace(out.T * out) for out, Q in ((O1, Q1), (O2, Q2))}
+    assert set(found) == {Q1 * Q1.T - K1 * K1.T, Q2 * Q2.T - K2 * K2.T} | traces

@@ -51,10 +51,7 @@ def _reduction(flow, into, constant):
     a, b = flow.unknowns
     if not all(isinstance(u, sp.Symbol) and sp.sympify(e).is_polynomial(a, b) for u, e in _pairs(flow)):
         raise NoClosedForm("the equations are not polynomial in two scalars", where=where, remedy=remedy)
-    try:
-        found = conserved(flow)
-    except (sp.PolynomialError, sp.CoercionFailed) as error:
-        raise NoClosedForm(f"coefficients are not rational ({error})", where=where, remedy="name them first") from None
+    found = conserved(flow)
     squares_only = [q for q in found if set(sp.Poly(q, a, b).monoms()) == {(2, 0), (0, 2)}]
     invariant = squares_only[0] if squares_only else sp.S.Zero
     r, p = (sign * sp.Poly(invariant, a, b).coeff_monomial(u**2) for u, sign in ((a, 1), (b, -1)))

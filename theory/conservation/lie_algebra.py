@@ -29,7 +29,7 @@ from ..errors import AssumptionViolated
 from ..trail import Trail
 from .feature_maps import polynomials_of, vector_fields
 from .modular import PRIME, Echelon, Span, null_vectors, product, shortened, value_at
-from .polynomials import Field, Polynomial, along, bracket, gradient, multiply
+from .polynomials import Field, Polynomial, along, bracket, gradient, multiply, products
 
 _REFERENCE = "Marcotte, Gribonval & Peyre 2023, arXiv:2307.00144"
 
@@ -236,7 +236,7 @@ def _new_laws(fields, size: int, bound: int, known: Sequence[Polynomial]) -> lis
                     row[column] = row.get(column, 0) + value
     vectors = null_vectors(list(rows.values()), len(monomials))
     span = Echelon()
-    for polynomial in _products(known, bound):
+    for polynomial in products(known, bound):
         span.grow(polynomial)
     candidates = shortened([{monomials[c]: value for c, value in vector.items()} for vector in vectors])
     return [law for law in sorted(candidates, key=_order) if span.grow(law)]
@@ -244,17 +244,6 @@ def _new_laws(fields, size: int, bound: int, known: Sequence[Polynomial]) -> lis
 
 def _order(law: Polynomial) -> tuple:
     return max(map(len, law)), len(law), sorted(law)
-
-
-def _products(known: Sequence[Polynomial], bound: int) -> Iterator[Polynomial]:
-    reachable: list[tuple[Polynomial, int]] = [({(): 1}, 0)]
-    while reachable:
-        value, first = reachable.pop()
-        for place in range(first, len(known)):
-            made = multiply(value, known[place])
-            if max(map(len, made)) <= bound:
-                yield made
-                reachable.append((made, place))
 
 
 class _Jets:

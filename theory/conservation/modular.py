@@ -17,7 +17,7 @@ import numpy as np
 from .polynomials import Polynomial, add
 
 PRIME = 2**31 - 1  # products of two remainders fit into 64 bits
-_LARGE = 2**61 - 1
+LARGE_PRIME = 2**61 - 1
 
 
 class Echelon:
@@ -28,7 +28,7 @@ class Echelon:
 
     def reduced(self, vector: Mapping[Any, int]) -> dict:
         """What the rows leave of a vector."""
-        left = {key: value % _LARGE for key, value in vector.items()}
+        left = {key: value % LARGE_PRIME for key, value in vector.items()}
         pending = [key for key in left if key in self.rows]
         while pending:
             key = pending.pop()
@@ -36,7 +36,7 @@ class Echelon:
             if not factor:
                 continue
             for place, value in self.rows[key].items():
-                left[place] = (left.get(place, 0) - factor * value) % _LARGE
+                left[place] = (left.get(place, 0) - factor * value) % LARGE_PRIME
                 if place != key and place in self.rows:
                     pending.append(place)
         return {key: value for key, value in left.items() if value}
@@ -46,8 +46,8 @@ class Echelon:
         left = self.reduced(vector)
         if left:
             lead = min(left)
-            inverse = pow(left[lead], -1, _LARGE)
-            self.rows[lead] = {key: value * inverse % _LARGE for key, value in left.items()}
+            inverse = pow(left[lead], -1, LARGE_PRIME)
+            self.rows[lead] = {key: value * inverse % LARGE_PRIME for key, value in left.items()}
         return bool(left)
 
 
@@ -61,7 +61,7 @@ def null_vectors(rows: list[dict[int, int]], width: int) -> list[dict[int, int]]
         total: dict[int, int] = {}
         for column, value in echelon.rows[pivot].items():
             for free, factor in ({} if column == pivot else solved.get(column, {column: 1})).items():
-                total[free] = (total.get(free, 0) - value * factor) % _LARGE
+                total[free] = (total.get(free, 0) - value * factor) % LARGE_PRIME
         solved[pivot] = {free: value for free, value in total.items() if value}
     vectors: dict[int, dict[int, int]] = {free: {free: 1} for free in range(width) if free not in solved}
     for pivot, combination in solved.items():
@@ -79,8 +79,8 @@ def _integers(vector: dict[int, int]) -> dict[int, int]:
 
 def _fraction(remainder: int) -> tuple[int, int]:
     """The fraction of smallest size with this remainder, by Euclid's algorithm."""
-    above, below, high, low = _LARGE, remainder, 0, 1
-    while below * below * 2 > _LARGE:
+    above, below, high, low = LARGE_PRIME, remainder, 0, 1
+    while below * below * 2 > LARGE_PRIME:
         quotient = above // below
         above, below, high, low = below, above - quotient * below, low, high - quotient * low
     return (below, low) if low > 0 else (-below, -low)

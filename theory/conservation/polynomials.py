@@ -8,6 +8,7 @@ field maps a place to the polynomial that moves it. The one operation to remembe
 the direction in which one ends up by following X, Y, -X, -Y for a short while each.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 Monomial = tuple[int, ...]
@@ -41,6 +42,22 @@ def multiply(one: Polynomial, other: Polynomial) -> Polynomial:
             monomial = tuple(sorted(left + right))
             total[monomial] = total.get(monomial, 0) + value * factor
     return {monomial: value for monomial, value in total.items() if value}
+
+
+def products(known: Sequence[Polynomial], bound: int) -> Iterator[Polynomial]:
+    """Every product of the known polynomials up to a degree, themselves included.
+
+    >>> list(products([{(0,): 1}], 2))
+    [{(0,): 1}, {(0, 0): 1}]
+    """
+    reachable: list[tuple[Polynomial, int]] = [(ONE, 0)]
+    while reachable:
+        value, first = reachable.pop()
+        for place in range(first, len(known)):
+            made = multiply(value, known[place])
+            if max(map(len, made)) <= bound:
+                yield made
+                reachable.append((made, place))
 
 
 def gradient(polynomial: Polynomial) -> Field:

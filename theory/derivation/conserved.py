@@ -20,11 +20,12 @@ from typing import Any
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
 
+from ..conservation.scalar_laws import scalar_laws
 from ..errors import AssumptionViolated, NoClosedForm
 from ..symbols import LEARNING_RATE
 from ..system import FixedPoint, Flow
 from .network_flow import network_flow
-from .noncommutative import Letter, Word, Words, letter_shape, trace_terms, transpose_word, words
+from .noncommutative import Letter, Word, Words, is_symmetric, letter_shape, trace_terms, transpose_word, words
 from .reduce import vanishing
 
 
@@ -33,6 +34,7 @@ def conserved(system, degree: int = 2) -> tuple[Any, ...]:
 
     Scalars: minimal generators, so a product of two conserved quantities is not listed again; coefficients may hold
     parameters. Matrices: combinations of words of at most that many unknowns, then traces that these do not imply.
+    Laws of single entries (heads that share an array, scales) are no words: `conservation_laws` finds these.
     Raises `NoClosedForm` for a fixed point or equations that are not polynomial. Marcotte, Gribonval & Peyre 2023,
     arXiv:2307.00144.
 
@@ -55,7 +57,7 @@ def conserved(system, degree: int = 2) -> tuple[Any, ...]:
         matrices = _matrix_invariants(system, degree)
         found = (*matrices, *_trace_invariants(system, matrices))
     else:
-        found = _polynomial_invariants(system, degree)
+        found = scalar_laws(system, degree)
     for invariant in found:
         verify(system, invariant)
     return found
@@ -166,58 +168,6 @@ def _orders(polynomial: Words, steps: Mapping[Any, Words]) -> tuple[Words, Words
     return linear, rest
 
 
-def _polynomial_invariants(system, degree: int) -> tuple[Any, ...]:
-    unknowns = system.unknowns
-    for unknown, equation in zip(unknowns, system.equations, strict=True):
-        if not equation.is_polynomial(*unknowns):
-            raise NoClosedForm(f"{system._left(unknown)} = {equation} is not polynomial", where="conserved")
-    field = dict(zip(unknowns, system.equations, strict=True))
-    parameters = sorted(set().union(*(e.free_symbols for e in system.equations)) - set(unknowns), key=str)
-    domain = sp.QQ.frac_field(*parameters) if parameters else sp.QQ
-
-    def coefficients(expression) -> dict:
-        return dict(sp.Poly(expression, *unknowns, domain=domain).rep.to_dict())
-
-    generators: list[Any] = []
-    for bound in range(1, degree + 1):
-        monomials = [m for m in _monomials(unknowns, bound) if m != 1]
-        if isinstance(system, Flow):
-            rates = [sum(sp.diff(m, u) * f for u, f in field.items()) for m in monomials]
-        else:
-            rates = [m.subs(field, simultaneous=True) - m for m in monomials]
-        vectors = _null_vectors([coefficients(rate) for rate in rates], domain)
-        position = {next(iter(coefficients(m))): place for place, m in enumerate(monomials)}
-
-        def row(expression, position=position):
-            return {position[key]: value for key, value in coefficients(expression).items()}
-
-        span = [row(p) for p in _products(generators, bound, unknowns)]
-        for vector in vectors:
-            if _rank([*span, vector], len(monomials), domain) > _rank(span, len(monomials), domain):
-                span.append(vector)
-                generators.append(_combined(vector, monomials, domain))
-    return tuple(generators)
-
-
-def _monomials(unknowns, bound) -> list[Any]:
-    powers = [p for p in product(range(bound + 1), repeat=len(unknowns)) if sum(p) <= bound]
-    powers.sort(key=lambda p: (sum(p), [-n for n in p]))
-    return [sp.Mul(*(u**n for u, n in zip(unknowns, p, strict=True))) for p in powers]
-
-
-def _products(generators, bound, unknowns) -> list[Any]:
-    found: list[Any] = []
-    reachable = [(sp.S.One, 0, 0)]
-    while reachable:
-        value, total, first = reachable.pop()
-        for place in range(first, len(generators)):
-            size = total + sp.Poly(generators[place], *unknowns).total_degree()
-            if size <= bound:
-                found.append(sp.expand(value * generators[place]))
-                reachable.append((value * generators[place], size, place))
-    return found
-
-
 def _matrix_invariants(system, degree: int) -> tuple[Any, ...]:
     rates = {u: words(e).expanded() for u, e in zip(system.unknowns, system.equations, strict=True)}
     groups: dict[tuple, list[Words]] = {}
@@ -227,11 +177,11 @@ def _matrix_invariants(system, degree: int) -> tuple[Any, ...]:
     for shape, candidates in groups.items():
         if shape[::-1] in list(groups)[: list(groups).index(shape)]:
             continue  # the transposes of a group already searched
-        vectors = _null_vectors([dict(_moved(system, c, rates).terms) for c in candidates], sp.EX)
+        vectors = _null_vectors([dict(_moved(system, c, rates).terms) for c in candidates])
         span: list[dict] = []
         index = {next(iter(c.terms)): place for place, c in enumerate(candidates)}
         for vector in vectors:
-            if _rank([*span, vector], len(candidates), sp.EX) == len(span):
+            if _rank([*span, vector], len(candidates)) == len(span):
                 continue
             span.append(vector)
             invariant = Words({}, shape)
@@ -239,7 +189,7 @@ def _matrix_invariants(system, degree: int) -> tuple[Any, ...]:
                 invariant = invariant + candidates[place].scaled(sp.EX.to_sympy(value))
             if shape[0] == shape[1]:
                 turned = {index[word]: sp.EX(value) for word, value in invariant.transposed().terms.items()}
-                if _rank([*span, turned], len(candidates), sp.EX) > len(span):
+                if _rank([*span, turned], len(candidates)) > len(span):
                     span.append(turned)
             order = [system.unknowns.index(m) for m in invariant.letters()]
             found.append((max(order), invariant.matrix()))
@@ -250,7 +200,7 @@ def _trace_invariants(system, matrices) -> tuple[Any, ...]:
     """Combinations of |W|^2 that are conserved and are not traces of the matrix invariants found."""
     rates = {u: words(e).expanded() for u, e in zip(system.unknowns, system.equations, strict=True)}
     norms = [words(u.T * u) for u in reversed(system.unknowns)]
-    vectors = _null_vectors([cyclic([(sp.S.One, _moved(system, n, rates))]) for n in norms], sp.EX)
+    vectors = _null_vectors([cyclic([(sp.S.One, _moved(system, n, rates))]) for n in norms])
     index = {next(iter(cyclic([(sp.S.One, n)]))): place for place, n in enumerate(norms)}
     known = []
     for invariant in matrices:
@@ -259,15 +209,16 @@ def _trace_invariants(system, matrices) -> tuple[Any, ...]:
             known.append({index[word]: sp.EX(value) for word, value in terms.items()})
     fresh = []
     for vector in vectors:
-        if _rank([*known, vector], len(norms), sp.EX) > _rank(known, len(norms), sp.EX):
+        if _rank([*known, vector], len(norms)) > _rank(known, len(norms)):
             known.append(vector)
-            fresh.append(_combined(vector, [sp.Trace(n.matrix()) for n in norms], sp.EX))
+            fresh.append(_combined(vector, [sp.Trace(n.matrix()) for n in norms]))
     return tuple(fresh)
 
 
 def _short_words(unknowns, degree: int) -> Iterator[Words]:
     """Every word of at most that many unknowns, later unknowns and transposes first."""
-    letters: list[Letter] = [(u, t) for u in reversed(unknowns) for t in (True, False)]
+    turned = {u: (False,) if is_symmetric(u) else (True, False) for u in unknowns}  # P' is P, and P - P' no law
+    letters: list[Letter] = [(u, t) for u in reversed(unknowns) for t in turned[u]]
     for length in range(1, degree + 1):
         for word in product(letters, repeat=length):
             shapes = [letter_shape(letter) for letter in word]
@@ -297,30 +248,28 @@ def _word_matrix(word: Word):
     return Words({word: sp.S.One}, shape).matrix()
 
 
-def _null_vectors(columns: list[dict], domain) -> list[dict[int, Any]]:
+def _null_vectors(columns: list[dict]) -> list[dict[int, Any]]:
     """Combinations of the columns that vanish, each scaled to have no denominators and a first entry of one sign."""
     keys = list(dict.fromkeys(key for column in columns for key in column))
-    rows = [[domain.convert(column.get(key, 0)) for column in columns] for key in keys]
+    rows = [[sp.EX.convert(column.get(key, 0)) for column in columns] for key in keys]
     if not rows:
-        return [{place: domain.one} for place in range(len(columns))]
-    space = DomainMatrix(rows, (len(rows), len(columns)), domain).to_field().nullspace()
-    field = space.domain
+        return [{place: sp.EX.one} for place in range(len(columns))]
     found = []
-    for vector in space.to_list():
-        entries = {place: field.to_sympy(value) for place, value in enumerate(vector) if value}
+    for vector in DomainMatrix(rows, (len(rows), len(columns)), sp.EX).nullspace().to_list():
+        entries = {place: sp.EX.to_sympy(value) for place, value in enumerate(vector) if value}
         first = entries[min(entries)]
         entries = {place: sp.cancel(value / first) for place, value in entries.items()}
         common = sp.lcm_list([sp.fraction(value)[1] for value in entries.values()])
-        found.append({place: domain.convert(sp.cancel(value * common)) for place, value in entries.items()})
+        found.append({place: sp.EX.convert(sp.cancel(value * common)) for place, value in entries.items()})
     return found
 
 
-def _rank(vectors: list[dict], width: int, domain) -> int:
+def _rank(vectors: list[dict], width: int) -> int:
     if not vectors:
         return 0
-    rows = [[domain.convert(vector.get(place, 0)) for place in range(width)] for vector in vectors]
-    return DomainMatrix(rows, (len(rows), width), domain).to_field().rank()
+    rows = [[sp.EX.convert(vector.get(place, 0)) for place in range(width)] for vector in vectors]
+    return DomainMatrix(rows, (len(rows), width), sp.EX).rank()
 
 
-def _combined(vector, elements, domain):
-    return sp.Add(*(domain.to_sympy(value) * elements[place] for place, value in vector.items()))
+def _combined(vector, elements):
+    return sp.Add(*(sp.EX.to_sympy(value) * elements[place] for place, value in vector.items()))

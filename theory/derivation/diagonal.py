@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 
 from ..errors import AssumptionViolated
-from ..symbols import ModeSymbol, modes, over, velocity
+from ..symbols import ModeSymbol, modes, over, spread, velocity
 from ..trail import Equations
 from .derive import tidy
 from .noncommutative import Polar, SymmetricMatrix, Words, words
@@ -152,7 +152,7 @@ def _mode_sum(trace, mode):
     summand = sp.expand(_scalar(words(trace.arg).expanded(), mode))
     if not summand.atoms(ModeSymbol):
         raise AssumptionViolated(f"{trace} has no modes", where="aligned")
-    return sp.Add(*(over(term) for term in sp.Add.make_args(summand)))
+    return spread(over(summand))
 
 
 def _written(matrix, mode, bases, ends):

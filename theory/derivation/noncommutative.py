@@ -202,7 +202,7 @@ def occurrences(word: Word, matrix) -> Iterator[tuple[Word, bool, Word]]:
 
 def transpose_word(word: Word) -> Word:
     """The letters in reverse order, each transposed."""
-    return tuple((m, False if _is_symmetric(m) else not transposed) for m, transposed in reversed(word))
+    return tuple((m, False if is_symmetric(m) else not transposed) for m, transposed in reversed(word))
 
 
 def trace_terms(expression) -> tuple[Any, list[tuple[Any, Words]]]:
@@ -230,7 +230,8 @@ def letter_shape(letter: Letter) -> tuple[Any, Any]:
     return (columns, rows) if letter[1] else (rows, columns)
 
 
-def _is_symmetric(matrix) -> bool:
+def is_symmetric(matrix) -> bool:
+    """Whether a matrix equals its transpose by its kind."""
     return isinstance(matrix, SymmetricMatrix | sp.DiagMatrix)
 
 

@@ -41,7 +41,6 @@ from ..model import Theory
 from ..system import Flow, System
 from ..trail import Step, Trail
 
-PARAMETERS = 3  # the search solves linear equations over rational functions of them
 _KNOWN = (Whitened(), Aligned(), Balanced(), LargeDepth(sp.Symbol("L")))
 
 
@@ -202,9 +201,6 @@ def _derived(title: str, system: System, steps: list[Step], keys: dict[tuple, in
 def _conserved(system: System) -> tuple[Any, ...]:
     """What a flow of several unknowns conserves; where the search does not apply there is nothing to show."""
     if not isinstance(system, Flow) or len(system.unknowns) < 2:
-        return ()
-    scalar = not any(isinstance(unknown, sp.MatrixSymbol) for unknown in system.unknowns)
-    if scalar and len(set().union(*(e.free_symbols for e in system.equations)) - set(system.unknowns)) > PARAMETERS:
         return ()
     try:
         return tuple(conserved(system))
