@@ -60,6 +60,17 @@ planted = replace(run.measurement, values=run.measurement.values * (1 + 1e-6))
 print(judge(run.claim, run.prediction, run.rival, planted, theory=model.model_name()))
 
 # %% [markdown]
+# **From saddle to saddle.** Every model brings its own claims. From a small start the loss of a deep linear network is
+# a staircase: the law says when each step comes and how low it leads.
+
+# %%
+stairs = run_claim(lm.SaddleToSaddle(), "staircase")
+print(stairs.verdict)
+
+# %%
+lm.plot(stairs)
+
+# %% [markdown]
 # **Your own data.** Bind arrays to a model: claims are then predicted and tested on them.
 
 # %%
@@ -67,6 +78,13 @@ rng = np.random.default_rng(0)
 x = rng.standard_normal((300, 12)) * np.arange(1, 13) ** -0.5
 y = x @ rng.standard_normal((12, 3))
 print(lm.check(model.on(x, y, name="my data"), "balance_drift"))
+
+# %% [markdown]
+# Learning rates may be stated relative to the data. Here training is pushed beyond the edge of stability of *these*
+# data, where it should alternate between two strengths of the strongest mode, both derived beforehand.
+
+# %%
+print(lm.check(lm.BeyondTheEdge().on(x, y, name="my data"), "orbit"))
 
 # %% [markdown]
 # **Your own training.** A run that this package did not make is judged from its log:
