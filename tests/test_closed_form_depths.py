@@ -14,8 +14,8 @@ from learning_mechanics.theory.closed_forms.implicit import invert_power_time, p
 from learning_mechanics.theory.dynamics.linear_networks import corrected_mode_flow, infinite_depth_flow, mode_flow
 from learning_mechanics.theory.dynamics.modified import modified_flow
 from learning_mechanics.theory.errors import NoClosedForm, OutsideDomain, UnknownName
-from learning_mechanics.theory.symbols import LEARNING_RATE, positive, scalars
-from learning_mechanics.theory.system import Flow
+from learning_mechanics.theory.symbols import LEARNING_RATE, modes, over, positive, scalars
+from learning_mechanics.theory.system import FixedPoint, Flow, Map
 
 pytestmark = pytest.mark.short
 DEPTHS = [1, 2, 3, 4, 5, 6, 7, 8, None]
@@ -192,3 +192,44 @@ def test_rational_and_series_agree_to_their_order():
         gap = sp.series(rational - series, LEARNING_RATE, 0, order + 2).removeO()
         assert all(sp.simplify(gap.coeff(LEARNING_RATE, k)) == 0 for k in range(order + 1))
         assert sp.simplify(gap.coeff(LEARNING_RATE, order + 1)) != 0
+
+
+def test_a_symbolic_number_of_layers_is_solved_at_once():
+    """One law for every depth: its numbers are those of the laws for each depth, also for many depths in one call."""
+    a, s, L = *positive("a s"), sp.Symbol("L", integer=True, positive=True)
+    for unknown, equation, root in (
+        (a, L * a ** (2 - 2 / L) * (s - a), 1),
+        (a, a ** (L - 1) * (s - a**L), L),
+    ):
+        begun = time.perf_counter()
+        form = closed_form(Flow((unknown,), (equation,)))
+        assert time.perf_counter() - begun < 8
+        assert form.kind == "implicit" and form.residual < 1e-25 and sp.Ne(2 - 2 / L, 1) in form.domain
+        depths, times = np.array([3.0, 4.0, 4.0, 7.0]), np.linspace(0, 40, 9)
+        start, target = np.array([0.1, 0.05, 0.3, 0.2]), np.array([1.0, 2.0, 0.2, 1.0])
+        power = depths if root is L else np.ones(4)
+        found = form.evaluate(times, a=start ** (1 / power), s=target, L=depths)
+        for column, depth in enumerate(depths):
+            own = closed_form(mode_flow(int(depth))).evaluate(times, a=start[column], s=target[column])
+            assert found[:, column] ** power[column] == pytest.approx(own, rel=1e-12)
+        assert form.evaluate(1.5, a=0.1 ** (1 / (2 if root is L else 1)), s=1.0, L=2) == pytest.approx(
+            closed_form(mode_flow(2)).evaluate(1.5, a=0.1, s=1.0) ** (1 / (2 if root is L else 1)), rel=1e-12
+        )
+
+
+def test_symbolic_powers_that_nothing_solves_are_refused_at_once():
+    u, s, mu, L = positive("u s mu L")
+    begun = time.perf_counter()
+    with pytest.raises(NoClosedForm, match="every matcher declined"):
+        closed_form(Flow((u,), (u ** (L - 1) * (s - u**L) - mu * u,)))
+    assert time.perf_counter() - begun < 5
+
+
+def test_modes_that_a_sum_couples_are_refused_cleanly():
+    c, lam = modes("c lambda")
+    for kind in (Flow, Map):
+        with pytest.raises(NoClosedForm, match="every matcher declined"):
+            closed_form(kind((c,), (c / 2 + lam * over(lam * c),)))
+    kappa, n = positive("kappa n")
+    with pytest.raises(NoClosedForm, match="every matcher declined"):
+        closed_form(FixedPoint((kappa,), (over(lam / (lam + kappa)) - n,)))

@@ -49,12 +49,9 @@ def evaluate(form: Any, times: Any, values: dict[str, Any]) -> np.ndarray:
         if form.method == "partial fractions":
             result = _partial_fractions(form, clock[:, 0], start, parts, bound, flat)
         elif form.method in _METHODS:
-            plain = {
-                name: float(form.parts[name]) if name in ("p", "q") else flat(part) for name, part in parts.items()
-            }
-            method, rows = _METHODS[form.method], max(1, _BLOCK // max(1, components))
-            blocks = [clock] if method is _stepped else [clock[k : k + rows] for k in range(0, len(clock), rows)]
-            result = np.concatenate([method(block, start, **plain) for block in blocks or [clock]])
+            constant = {name for name in ("p", "q") if name in parts and form.parts[name].is_number}
+            parts = {name: float(part) if name in constant else flat(part) for name, part in parts.items()}
+            result = _of_each_power(form.method, clock, start, parts)
         else:
             running = STEP if isinstance(form.system, Map) else TIME
             columns = {symbol: flat(value) for symbol, value in bound.items()}
@@ -102,6 +99,22 @@ def evaluate_mpmath(form: Any, time: Any, values: dict[str, Any], digits: int):
             middle = (low + high) / 2
             low, high = (middle, high) if mpmath.re(law(at(middle))) < target else (low, middle)
         return at((low + high) / 2)
+
+
+def _of_each_power(name, clock, start, parts):
+    """The numbers (T, C) of a method in blocks of times; columns with exponents of their own are grouped by them."""
+    varying = [key for key in ("p", "q") if np.ndim(parts.get(key, 0.0))]
+    if not varying:
+        method, rows = _METHODS[name], max(1, _BLOCK // max(1, len(start)))
+        blocks = [clock] if method is _stepped else [clock[k : k + rows] for k in range(0, len(clock), rows)]
+        return np.concatenate([method(block, start, **parts) for block in blocks or [clock]])
+    result = np.empty((len(clock), len(start)))
+    for values in np.unique(np.stack([parts[key] for key in varying]), axis=1).T:
+        here = np.all([parts[key] == value for key, value in zip(varying, values, strict=True)], axis=0)
+        own = {key: part[here] if np.ndim(part) else part for key, part in parts.items()}
+        own |= dict(zip(varying, values.tolist(), strict=True))
+        result[:, here] = _of_each_power(name, clock, start[here], own)
+    return result
 
 
 # ---- one function for each method: times (T, 1), starts and parameters (C,) -> (T, C) ----

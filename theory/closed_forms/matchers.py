@@ -69,6 +69,26 @@ def terms(equation: Any, unknown: Any) -> dict[Any, Any] | None:
     return {exponent: found[exponent] for exponent in sorted(found) if found[exponent] != 0}
 
 
+def symbolic_terms(equation: Any, unknown: Any) -> dict[Any, Any] | None:
+    """{exponent: coefficient} of a sum of powers of the unknown whose exponents may hold symbols, else None.
+
+    A term c u^p has p = u c'/c and c = its value at u = 1.
+
+    >>> a, s, L = sp.symbols("a s L", positive=True)
+    >>> symbolic_terms(L * a ** (2 - 2 / L) * (s - a), a) == {2 - 2 / L: L * s, 3 - 2 / L: -L}
+    True
+    """
+    stand_in = sp.Dummy(positive=True)
+    expanded = sp.expand(sp.powdenest(sp.sympify(equation).xreplace({unknown: stand_in})))
+    found: dict[Any, Any] = {}
+    for term in sp.Add.make_args(expanded):
+        exponent = sp.expand(sp.cancel(sp.powsimp(stand_in * term.diff(stand_in) / term)))
+        if exponent.has(stand_in):
+            return None
+        found[exponent] = found.get(exponent, sp.S.Zero) + term.subs(stand_in, 1)
+    return {exponent: sp.factor_terms(value) for exponent, value in found.items() if value != 0}
+
+
 def linear(equation: Any, u: Any) -> Match | None:
     """u' = A + B u."""
     found = terms(equation, u)
@@ -125,13 +145,23 @@ def power_mode(equation: Any, u: Any) -> Match | None:
     """u' = A u^p - B u^(p+q): see the module's first lines; explicit for P = 0, 1, 2, else the implicit law
 
     t = F(a) - F(a0),   F(a) = a^(1-P) / (q B S (1-P)) 2F1(1, 1-P; 2-P; a/S)       (logarithms when P is an integer).
+
+    Exponents may hold symbols, as the number of layers, if q is known to be positive.
+
+    >>> a, s, L = sp.symbols("a s L", positive=True)
+    >>> power_mode(L * a ** (2 - 2 / L) * (s - a), a).domain[-1]
+    Ne(2 - 2/L, 1)
     """
-    found = terms(equation, u)
+    found = terms(equation, u) or symbolic_terms(equation, u)
     if found is None or len(found) != 2:
         return None
     (p, A), (m, minus_B) = found.items()
+    if (p - m).is_positive:
+        (p, A), (m, minus_B) = (m, minus_B), (p, A)
     q, B, u0 = m - p, -minus_B, initial_symbol(u)
-    S, P = sp.factor_terms(sp.cancel(A / B)), 1 + (p - 1) / q
+    if not q.is_positive:
+        return None
+    S, P = sp.factor_terms(sp.cancel(A / B)), sp.expand(sp.cancel(1 + (p - 1) / q))
     anywhere = P == 1 and q == 1  # the logistic law holds for either sign of everything
     if S.is_negative and not anywhere:
         return None
@@ -161,6 +191,7 @@ def power_mode(equation: Any, u: Any) -> Match | None:
         return strength ** (1 - P) / (q * B * S * (1 - P)) * series
 
     law = passed(a) - passed(a0)
+    domain = domain if P.is_number else (*domain, sp.Ne(P, 1))  # two layers have a logarithm
     return Match("hypergeometric", "implicit", law, law, final, domain, parts, SAXE)
 
 
