@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from learning_mechanics.theory.claims import Converges, Equals, Scales, Threshold
 from learning_mechanics.theory.errors import BadData
+from learning_mechanics.validate.reporting.figures.style import style, svg
 from learning_mechanics.validate.reporting.plot import (
     MOST_SERIES,
     figure,
@@ -18,7 +19,6 @@ from learning_mechanics.validate.reporting.plot import (
     portrait,
     save_portrait,
 )
-from learning_mechanics.validate.reporting.style import style, svg
 
 pytestmark = pytest.mark.short
 RNG = np.random.default_rng(0)

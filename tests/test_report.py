@@ -25,9 +25,9 @@ from learning_mechanics.validate.judging.verdict import Verdict
 from learning_mechanics.validate.reporting import cards
 from learning_mechanics.validate.reporting import report as module
 from learning_mechanics.validate.reporting.equations import formula, latex, result
+from learning_mechanics.validate.reporting.figures.style import panels, style
 from learning_mechanics.validate.reporting.plot import figure
 from learning_mechanics.validate.reporting.report import report
-from learning_mechanics.validate.reporting.style import panels, style
 from learning_mechanics.validate.reporting.typesetting import _addends, text_latex
 from learning_mechanics.validate.reporting.verdict_table import MARKERS, by_model, markdown, read_verdicts
 
@@ -139,8 +139,15 @@ def test_one_page_and_one_json_with_everything(stage, tmp_path, capsys):
     text = made.html.read_text()
     page = Page(text)
     assert not page.fetched and "http" not in text.replace("http://www.w3.org", "")
-    assert len(page.images) == 3 and all(image.startswith("data:image/svg+xml;base64,") for image in page.images)
-    assert all(link[1:] in page.ids for link in page.links) and len(page.links) == 3
+    assert len(page.images) == 3 and all(image.startswith("data:image/svg+xml,") for image in page.images)
+    inside = [link[1:] for link in page.links if link.startswith("#")]
+    assert (
+        set(inside) == {"decaying", "decaying-first", "decaying-second", "decaying-third"} and set(inside) <= page.ids
+    )
+    # the whole derivation lies beside the page
+    (beside,) = (link for link in page.links if not link.startswith("#"))
+    derivation = Page((made.html.parent / beside).read_text())
+    assert beside == "derivations/decaying.html" and all(link[1:] in derivation.ids for link in derivation.links)
     for needle in (
         "A variable that &lt;decays&gt;",
         "gradient &lt;flow&gt;",
@@ -314,7 +321,7 @@ def test_a_second_report_adds_a_column():
     first = Verdict("m", "c", "It falls.", "holds", bias=0.01, device="cpu: cpu", seconds=2.0)
     second = replace(first, device="gpu: big", outcome="refuted", seconds=1.0)
     *_, row = markdown([[first, replace(first, claim="d")], [second]]).splitlines()[:4]
-    assert row == "| **c**: It falls | ✓ holds | **✗ refuted**, announced holds | 0.01 / – | – | – | 2.0 | 1.0 |"
+    assert row == "| **c**: It falls | ✓ holds | **✗ refuted**, announced holds | 0.01 / – | – | – | 0.0 | 2.0 | 1.0 |"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "3", '{"verdict": {"theory": 1}}'])

@@ -13,12 +13,13 @@ from ...theory.claims import Converges, Scales, Threshold
 from ...theory.model import Theory
 from ..judging.check import Run
 from ..judging.verdict import Verdict
-from .axes import MOST_SERIES, alike, component, y_label
 from .equations import formula, result, rows
-from .pictures import pictures
-from .plot import figure
+from .figures.axes import parts, series, view
+from .figures.names import PAIRED, TIMES, axis_label, component, component_name, components, quantity_name
+from .figures.pictures import pictures
+from .figures.style import data_uri
+from .plot import figure, seeds_apart
 from .report_page import Markup, escape, quantity, said, signed
-from .style import data_uri
 from .typesetting import label, proper, prose
 
 
@@ -28,9 +29,11 @@ def content(
     failures,
     environment: Mapping[str, Any],
     summary: str,
+    derivations: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Everything on the page, model by model."""
+    """Everything on the page, model by model; `derivations` are the pages that hold whole derivations."""
     sections, cited = [], []
+    pictured: dict[Any, str] = {}
     for theory in theories:
         system = theory.derive()
         own = [run for t, run in runs if t is theory]
@@ -46,7 +49,8 @@ def content(
                 "trail": [_step(step) for step in system.trail.steps],
                 "verdicts": [run.verdict for run in own],
                 "claims": [_claim(run) for run in own],
-                "pictures": pictures(own),
+                "pictures": pictures(own, theory.model_name(), pictured),
+                "derivation": derivations.get(theory.model_name(), ""),
             }
         )
     return {
@@ -67,20 +71,11 @@ def _claim(run: Run) -> dict[str, Any]:
 def caption(run: Run) -> str:
     """What is seen: which curves, which of them are drawn, and what the right-hand panel judges."""
     claim, verdict = run.claim, run.verdict
-    left = y_label(claim.observable).split("(")[0].strip() + (
-        " against sample size" if run.measurement.abscissa_name == "n" else " during training"
-    )
-    if isinstance(claim, Threshold):
-        left = "growth of a small displacement per step, just below and just above the predicted threshold"
-    count, seeds = run.prediction.values.shape[3], len(run.measurement.values)
-    if len(claim.values) > 1 and not isinstance(claim, Threshold):
-        left += f", for each {claim.axis.replace('_', ' ')}"
-    elif count > MOST_SERIES:
-        kind = {"entry": "entries"}.get(component(claim), component(claim) + "s")
-        left += f", {MOST_SERIES} of {count} {kind}"
-    if alike(run.prediction) and not isinstance(claim, Threshold):
+    seeds = len(run.measurement.values)
+    left = _left(run)
+    if seeds_apart(claim, run.prediction) and view(claim, run.measurement) == "records":
         left += f". All {seeds} seeds have the same prediction; the dots of {min(seeds, 3)} are shown in turn"
-    elif len(run.prediction.values) > 1:
+    elif len(run.prediction.values) > 1 and not seeds_apart(claim, run.prediction) and not claim.stochastic:
         left += f". Each of the {seeds} seeds has its own prediction; the first is drawn, all are judged"
     right = {Converges: _right_of_order, Scales: _right_of_slope}.get(type(claim), _right_of_error)(run)
     missed = abs(verdict.rival_bias)
@@ -88,6 +83,36 @@ def caption(run: Run) -> str:
         f"misses by {missed:.2g}" if verdict.rival_outcome == "refuted" else f"is not refuted here: off by {missed:.2g}"
     )
     return f"Left: {left}. Right: {right}. {rival}{' ' + verdict.unit if verdict.unit else ''}."
+
+
+def _left(run: Run) -> str:
+    """Which quantity is drawn against what, and which of its components."""
+    claim, values = run.claim, run.prediction.values
+    if isinstance(claim, Threshold):
+        return "growth of a small displacement per step, just below and just above the predicted threshold"
+    seen, count = view(claim, run.measurement), values.shape[3]
+    left = quantity_name(claim.observable)
+    if seen == "components":
+        return f"{left} at the end of training, for every {component(claim)}"
+    if seen == "axis":
+        left += f" at the end of training against {_axis(claim)}"
+        drawn = len(parts(values[:, :1, -1:], claim))
+    else:
+        left += " against sample size" if run.measurement.abscissa_name == "n" else " during training"
+        if len(claim.values) > 1:
+            left += f", for each {_axis(claim)}"
+            part = series(values, claim)[0][1]
+            return left + (f" ({component_name(claim, part, count)} of {count})" if count > 1 else "")
+        drawn = len(parts(values, claim))
+    if seen == "axis" and claim.observable in TIMES:  # what never happens is not drawn
+        drawn = sum(bool((values[0, :, -1, part] > 0).any()) for part in parts(values[:, :1, -1:], claim))
+    if claim.observable == PAIRED:
+        drawn, count = drawn // 2, count // 2
+    return left + (f", {drawn} of {count} {components(claim)}" if count > drawn else "")
+
+
+def _axis(claim) -> str:
+    return axis_label(claim).partition(" (")[0]
 
 
 def _right_of_error(run: Run) -> str:
@@ -102,8 +127,8 @@ def _right_of_error(run: Run) -> str:
 
 
 def _right_of_order(run: Run) -> str:
-    axis = run.claim.axis.replace("_", " ")
-    return f"largest error against {axis}; the line has the predicted slope and passes through the smallest error"
+    line = "the line has the predicted slope and passes through the smallest error"
+    return f"largest error against {_axis(run.claim)}; {line}"
 
 
 def _right_of_slope(run: Run) -> str:
@@ -116,13 +141,14 @@ def _facts(run: Run) -> dict[str, Any]:
     parts = ", ".join(f"{escape(name)} {quantity(part)}" for name, part in verdict.budget.items() if name != "total")
     error = signed(verdict.bias) + (f" ± {quantity(verdict.standard_error)}" if verdict.standard_error else "")
     rival = f"{escape(label(verdict.rival))}: {said(verdict.rival_outcome)}, off by {quantity(abs(verdict.rival_bias))}"
-    seeds = f"{len(verdict.seeds)} seed{'' if len(verdict.seeds) == 1 else 's'}"
+    first = verdict.seeds[0] if verdict.seeds else "-"
+    seeds = f"seed {first}" if len(verdict.seeds) == 1 else f"{len(verdict.seeds)} seeds from {first}"
     assumptions = (
         f"{escape(a['name'])}: distance {quantity(a['distance'])}, holds up to {quantity(a['radius'])}"
         for a in run.prediction.assumptions
     )
     return {
-        "law": f"{label(claim.law.name)}, by {METHODS.get(run.prediction.method, run.prediction.method)}",
+        "law": f"{label(claim.law.name)}, by {_method(run.prediction.method)}",
         "error": Markup(f"{error}{unit}{_among(verdict)}"),
         "power": _power(verdict),
         "budget": Markup(f"{quantity(verdict.budget.get('total', 0.0))} ({parts})"),
@@ -130,14 +156,27 @@ def _facts(run: Run) -> dict[str, Any]:
         "rival": Markup(rival + (f"; at home: {prose(verdict.rival_home)}" if verdict.rival_home else "")),
         "assumptions": Markup("<br>".join(assumptions)),
         "experiment": Markup(_experiment(claim)),
-        "run": f"{seeds} from {verdict.seeds[0] if verdict.seeds else '-'}, {place(verdict.device)}, "
+        "run": f"{seeds}, {place(verdict.device)}, "
         f"{verdict.dtype}, matmul precision {verdict.precision}, {verdict.seconds:.1f} s; "
         f"the forecast took {verdict.theory_seconds:.1f} s",
         "forecast": Markup(f"<code>{verdict.forecast_hash}</code>"),
     }
 
 
-METHODS = {"ode": "numerical integration"}
+METHODS = {"ode": "numerical integration", "fixed_point": "root finding"}
+
+
+def _method(name: str) -> str:
+    """How a law was solved, in words; a solver of its own by its name.
+
+    >>> _method("ode"), _method("implicit_bias"), _method("recursion")
+    ('numerical integration', 'a solver of its own (implicit bias)', 'recursion')
+    """
+    known = METHODS.get(name, name)
+    own = "." in known or "_" in known or known == "riccati"
+    return f"a solver of its own ({known.rpartition('.')[2].replace('_', ' ')})" if own else known
+
+
 PROCEDURES = {
     "full_batch": "full-batch training",
     "one_pass": "one pass of stochastic gradient steps",

@@ -18,6 +18,7 @@ from ...theory.document.document import Document, Section, spans
 from ...theory.document.notation import latex
 from ...theory.trail import Equations, Step
 from .equations import equation_rows, formula, result, rows
+from .outlines import shared
 from .report_page import STYLE_SHEET, escape, quantity, table
 from .typesetting import proper, prose, spoken, title
 
@@ -46,7 +47,7 @@ def derivation_page(content: Document) -> str:
     )
     stated = {proper(name): text for name, text in content.assumptions.items() if text}
     sources = "".join(f'<li id="reference-{n}">{escape(e["text"])}</li>' for n, e in enumerate(content.references, 1))
-    return f"""<!DOCTYPE html>
+    return shared(f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(content.title)}</title><style>{STYLE_SHEET.read_text(encoding="utf-8")}{_STYLE}</style></head><body>
 <h1>{escape(content.title)}</h1>
@@ -56,7 +57,7 @@ def derivation_page(content: Document) -> str:
 {f"<h2>Assumptions</h2>{table(stated)}" if stated else ""}
 {f'<h2>References</h2><ol class="references">{sources}</ol>' if sources else ""}
 </body></html>
-"""
+""")
 
 
 def _section(number: int, section: Section, content: Document) -> str:

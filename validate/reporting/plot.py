@@ -13,25 +13,27 @@ from matplotlib.figure import Figure
 
 from ...theory.claims import Converges, Scales, Threshold
 from ...theory.errors import BadData
-from . import judged
-from .axes import (
+from ..judging.residuals import summarised
+from .figures import judged
+from .figures.axes import (
     CHANGES,
     MOST_SERIES,
     abscissa,
     alike,
-    component,
     drawn,
     in_time,
     limits,
+    parts,
     plain_ticks,
     scale,
     scales_of,
     series,
     thin,
-    x_label,
-    y_label,
+    value_ticks,
+    view,
 )
-from .style import BUDGET, COLOURS, DASHED, DOTS, INK, LINE, end_labels, panels, style
+from .figures.names import TIMES, axis_label, component, component_name, component_number, x_label, y_label
+from .figures.style import BUDGET, COLOURS, DASHED, DOTS, INK, LINE, end_labels, panels, style
 from .typesetting import label
 
 __all__ = ["MOST_SERIES", "curve_figure", "figure", "forecast_figure", "plot", "portrait"]
@@ -64,12 +66,21 @@ def figure(claim, prediction, rival, measurement, verdict=None) -> Figure:
         else:
             single = not claim.axis and "summary" in claim.options
             made, (left, right) = panels(2, ratios=(2.2 if single else 1.55, 1))
-            seeds = len(measurement.values) if alike(prediction) else 1
-            _curves(left, claim, prediction, rival, measurement, seeds=min(seeds, len(MARKERS)))
+            if view(claim, measurement) == "records":
+                seeds = len(measurement.values) if seeds_apart(claim, prediction) else 1
+                _curves(left, claim, prediction, rival, measurement, seeds=min(seeds, len(MARKERS)))
+            else:
+                _numbers(left, claim, prediction, rival, measurement)
             draw = {Converges: judged.order, Scales: judged.slopes}.get(type(claim), judged.errors)
             draw(right, claim, prediction, rival, measurement, verdict)
-        _legend(made, prediction, rival, measurement, all_seeds=alike(prediction) and not isinstance(claim, Threshold))
+        several = seeds_apart(claim, prediction) and view(claim, measurement) == "records"
+        _legend(made, claim, prediction, rival, measurement, several)
         return made
+
+
+def seeds_apart(claim, prediction) -> bool:
+    """Whether several seeds share a prediction that each must obey, so that the dots of each are shown."""
+    return alike(prediction) and not claim.stochastic and not isinstance(claim, Threshold)
 
 
 def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
@@ -85,13 +96,13 @@ def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
             raise BadData(f"there is no component {number}", where=claim.name, remedy=f"name some of 1 to {count}")
     with style():
         made, (axes,) = panels(1, width=8.0, height=4.3)
-        chosen = [(0, number - 1, f"{component(claim)} {number}") for number in shown]
+        chosen = [(0, number - 1, component_name(claim, number - 1, count)) for number in shown]
         seeds = min(len(measurement.values), len(MARKERS))
         _curves(axes, claim, prediction, rival, measurement, chosen, seeds)
         for text in (axes.xaxis.label, axes.yaxis.label):
             text.set_size(10.5)
         made.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
-        _legend(made, prediction, rival, measurement, all_seeds=True)
+        _legend(made, claim, prediction, rival, measurement, several=True)
         return made
 
 
@@ -170,7 +181,7 @@ def _curves(axes, claim, prediction, rival, measurement, chosen=(), seeds: int =
     laws, runs = _shifted(claim, prediction), _shifted(claim, measurement)
     rivals = _shifted(claim, rival) if rival is not None else None
     ends, shown = [], []
-    own = len(laws) > 1
+    own = _own(claim, prediction)
     for colour, (at, part, name) in zip(COLOURS, chosen or series(laws, claim), strict=False):
         points = abscissa(claim, measurement, at)
         if rivals is not None:
@@ -206,6 +217,62 @@ def _curves(axes, claim, prediction, rival, measurement, chosen=(), seeds: int =
         end_labels(axes, [(max(x for x, *_ in ends), *rest) for _, *rest in ends])
 
 
+def _numbers(axes, claim, prediction, rival, measurement) -> None:
+    """One number for each setting and component, after the summary: against the claim's axis, else the components."""
+    laws, runs = (_summary(claim, record) for record in (prediction, measurement))
+    rivals = _summary(claim, rival) if rival is not None else None
+    own, count = _own(claim, prediction), laws.shape[-1]
+    along = view(claim, measurement) == "axis"
+    # of components that are never reached there is nothing to draw
+    reached = np.isfinite(laws).any((0, 1))
+    chosen = [part for part in parts(laws[:, :1, None], claim) if reached[part]] if along else [0]
+    ends, shown, told = [], [], []
+    for colour, part in zip(COLOURS, chosen, strict=False):
+        place = (0, slice(None), part) if along else (0, 0, slice(None))
+        every = (slice(None), *place[1:])
+        x = np.asarray(claim.values, float) if along else np.arange(1.0, count + 1)
+        order = np.argsort(x)
+        law, here = laws[place], runs[every]
+        here = here[:1] if own else here
+        bars = 2 * here.std(0, ddof=1)[order] / np.sqrt(len(here)) if len(here) > 1 else None
+        axes.plot(x[order], law[order], color=colour, **LINE)
+        axes.errorbar(x[order], here.mean(0)[order], yerr=bars, color=colour, **DOTS)
+        told += [law, here.mean(0)]
+        if rivals is not None:
+            other = np.broadcast_to(rivals[:1], laws[:1].shape)[place]
+            axes.plot(x[order], other[order], color=colour, **DASHED)
+            shown.append(np.clip(other, None, 2.5 * np.nanmax(np.abs(law))))
+        ends.append((x[order][-1], np.nan_to_num(law[order][-1]), component_name(claim, part, count), colour))
+    values = np.concatenate([s[np.isfinite(s)] for s in told])
+    counted = along and all(float(value).is_integer() and value < 10 for value in claim.values)
+    far_apart = along and not counted and min(claim.values) > 0 and max(claim.values) >= 4 * min(claim.values)
+    scales = far_apart, bool(along and (values > 0).all() and values.max() > 30 * values.min())
+    scale(axes, scales)
+    everything = np.concatenate([values, *shown])
+    limits(axes, np.clip(everything, values.min() / 10, None) if scales[1] else everything, scales[1])
+    plain_ticks(axes)
+    if along:
+        value_ticks(axes.xaxis, claim.values)
+        axes.set_xlabel(axis_label(claim))
+    else:
+        marks = np.unique(np.linspace(0, count - 1, min(count, 8)).round().astype(int)).tolist()
+        axes.set_xticks([mark + 1 for mark in marks], [component_number(claim, mark, count) for mark in marks])
+        axes.set_xlabel(component(claim))
+    axes.set_ylabel(y_label(claim.observable))
+    end_labels(axes, ends if len(ends) > 1 else [])
+
+
+def _summary(claim, record) -> np.ndarray:
+    """(seed, setting, component) after the summary; a time that has not come is none."""
+    values = summarised(claim, record.values)[:, :, 0]
+    return np.where(values > 0, values, np.nan) if claim.observable in TIMES else values
+
+
+def _own(claim, prediction) -> bool:
+    """Whether each seed is drawn against a prediction of its own; a mean over runs otherwise."""
+    return len(prediction.values) > 1 and not (claim.stochastic and alike(prediction))
+
+
 def _shifted(claim, record) -> np.ndarray:
     """The values; for an observable that is shown as a change, less those of the first record."""
     values = np.asarray(record.values, float)
@@ -217,19 +284,20 @@ def _settings_key(axes, claim, ends) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, **LINE, label=name) for _, _, name, colour in ends]
-    axes.legend(handles=handles, title=x_label(claim.axis), title_fontsize=8.5, loc="best", handlelength=1.4)
+    axes.legend(handles=handles, title=axis_label(claim), title_fontsize=8.5, loc="best", handlelength=1.4)
 
 
-def _legend(made: Figure, prediction, rival, measurement, all_seeds: bool = False) -> None:
+def _legend(made: Figure, claim, prediction, rival, measurement, several: bool = False) -> None:
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
 
     seeds = len(measurement.values)
-    if len(prediction.values) > 1:
-        dots = f"measured ({min(seeds, len(MARKERS))} seeds)" if all_seeds else f"measured (first of {seeds} seeds)"
+    several = several and len(prediction.values) > 1
+    if _own(claim, prediction):
+        dots = f"measured ({min(seeds, len(MARKERS))} seeds)" if several else f"measured (first of {seeds} seeds)"
     else:
         dots = f"measured (mean of {seeds}, bars 2 standard errors)" if seeds > 1 else "measured"
-    kinds = MARKERS[: min(seeds, len(MARKERS))] if all_seeds and len(prediction.values) > 1 else MARKERS[:1]
+    kinds = MARKERS[: min(seeds, len(MARKERS))] if several else MARKERS[:1]
     dot = [Line2D([], [], color=INK, marker=kind, mfc="white", ms=4.2, ls="none") for kind in kinds]
     named = label(getattr(prediction, "law", "") or "law")
     entries: list[tuple[Any, str]] = [

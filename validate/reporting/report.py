@@ -1,7 +1,8 @@
 """The main job: derive, predict, train and judge every claim of every model on real data, and write it all down.
 
 One folder receives the ledger (forecasts and verdicts, written as they come), `report.json` with every number, and
-`report.html`, one self-contained page. An interrupted run keeps what it finished; the same call goes on from there.
+`report.html`, one self-contained page; beside it lies `derivations/`, a page with everything that each model derives.
+An interrupted run keeps what it finished; the same call goes on from there.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ...theory.document.document import document
 from ...theory.errors import LearningMechanicsError, WouldOverwrite
 from ...theory.model import Theory, find
 from ...theory.model import models as all_models
@@ -20,6 +22,7 @@ from ..judging.check import Run, run_claim
 from ..judging.ledger import Ledger, write
 from ..judging.verdict import Verdict, plain
 from .cards import content as page_content
+from .derivation_page import derivation_page
 from .report_page import page
 
 
@@ -124,9 +127,21 @@ def report(
     }
     write(targets[1], json.dumps(plain(content)))
     summary = _summary(verdicts, failures, seconds) + (f" {resumed} were kept from an earlier run." if resumed else "")
-    write(targets[0], page(page_content(theories, runs, failures, environment, summary)))
+    derivations = _write_derivations(theories, directory)
+    write(targets[0], page(page_content(theories, runs, failures, environment, summary, derivations)))
     ledger.verify()
     return Report(*targets, verdicts, failures, seconds, resumed)
+
+
+def _write_derivations(theories: Sequence[Theory], directory: Path) -> dict[str, str]:
+    """Everything each model derives, as pages beside the report: model -> the page's path relative to the report."""
+    (directory / "derivations").mkdir(parents=True, exist_ok=True)
+    made = {}
+    for theory in theories:
+        name = theory.model_name()
+        made[name] = f"derivations/{name}.html"
+        write(directory / made[name], derivation_page(document(theory)))
+    return made
 
 
 def all_names() -> list[str]:

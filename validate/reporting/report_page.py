@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..judging.verdict import Verdict, number
+from .outlines import shared
 from .typesetting import label, proper, prose, title
 
 STYLE_SHEET = Path(__file__).with_name("report.css")
@@ -19,12 +20,13 @@ def page(content: Mapping[str, Any]) -> str:
     """The whole page. `content`: title, summary, models (sections), environment, references, failures."""
     sections = "".join(_model(model) for model in content["models"])
     verdicts = [v for model in content["models"] for v in model["verdicts"]]
-    return f"""<!DOCTYPE html>
+    return shared(f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(content["title"])}</title><style>{STYLE_SHEET.read_text(encoding="utf-8")}</style></head><body>
 <h1>{escape(content["title"])}</h1>
 <p class="lead">{escape(content["summary"])}</p>
 {_reading()}
+{contents(content["models"], content.get("failures", {}))}
 <h3 id="verdicts">Verdicts</h3>
 {verdict_table(verdicts, content.get("failures", {}))}
 <p>{escape(times(verdicts))}</p>
@@ -34,49 +36,83 @@ def page(content: Mapping[str, Any]) -> str:
 <h2 id="environment">Environment</h2>
 {table(content["environment"])}
 </body></html>
-"""
+""")
+
+
+def contents(models: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str]) -> str:
+    """The models, each with how many of its claims turned out how, leading to their sections."""
+    entries = []
+    for model in models:
+        lost = sum(theory == model["name"] for theory, _ in failures)
+        told = counted(model["verdicts"]) + ([f"{lost} not judged"] if lost else [])
+        entries.append(
+            f'<li><a href="#{anchor(model["name"])}">{escape(model["title"].partition(":")[0])}</a>'
+            f' <span class="soft">{", ".join(told) or "no claims"}</span></li>'
+        )
+    return f"<nav><ol>{''.join(entries)}</ol></nav>"
+
+
+def counted(verdicts: Sequence[Verdict]) -> list[str]:
+    """How many verdicts there are of each kind.
+
+    >>> counted([Verdict("m", "c", outcome="holds"), Verdict("m", "d", outcome="outside_domain")])
+    ['1 holds', '1 outside domain']
+    """
+    outcomes = [verdict.outcome for verdict in verdicts]
+    kinds = {kind: outcomes.count(kind) for kind in dict.fromkeys(outcomes)}
+    return [f"{n} {'hold' if (kind, n > 1) == ('holds', True) else said(kind)}" for kind, n in kinds.items()]
 
 
 def verdict_table(verdicts: Sequence[Verdict], failures: Mapping[tuple[str, str], str]) -> str:
-    """All verdicts, one row each; a claim that could not be judged gives its reason."""
+    """All verdicts, one row each, under their models; a claim that could not be judged gives its reason."""
     head = (
-        "<tr><th>model</th><th>claim</th><th>verdict</th><th class=n>error</th><th class=n>budget</th>"
+        "<tr><th>claim</th><th>verdict</th><th class=n>error</th><th class=n>budget</th>"
         "<th class=n>resolution</th><th>rival</th><th class=n>it is off by</th><th class=n>theory, s</th>"
         "<th class=n>training, s</th></tr>"
     )
-    rows, last = [], ""
-    for v in verdicts:
-        error = signed(v.bias) + (f"&nbsp;±&nbsp;{quantity(v.standard_error)}" if v.standard_error else "")
-        rows.append(
-            f"<tr{' class=first' if v.theory != last else ''}><td>{escape(v.theory) if v.theory != last else ''}</td>"
-            f'<td><a href="#{anchor(v.theory, v.claim)}">{escape(proper(v.claim.replace("_", " ")))}</a></td>'
-            f"<td>{badge(v)}</td><td class=n>{error}</td><td class=n>{quantity(v.budget.get('total'))}</td>"
-            f"<td class=n>{quantity(v.resolution)}</td><td>{escape(label(v.rival))}: {said(v.rival_outcome)}</td>"
-            f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{v.theory_seconds:.1f}</td>"
-            f"<td class=n>{v.seconds:.1f}</td></tr>"
-        )
-        last = v.theory
-    for (theory, claim), reason in failures.items():
-        rows.append(
-            f"<tr><td>{escape(theory)}</td><td>{escape(claim.replace('_', ' '))}</td>"
+    rows = []
+    for theory in dict.fromkeys([v.theory for v in verdicts] + [theory for theory, _ in failures]):
+        rows.append(f'<tr class=first><th colspan=9><a href="#{anchor(theory)}">{escape(theory)}</a></th></tr>')
+        rows += [_row(v) for v in verdicts if v.theory == theory]
+        rows += [
+            f"<tr><td>{escape(proper(claim.replace('_', ' ')))}</td>"
             f'<td><span class="badge failed">not judged</span></td><td colspan=7>{escape(reason)}</td></tr>'
-        )
+            for (failed, claim), reason in failures.items()
+            if failed == theory
+        ]
     return f'<div class="table"><table class="verdicts">{head}{"".join(rows)}</table></div>'
 
 
+def _row(v: Verdict) -> str:
+    error = signed(v.bias) + (f"&nbsp;±&nbsp;{quantity(v.standard_error)}" if v.standard_error else "")
+    spared = "" if v.rival_outcome == "refuted" else f" <em>({said(v.rival_outcome)})</em>"
+    slower = "<b>{}</b>" if v.theory_seconds > v.seconds else "{}"
+    return (
+        f'<tr><td><a href="#{anchor(v.theory, v.claim)}">{escape(proper(v.claim.replace("_", " ")))}</a></td>'
+        f"<td>{badge(v)}</td><td class=n>{error}</td><td class=n>{quantity(v.budget.get('total'))}</td>"
+        f"<td class=n>{quantity(v.resolution)}</td><td>{escape(label(v.rival))}{spared}</td>"
+        f"<td class=n>{quantity(abs(v.rival_bias))}</td><td class=n>{slower.format(f'{v.theory_seconds:.1f}')}</td>"
+        f"<td class=n>{v.seconds:.1f}</td></tr>"
+    )
+
+
 def times(verdicts: Sequence[Verdict]) -> str:
-    """How long forecasts and experiments took, and for which claims the theory was the slower of the two.
+    """How long forecasts and experiments took, and how often the theory was the slower of the two.
 
     >>> print(times([Verdict("m", "c", seconds=3.0, theory_seconds=1.0)]))
     Forecasts, derivation included, took 1.0 s and experiments 3.0 s. No forecast was slower than its experiment.
     """
     theory, training = (sum(getattr(v, name) for v in verdicts) for name in ("theory_seconds", "seconds"))
-    slower = [f"{v.theory} / {v.claim.replace('_', ' ')}" for v in verdicts if v.theory_seconds > v.seconds]
-    told = (
-        f"The forecast was the slower of the two for {', '.join(slower)}."
-        if slower
-        else ("No forecast was slower than its experiment.")
-    )
+    slower = sorted((v for v in verdicts if v.theory_seconds > v.seconds), key=lambda v: v.seconds - v.theory_seconds)
+    told = "No forecast was slower than its experiment."
+    if slower:
+        most = [
+            f"{v.theory} / {v.claim.replace('_', ' ')} ({v.theory_seconds:.1f} s against {v.seconds:.1f} s)"
+            for v in slower[:3]
+        ]
+        among = ", most of all" if len(slower) > 3 else ":"
+        told = f"The forecast was the slower of the two for {len(slower)} of {len(verdicts)} claims{among} "
+        told += f"{', '.join(most)}; their times are bold in the table."
     return f"Forecasts, derivation included, took {theory:.1f} s and experiments {training:.1f} s. {told}"
 
 
@@ -159,14 +195,23 @@ def _reading() -> str:
 
 def _model(model: Mapping[str, Any]) -> str:
     trail = "".join(f"<li>{step}</li>" for step in model["trail"])
-    pictures = "".join(picture(**entry) for entry in model.get("pictures", ()))
-    steps = f"derivation, step by step ({len(model['trail'])})"
+    pictures = "".join(
+        picture(**entry)
+        if "image" in entry
+        else f'<p class="soft">The modes of {escape(entry["data"])} are pictured under '
+        f'<a href="#{anchor(entry["shown"])}">{escape(entry["shown"])}</a>.</p>'
+        for entry in model.get("pictures", ())
+    )
+    steps = f"derivation of these equations, step by step ({len(model['trail'])})"
+    page = model.get("derivation")
+    whole = f'<p><a href="{escape(page)}">Everything this model derives</a>, with every step</p>' if page else ""
     return f"""
 <h2 id="{anchor(model["name"])}">{escape(model["title"])}</h2>
 <p class="soft"><code>{escape(model["name"])}</code>{escape(model["hyperparameters"])}</p>
 <h4>Derived equations</h4>
 <div class="equations">{"".join(f"<div>{row}</div>" for row in model["equations"])}</div>
-<details open><summary>{steps}</summary><ol class="trail">{trail}</ol></details>
+<details><summary>{steps}</summary><ol class="trail">{trail}</ol></details>
+{whole}
 {pictures}
 {"".join(_claim(claim) for claim in model["claims"])}
 """

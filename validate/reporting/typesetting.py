@@ -39,11 +39,13 @@ def prose(text: str) -> str:
 
     >>> prose("moves by eta^2 at 1e-6 of width^(-1/2)")
     'moves by η<sup>2</sup> at 10<sup>−6</sup> of width<sup>−1/2</sup>'
+    >>> prose("u -> r u, residual 3.0e-16")
+    'u → r u, residual 3·10<sup>−16</sup>'
     >>> prose("ridge/kappa")
     'ridge/κ'
     """
     made = html.escape(text, quote=False)
-    made = re.sub(r"(?<![\w.])1e(-?)0*(\d+)\b", lambda m: f"10<sup>{'−' if m[1] else ''}{m[2]}</sup>", made)
+    made = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)e([-+]?)0*(\d+)\b", _power_of_ten, made).replace("-&gt;", "→")
     made = re.sub(r"\^(?:\(([^()]*)\)|(-?[\w/]+))", lambda m: f"<sup>{(m[1] or m[2]).replace('-', '−')}</sup>", made)
     made = re.sub(r"(?<![A-Za-z])([Wg])(\d)", r"\1<sub>\2</sub>", made)
     made = re.sub(r"(?<![A-Za-z])([Wgu](?:<sub>\d</sub>)?)'", r"\1<sup>T</sup>", made)
@@ -103,6 +105,11 @@ def label(words: str) -> str:
     'growth |1 − η S| of Nesterov'
     """
     return " ".join(LETTERS.get(word, word) for word in proper(words).replace(" - ", " − ").split(" "))
+
+
+def _power_of_ten(found: re.Match) -> str:
+    mantissa = found[1].rstrip("0").rstrip(".") if "." in found[1] else found[1]
+    return ("" if mantissa == "1" else f"{mantissa}·") + f"10<sup>{'−' if found[2] == '-' else ''}{found[3]}</sup>"
 
 
 def _indexed(found: re.Match) -> str:

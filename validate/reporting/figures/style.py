@@ -4,15 +4,17 @@ Figures are made with matplotlib's object interface, so that nothing global chan
 (2008), which stay apart for colour-blind readers, and series also differ by a label at their end.
 """
 
-import base64
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -44,7 +46,6 @@ _SETTINGS: Any = {
     "svg.hashsalt": "learning-mechanics",
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-3, 5),
-    "axes.formatter.use_mathtext": True,
 }
 
 
@@ -70,45 +71,60 @@ def panels(columns: int, width: float = 8.6, height: float = 3.5, ratios=None) -
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG text; the same figure always gives the same bytes."""
+    """The figure as SVG text, to a hundredth of a point; the same figure always gives the same bytes."""
     buffer = io.StringIO()
-    with style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    with style():  # straight to the canvas: `savefig` would lay everything out twice
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    return re.sub(r'(?<=[ "(])-?\d+\.\d{3,}(?=[ "),])', _shorter, buffer.getvalue())
+
+
+def _shorter(found: re.Match) -> str:
+    value = float(found[0])
+    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) >= 1 else f"{value:.6g}"
 
 
 def data_uri(figure: Figure) -> str:
     """The figure as a data URI for the `src` of an image: nothing to fetch, and no identifiers that could clash."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg(figure).encode()).decode()
+    text = svg(figure)
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = text.replace('"', "'")
+    return "data:image/svg+xml," + quote(re.sub(r"\s+", " ", text), safe=" '/:;=,()?!+@-_.~*$")
 
 
 def end_labels(axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Write (x, y, text, colour) just right of line ends, moved apart vertically where they would overlap."""
+    """Write (x, y, text, colour) just right of line ends, moved apart vertically where they would overlap.
+
+    Call it when the limits of the axes are final. Heights are shares of the axes, so that nothing need be drawn first.
+    """
     if not ends:
         return
-    axes.figure.draw_without_rendering()  # so that the transform from data to pixels is final
-    pixels = np.array([axes.transData.transform((x, y)) for x, y, _, _ in ends])
-    low, high = axes.transAxes.transform([(0, 0), (0, 1)])[:, 1]
-    gap = 11 * axes.figure.dpi / 72
-    order = np.argsort(pixels[:, 1])
-    heights = np.clip(pixels[order, 1], low, high)
+    axes.get_xlim(), axes.get_ylim()  # limits that follow the data are settled when asked for
+    within = axes.transScale + axes.transLimits
+    wanted = np.array([within.transform((x, y))[1] for x, y, _, _ in ends])
+    order = np.argsort(wanted, kind="stable")
+    gap = min(11 / (_AXES_SHARE * 72 * axes.figure.get_figheight()), 1 / max(len(ends) - 1, 1))
+    low, high = 0.55 * gap, 1.0  # not across the line of the axis below
+    heights = np.clip(wanted[order], low, high)
     for _ in range(200):  # relax: each pair that is too close moves apart by half of what is missing
         missing = np.maximum(gap - np.diff(heights), 0) / 2
-        if not missing.any():
+        if not (missing > 1e-6).any():
             break
         heights[:-1] -= missing
         heights[1:] += missing
         heights += max(0.0, low - heights[0]) - max(0.0, heights[-1] - high)
     for index, height in zip(order, heights, strict=True):
-        x, y, text, colour = ends[index]
-        offset = (height - pixels[index, 1]) * 72 / axes.figure.dpi
+        x, _, text, colour = ends[index]
         axes.annotate(
             text,
-            (x, y),
-            (5, offset),
+            (x, height),
+            (5, 0),
+            xycoords=axes.get_xaxis_transform(),
             textcoords="offset points",
             va="center",
             fontsize=8,
             color=colour,
             annotation_clip=False,
         )
+
+
+_AXES_SHARE = 0.68  # of a figure's height that its axes have, the rest being key and labels

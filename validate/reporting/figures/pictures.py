@@ -14,8 +14,11 @@ from .style import INK, data_uri, style
 SHOWN = 8
 
 
-def pictures(runs: Sequence[Any]) -> list[dict[str, str]]:
-    """Pictures for the first run of each data set on which a linear network learned images of digits."""
+def pictures(runs: Sequence[Any], model: str, pictured: dict[Any, str]) -> list[dict[str, str]]:
+    """Pictures for the first run of each data set on which a linear network learned images of digits.
+
+    `pictured` says which model has shown a data set already; that is then named instead of shown again.
+    """
     made, seen = [], set()
     for run in runs:
         setup = run.claim.setup
@@ -23,11 +26,15 @@ def pictures(runs: Sequence[Any]) -> list[dict[str, str]]:
         linear = setup.network is not None and setup.network.is_linear and setup.procedure == "full_batch"
         if not known or not linear or setup.sample != "all":
             continue
-        if setup.data in seen:
+        key = (setup.data, tuple(step for step in setup.prepare if step != "second_moments"))
+        if key in seen:
             continue
-        seen.add(setup.data)
-        made.append(_modes(setup))
-    return made
+        seen.add(key)
+        if pictured.setdefault(key, model) == model:
+            made.append(_modes(setup))
+        else:
+            made.append({"data": setup.data.replace("_", " "), "shown": pictured[key]})
+    return list({(entry.get("data"), entry.get("shown"), entry.get("image")): entry for entry in made}.values())
 
 
 IMAGES = {"digits": (8, 8), "digits_halves": (4, 8)}
@@ -37,7 +44,7 @@ def _modes(setup) -> dict[str, str]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ..inputs.data import load
+    from ...inputs.data import load
 
     raw = load(setup.data)
     # rows must stay images here; the modes do not depend on how rows are condensed
@@ -48,9 +55,12 @@ def _modes(setup) -> dict[str, str]:
     answers_are_images = data.y.shape[1] > 10
     images = raw.x - raw.x.mean(0)
     with style():
-        figure = Figure(figsize=(8.6, 1.95 if answers_are_images else 1.75), layout="constrained")
+        figure = Figure(figsize=(8.6, 1.8 if answers_are_images else 1.75), layout="constrained")
+        figure.get_layout_engine().set(hspace=0.02, h_pad=0.02)
         FigureCanvasAgg(figure)
-        axes = figure.subplots(2 if answers_are_images else 1, rank, squeeze=False)
+        axes = figure.subplots(2 if answers_are_images else 1, SHOWN, squeeze=False)
+        for unused in axes[:, rank:].flat:
+            unused.axis("off")
         for mode in range(rank):
             sign = np.sign(left[np.argmax(np.abs(left[:, mode])), mode])
             active = sign * data.x @ right[mode]

@@ -5,9 +5,11 @@ These are the right-hand panels. The law is blue, the rival orange and dashed, t
 
 import numpy as np
 
-from ..judging.residuals import prepare
-from ..judging.statistics import local_slopes
-from .axes import plain_ticks, setting, ticks, x_label
+from ....theory.claims import Threshold
+from ...judging.residuals import prepare
+from ...judging.statistics import local_slopes
+from .axes import plain_ticks, setting, ticks, value_ticks
+from .names import axis_label, plain_number, x_label
 from .style import BUDGET, COLOURS, DASHED, DOTS, GREY, INK, LINE, end_labels
 
 SUMMARIES = {"last": "at the last record", "last_third_mean": "mean of the last third of the steps"}
@@ -20,6 +22,7 @@ def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
     axes.set_yscale("log")
     logarithmic = getattr(claim.setup, "spacing", "") == "log" or measurement.abscissa_name == "n"
     budget = float(sum(getattr(claim, "budget", {}).values()))
+    order = np.argsort(claim.values) if claim.axis else np.zeros(1, int)
     ends, along, shown = [], False, []
     for law, colour, look, name in laws:
         residual = prepare(claim, law, prediction, measurement, flat=False).residual
@@ -28,7 +31,7 @@ def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
         worst = int(np.argmax(size.max(1)))
         points = np.asarray(measurement.abscissa[worst], float)
         along = size.shape[1] > 1
-        x, y = (points, size[worst]) if along else (np.arange(len(size)), size[:, 0])
+        x, y = (points, size[worst]) if along else (np.arange(len(size)), size[order, 0])
         keep = (y > 0) & ((x > 0) | (not (along and logarithmic)))  # an error of exactly zero has no place here
         if not keep.any():
             continue
@@ -47,15 +50,17 @@ def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
             axes.axvspan(low, high, color=BUDGET, alpha=0.25, lw=0)
         axes.set_xlabel(x_label(measurement.abscissa_name))
     elif claim.axis:
-        axes.set_xticks(np.arange(len(claim.values)), [setting(claim, index) for index in range(len(claim.values))])
+        axes.set_xticks(np.arange(len(claim.values)), [setting(claim, index) for index in order])
         axes.set_xlim(-0.6, len(claim.values) - 0.4)
-        axes.set_xlabel(claim.axis.replace("_", " "))
+        axes.set_xlabel(axis_label(claim) if not isinstance(claim, Threshold) else multiples(claim))
     else:
         summary = str(claim.options.get("summary", "last"))
         axes.set_xticks([])
         axes.set_xlim(-0.6, 0.6)
         axes.set_xlabel(SUMMARIES.get(summary, summary.replace("_", " ")))
-    everything = np.concatenate([*shown, [budget] if budget > 0 else []])
+    # a first error of nothing but rounding is no reason to show fifteen empty decades
+    typical = [np.maximum(y, np.quantile(y, 0.1) / 30) for y in shown]
+    everything = np.concatenate([*typical, [budget] if budget > 0 else []])
     if len(everything):
         axes.set_ylim(max(everything.min(), 1e-17) / 2.5, everything.max() * 2.5)
     if budget > 0:
@@ -89,9 +94,8 @@ def order(axes, claim, prediction, rival, measurement, verdict=None) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     plain_ticks(axes)
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.set_xticks([], minor=True)
-    axes.set_xlabel(claim.axis.replace("_", " "))
+    value_ticks(axes.xaxis, values)
+    axes.set_xlabel(axis_label(claim))
     axes.set_ylabel("largest error" + relative(claim))
     end_labels(axes, ends)
     _measured(axes, "slope", verdict, 3)
@@ -115,8 +119,9 @@ def slopes(axes, claim, prediction, rival, measurement, verdict=None) -> None:
     axes.axvspan(max(claim.window[0], middle[0]), min(claim.window[1], middle[-1]), color=BUDGET, alpha=0.25, lw=0)
     axes.set_xscale("log")
     chosen = ticks(middle[0], middle[-1])
-    axes.set_xticks(chosen, [f"{tick:g}" for tick in chosen])
+    axes.set_xticks(chosen, [plain_number(tick) for tick in chosen])
     axes.minorticks_off()
+    plain_ticks(axes)
     axes.set_xlabel(x_label(measurement.abscissa_name))
     axes.set_ylabel("local slope (exponent)")
     _measured(axes, "slope", verdict, 3)
@@ -134,8 +139,14 @@ def growth(axes, claim, prediction, rival, measurement) -> None:
     bars = 2 * runs.std(0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else None
     axes.errorbar(x, runs.mean(0), yerr=bars, color=COLOURS[0], **DOTS)
     marks = sorted({*x.tolist(), 1.0})
-    axes.set_xticks(marks, [f"{mark:g}" for mark in marks])
-    axes.set_xlabel(f"{(claim.axis or 'parameter').replace('_', ' ')} (multiples of the critical value)")
+    axes.set_xticks(marks, [plain_number(mark) for mark in marks])
+    plain_ticks(axes)
+    axes.set_xlabel(multiples(claim))
+
+
+def multiples(claim) -> str:
+    """What the settings of a threshold are."""
+    return f"{x_label(claim.axis or 'parameter')} (multiples of the critical value)"
 
 
 def relative(claim, otherwise: str = "") -> str:

@@ -4,67 +4,64 @@ A logarithmic axis of less than two decades gets plain round numbers (50, 100, 2
 """
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from ...theory.claims import Scales
+from ....theory.claims import Scales, Threshold
+from .names import PAIRED, TIMES, component_name, plain_number, raised
 
 MOST_SERIES, MOST_DOTS = 6, 26
-Y_LABELS = {
-    "mode_strength": "mode strength (target per input)",
-    "subspace_strength": "subspace strength (target per input)",
-    "loss": "loss (half squared error)",
-    "balancedness": "change of the balance (weight squared)",
-    "sharpness": "sharpness (1 / learning rate)",
-    "preconditioned_sharpness": "preconditioned sharpness (1 / learning rate)",
-    "excess_risk": "excess risk (squared target)",
-    "growth_factor": "growth per step (factor)",
-    "test_error": "test error (squared target)",
-    "pool_error": "error on the whole pool (squared target)",
-    "risk": "risk (squared target)",
-    "outputs": "output for one sample (target)",
-}
-X_LABELS = {"step": "training step", "n": "training samples n"}
 CHANGES = ("balancedness",)  # shown from where they start: what moves is small against what stays
 _STEPS = ((1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8))
+_FEW = 3  # records of a run that make no curve
 
 
-def x_label(name: str) -> str:
-    """What is drawn along the horizontal axis, with its unit."""
-    return X_LABELS.get(name, name.replace("_", " "))
+def view(claim, measurement) -> str:
+    """What the left panel is drawn against: the records, the claim's axis, or the components.
 
-
-def y_label(observable: str) -> str:
-    """The observable with its unit, in two lines where one would be longer than the axis.
-
-    >>> y_label("excess_risk"), y_label("preconditioned_sharpness")
-    ('excess risk (squared target)', 'preconditioned sharpness\\n(1 / learning rate)')
+    What is judged at the last record alone is a number for each setting and component. It is drawn against the axis;
+    without one, against the components where there are several and the way there is no curve.
     """
-    label = Y_LABELS.get(observable, observable.replace("_", " "))
-    return label if len(label) <= 38 else label.replace(" (", "\n(")
+    if isinstance(claim, Threshold) or "summary" not in claim.options:
+        return "records"
+    if claim.axis and len(claim.values) > 1:
+        return "axis"
+    few = np.shape(measurement.values)[2] <= _FEW or claim.observable in TIMES
+    return "components" if few and np.shape(measurement.values)[3] > 2 else "records"
 
 
 def series(values: np.ndarray, record) -> list[tuple[int, int, str]]:
-    """At most six (setting, component, name): settings first, then components spread evenly over all there are."""
-    settings, components = values.shape[1], values.shape[3]
+    """At most six (setting, component, name): settings of the strongest component, else components of all sizes."""
+    settings, count = values.shape[1], values.shape[3]
+    size = np.nan_to_num(np.nanmax(np.abs(np.where(np.isfinite(values), values, 0.0)), axis=(0, 1, 2)))
     if settings > 1:
         chosen = np.unique(np.linspace(0, settings - 1, min(settings, MOST_SERIES)).round().astype(int))
-        return [(int(a), 0, setting(record, a)) for a in chosen]
-    size = np.nanmax(np.abs(values[0, 0]), axis=0)
-    order = np.arange(components) if components <= 30 else np.sort(np.argsort(-size)[:MOST_SERIES])
-    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), MOST_SERIES)).round().astype(int))]
-    return [(0, int(c), f"{component(record)} {c + 1}") for c in chosen]
+        return [(int(a), int(np.argmax(size)), setting(record, a)) for a in chosen]
+    return [(0, part, component_name(record, part, count)) for part in parts(values, record)]
 
 
-def component(record) -> str:
-    """What one component of the observable is called."""
-    observable = getattr(record, "observable", "")
-    return "mode" if "mode" in observable else "entry" if observable in CHANGES else "component"
+def parts(values: np.ndarray, record) -> list[int]:
+    """At most six components: evenly spread over all, the largest of very many; of curves that are equal only one."""
+    count = values.shape[3]
+    if getattr(record, "observable", "") == PAIRED:  # both strengths of each of the leading modes
+        return [low + half for low in range(min(MOST_SERIES // 2, count // 2)) for half in (0, count // 2)]
+    if count <= 30:
+        return np.unique(np.linspace(0, count - 1, min(count, MOST_SERIES)).round().astype(int)).tolist()
+    first = values[0, 0]
+    size = np.nanmax(np.abs(np.where(np.isfinite(first), first, 0.0)), axis=0)
+    chosen: list[int] = []
+    for part in np.argsort(-size, kind="stable")[: 20 * MOST_SERIES]:
+        if not any(np.allclose(first[:, part], first[:, other], rtol=1e-6) for other in chosen):
+            chosen.append(int(part))
+        if len(chosen) == MOST_SERIES:
+            break
+    return sorted(chosen)
 
 
 def setting(record, index: int) -> str:
     """The value along the claim's axis, as text."""
     values = getattr(record, "values", ()) if not isinstance(getattr(record, "values", ()), np.ndarray) else ()
     values = values or getattr(record, "axis_values", ())
-    return f"{values[index]:g}" if index < len(values) else str(index)
+    return plain_number(values[index]) if index < len(values) else str(index)
 
 
 def abscissa(claim, measurement, index: int) -> np.ndarray:
@@ -125,12 +122,46 @@ def limits(axes, shown: np.ndarray, logarithmic: bool) -> None:
 
 
 def plain_ticks(axes) -> None:
-    """Round numbers on logarithmic axes of less than two decades; call it when the limits are final."""
+    """Ticks that need no typesetting; call it when the limits are final.
+
+    Logarithmic axes get round numbers (50, 100, 200) below two decades, else powers of ten, at most seven of them.
+    """
     for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        if axis.get_scale() == "log" and high < 200 * low:
+        if axis.get_scale() != "log":
+            if isinstance(axis.get_major_formatter(), ScalarFormatter):
+                axis.set_major_formatter(_Numbers())
+        elif high < 200 * low:
             chosen = ticks(low, high)
-            axis.set_ticks(chosen, [f"{tick:g}" for tick in chosen])
+            axis.set_ticks(chosen, [plain_number(tick) for tick in chosen])
             axis.set_ticks([], minor=True)
+        else:
+            powers = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1).astype(int)
+            powers = powers[:: -(-len(powers) // 7)]
+            axis.set_ticks(10.0**powers, [_power(power) for power in powers.tolist()])
+            if len(powers) > 1 and powers[1] - powers[0] == 1:
+                axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=99))
+                axis.set_minor_formatter(NullFormatter())
+            else:
+                axis.set_ticks([], minor=True)
+
+
+def value_ticks(axis, values) -> None:
+    """Ticks at the settings themselves."""
+    values = np.sort(np.asarray(values, float))
+    axis.set_ticks(values, [plain_number(value) for value in values])
+    axis.set_ticks([], minor=True)
+
+
+def _power(power: int) -> str:
+    return {0: "1", 1: "10"}.get(power, "10" + raised(power))
+
+
+class _Numbers(ScalarFormatter):
+    """Plain numbers, and above the axis the power of ten that they share."""
+
+    def get_offset(self) -> str:
+        power = super().get_offset().partition("e")[2].replace("−", "-")
+        return f"×10{raised(int(power))}" if power else ""
 
 
 def ticks(low: float, high: float) -> list[float]:
