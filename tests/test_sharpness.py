@@ -175,6 +175,19 @@ def test_tracking_finds_a_new_top_eigenvector_in_a_decoupled_block():
     assert error.max() < 1e-3
 
 
+def test_the_limit_of_warm_tracking_is_known_and_the_converged_observable_has_none():
+    """From saddle to saddle aligned weights hide the next sharpest direction; the end is right again."""
+    from learning_mechanics.theory.models.linear_networks.linear_curvature import LinearCurvature
+    from learning_mechanics.validate.experiments.train import train
+    from learning_mechanics.validate.judging.check import draw
+
+    instance = draw(LinearCurvature().claim("sharpness"), None, 7)[0][0]
+    found = train(instance, ["sharpness", "converged_sharpness"])
+    gap = found["sharpness"] / found["converged_sharpness"] - 1
+    assert gap.max() < 1e-8  # a Ritz value is never above the eigenvalue
+    assert gap.min() < -0.05 and np.median(np.abs(gap)) < 1e-6 and abs(gap[-1]) < 1e-8
+
+
 # --- optimizers ------------------------------------------------------------------------------------------------------
 
 

@@ -174,7 +174,7 @@ def _hovers(
 def _setup(optimizer: Optimizer) -> Setup:
     """Digits to one-hot labels, tanh, quarter gain: it starts below the edge, so that the sharpness rises to it.
 
-    Float32 is enough: the threshold is a property of the map, and five warm Lanczos steps are good to 1e-4.
+    Float32 is enough: the threshold is a property of the map, and a mean over many records is what is judged.
     """
     return Setup(
         network=chain("input", 100, "output", activation="tanh", bias=True),
