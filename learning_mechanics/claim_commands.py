@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .console import as_json, bar, keep
-from .data_commands import read
+from .data_commands import read, require_figure
 from .hyperparameters import model as named_model
 from .hyperparameters import parsed
 from .record import Record
@@ -26,6 +26,7 @@ def validate(arguments: Namespace) -> int:
     keep(arguments.plot, arguments.force)
     if arguments.plot and len(claims) != 1:
         raise BadData(f"{len(claims)} claims in one figure", where="--plot", remedy="name one claim")
+    require_figure(arguments.plot)
     from .validate.judging.check import run_claim
 
     record = Record(arguments.output, _terms(model, arguments))

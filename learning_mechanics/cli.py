@@ -303,6 +303,11 @@ def _pairs(extra: Sequence[str], arguments: argparse.Namespace) -> dict[str, str
     """Options that argparse does not know, as name -> text; only commands with a model take them."""
     pairs: dict[str, str] = {}
     rest = list(extra)
+    if arguments.command == "validate" and {"--data", "--log", "--start", "--set"} & {o.split("=")[0] for o in rest}:
+        raise UsageError(
+            "validate judges claims on their own data",
+            remedy="on yours: learning-mechanics check MODEL CLAIM --data FILE",
+        )
     while rest:
         option, equals, value = rest.pop(0).partition("=")
         if not option.startswith("--") or not hasattr(arguments, "model"):

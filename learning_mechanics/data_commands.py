@@ -29,6 +29,16 @@ def read(arguments: Namespace):
     return found
 
 
+def require_figure(path: Path | None) -> None:
+    """Refuse a file name that says no kind of figure, before the work is done. Raises `BadData`."""
+    if path and path.suffix.lower() not in FIGURES:
+        raise BadData(
+            f"{path.suffix or 'a name without an ending'} is no kind of figure",
+            where=str(path),
+            remedy=f"use {', '.join(FIGURES)}",
+        )
+
+
 def diagnose(arguments: Namespace) -> int:
     """The diagnosis card of the user's data."""
     from .validate.inputs.diagnose import diagnose as examine
@@ -45,12 +55,7 @@ def predict(arguments: Namespace) -> int:
 
     for path in (arguments.plot, arguments.output):
         keep(path, arguments.force)
-    if arguments.plot and arguments.plot.suffix.lower() not in FIGURES:
-        raise BadData(
-            f"{arguments.plot.suffix or 'a name without an ending'} is no kind of figure",
-            where=str(arguments.plot),
-            remedy=f"use {', '.join(FIGURES)}",
-        )
+    require_figure(arguments.plot)
     kernel = parse(arguments.kernel, depth=arguments.depth)
     data = read(arguments)
     require_consistent(data, arguments.ridge)

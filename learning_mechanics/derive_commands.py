@@ -44,6 +44,8 @@ def reduce(arguments: Namespace) -> int:
         from .validate.inputs.user_data import arrays
 
         weights = {name: np.asarray(array, float) for name, array in arrays(arguments.start).items()}
+        for name in {"x", "y"} & set(weights):
+            raise BadData(f"{name} is data", where=arguments.start.name, remedy="give initial weights W1, W2, ...")
         on = {"x": data.x, "y": data.y, **weights}
     start = Initialisation(arguments.initialisation, arguments.scale)
     found = examine(model, on, initialisation=start, width=arguments.width, seed=arguments.seed)

@@ -12,6 +12,7 @@ from command_line import answer, refused
 
 from learning_mechanics.bibliography import bibtex
 from learning_mechanics.cli import EXAMPLES, main, parser
+from learning_mechanics.theory.model import find
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.short
@@ -147,7 +148,6 @@ def test_a_setting_moves_only_where_an_experiment_can_run(capsys, move, expected
 
 def test_a_time_horizon_replaces_the_steps():
     from learning_mechanics.claim_commands import _moved
-    from learning_mechanics.theory.model import find
 
     claim = _moved(find("deep-linear")().claim("balance_drift"), ["time=6"])
     assert claim.setup.total_steps() == 20  # 6 / 0.3
@@ -358,12 +358,35 @@ def test_cite_gives_bibtex_of_what_was_used(capsys):
     assert len({entry["key"] for entry in entries}) == len(entries)
 
 
+def test_cite_covers_everything_that_is_derived(capsys):
+    cited = {entry["key"] for entry in answer(capsys, "cite", "word-embedding")}
+    derived = find("word-embedding")().derivations()
+    wanted = {entry["key"] for system in derived.values() for entry in bibtex(system.trail.references)}
+    assert wanted <= cited and "levy2014neural" in wanted
+
+
+def test_validate_sends_own_data_to_check_and_keeps_to_figures(capsys, tmp_path):
+    line = refused(capsys, "validate", "deep-linear", "balance_drift", "--data", tmp_path / "x.npz")
+    assert "on yours: learning-mechanics check MODEL CLAIM --data FILE" in line
+    picture = tmp_path / "drift.gif"
+    assert ".gif is no kind of figure" in refused(capsys, "validate", "deep-linear", "balance_drift", "--plot", picture)
+
+
 def test_every_reference_of_every_model_is_a_known_work():
     """Titles are known for all that is cited; a new reference needs a line in bibliography.json."""
     from learning_mechanics.theory.model import models
 
     cited = [c.reference for model in models() for c in model().claims()]
     cited += [law.reference for model in models() for c in model().claims() for law in (c.law, c.rival)]
+    assert [entry["cited"] for entry in bibtex(cited) if "title" not in entry["bibtex"]] == []
+
+
+@pytest.mark.long
+def test_every_reference_of_every_derivation_is_a_known_work():
+    from learning_mechanics.theory.model import models
+
+    derived = [system for model in models() for system in model().derivations().values()]
+    cited = [reference for system in derived for reference in system.trail.references]
     assert [entry["cited"] for entry in bibtex(cited) if "title" not in entry["bibtex"]] == []
 
 

@@ -37,7 +37,7 @@ def norm_flow(degree: int) -> Flow:
     >>> print(norm_flow(3).equations[0])
     3*U*rho**2
     """
-    if degree != int(degree) or degree < 2:
+    if not float(degree).is_integer() or degree < 2:
         raise BadData(f"degree {degree}", where="alternating flow", remedy="give a whole number from 2")
     residual, output, angle = sp.symbols("r f phi", real=True)
     loss = (residual - output) ** 2 / 2

@@ -61,7 +61,7 @@ def coordinate_flow(depth: int) -> Flow:
     >>> print(coordinate_flow(3).equations)
     (3*g*w_p**2, -3*g*w_m**2)
     """
-    if depth != int(depth) or depth < 2:
+    if not float(depth).is_integer() or depth < 2:
         raise BadData(f"depth {depth}", where="diagonal network", remedy="give a whole number from 2")
     flow = gradient_flow(-_g * (_p**depth - _m**depth), on=(_p, _m))
     trail = Trail().then("squared loss", _two_coordinates(depth)[0], reference=WOODWORTH)

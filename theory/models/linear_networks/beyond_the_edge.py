@@ -38,7 +38,7 @@ class BeyondTheEdge(Theory):
     depth: int = parameter(2, "number of weight matrices in `derive`, from 2")
 
     def __post_init__(self):
-        if self.depth != int(self.depth) or self.depth < 2:
+        if not float(self.depth).is_integer() or self.depth < 2:
             raise BadData(f"depth {self.depth}", where="beyond-the-edge", remedy="give a whole number from 2")
 
     def derive(self) -> FixedPoint:

@@ -61,7 +61,7 @@ class DeepLinear(Theory):
     depth: int = parameter(2, "number of weight matrices: in `derive`, and from 3 on in the aligned claims")
 
     def __post_init__(self):
-        if self.depth != math.inf and (self.depth != int(self.depth) or self.depth < 1):
+        if self.depth != math.inf and (not float(self.depth).is_integer() or self.depth < 1):
             raise BadData(f"depth {self.depth}", where="deep-linear", remedy="give a whole number from 1, or inf")
 
     def derive(self) -> Flow:

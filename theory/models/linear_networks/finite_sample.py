@@ -53,7 +53,7 @@ class FiniteSample(Theory):
     noise: float = parameter(0.5, "variance of label noise, against a target of power 1")
 
     def __post_init__(self):
-        if not (self.dim == int(self.dim) and self.dim >= 10):
+        if not (float(self.dim).is_integer() and self.dim >= 10):
             raise BadData(f"dim {self.dim}", where="finite-sample", remedy="give a whole number from 10")
 
     def derive(self) -> Map:

@@ -45,7 +45,7 @@ class LinearCurvature(Theory):
     depth: int = parameter(3, "number of weight matrices, from 2")
 
     def __post_init__(self):
-        if self.depth != int(self.depth) or self.depth < 2:
+        if not float(self.depth).is_integer() or self.depth < 2:
             raise BadData(f"depth {self.depth}", where="linear-curvature", remedy="give a whole number from 2")
 
     def derive(self) -> Map:

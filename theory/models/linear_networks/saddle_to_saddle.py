@@ -35,7 +35,7 @@ class SaddleToSaddle(Theory):
     depth: int = parameter(3, "number of weight matrices, from 3 on (two layers are the rival)")
 
     def __post_init__(self):
-        if self.depth != int(self.depth) or self.depth < 3:
+        if not float(self.depth).is_integer() or self.depth < 3:
             raise BadData(f"depth {self.depth}", where="saddle-to-saddle", remedy="give a whole number from 3")
 
     def derive(self) -> Flow:

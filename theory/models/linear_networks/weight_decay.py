@@ -46,7 +46,7 @@ class WeightDecay(Theory):
     depth: int = parameter(3, "number of weight matrices of the claims about hard thresholds, from 3 on")
 
     def __post_init__(self):
-        if self.depth != int(self.depth) or self.depth < 3:
+        if not float(self.depth).is_integer() or self.depth < 3:
             raise BadData(f"depth {self.depth}", where="weight-decay", remedy="give a whole number from 3")
 
     def derive(self) -> Flow:

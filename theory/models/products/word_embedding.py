@@ -43,7 +43,7 @@ class WordEmbedding(Theory):
     dimension: int = parameter(64, "dimension of the embedding")
 
     def __post_init__(self):
-        if self.dimension != int(self.dimension) or self.dimension < 2 * MODES:
+        if not float(self.dimension).is_integer() or self.dimension < 2 * MODES:
             remedy = f"the claims follow {MODES} directions: give a whole number from {2 * MODES}"
             raise BadData(f"dimension {self.dimension}", where=self.model_name(), remedy=remedy)
 
