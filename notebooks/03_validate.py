@@ -22,8 +22,6 @@ from dataclasses import replace
 import numpy as np
 
 import learning_mechanics as lm
-from learning_mechanics.theory import errors
-from learning_mechanics.validate.judging.check import run_claim
 from learning_mechanics.validate.judging.judge import judge
 
 model = lm.DeepLinear()
@@ -35,7 +33,7 @@ for claim in model.claims():
 # matrices; the rival is the textbook mode equation, which holds on white inputs.
 
 # %%
-run = run_claim(model, "gram_recursion")
+run = lm.run_claim(model, "gram_recursion")
 print(run.verdict)
 
 # %%
@@ -47,8 +45,8 @@ lm.plot(run)
 # %%
 claim = model.claim("aligned_recursion")
 try:
-    run_claim(model, replace(claim, setup=claim.setup.at(learning_rate=4.0)))
-except errors.OutsideDomain as refused:
+    lm.run_claim(model, replace(claim, setup=claim.setup.at(learning_rate=4.0)))
+except lm.errors.OutsideDomain as refused:
     print(refused)
 
 # %% [markdown]
@@ -64,7 +62,7 @@ print(judge(run.claim, run.prediction, run.rival, planted, theory=model.model_na
 # a staircase: the law says when each step comes and how low it leads.
 
 # %%
-stairs = run_claim(lm.SaddleToSaddle(), "staircase")
+stairs = lm.run_claim(lm.SaddleToSaddle(), "staircase")
 print(stairs.verdict)
 
 # %%

@@ -31,7 +31,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import learning_mechanics as lm
-from learning_mechanics.validate.judging.check import run_claim
 
 lam = lm.modes("lambda")
 e, m = lm.modes("e m", positive=None, real=True)
@@ -111,7 +110,7 @@ class Momentum(lm.Theory):
 # **Check it.** The forecast is computed and hashed before the training starts; the rival is judged on the same run.
 
 # %%
-run = run_claim(Momentum(), "loss")
+run = lm.run_claim(Momentum(), "loss")
 print(run.verdict)
 
 # %%
@@ -128,6 +127,6 @@ def wrong():
 
 
 claim = Momentum().claim("loss")
-verdict = run_claim(Momentum(), replace(claim, law=replace(claim.law, system=wrong))).verdict
+verdict = lm.run_claim(Momentum(), replace(claim, law=replace(claim.law, system=wrong))).verdict
 print(verdict)
 assert verdict.outcome == "refuted"

@@ -59,7 +59,11 @@ def decayed(flow: Flow, decay: Any = DECAY) -> Flow:
 
 
 def with_optimizer(
-    flow: Flow, name: str, learning_rate: Any = LEARNING_RATE, momentum: Any = None, weight_decay: Any = 0
+    flow: Flow,
+    name: str = "gradient_descent",
+    learning_rate: Any = LEARNING_RATE,
+    momentum: Any = None,
+    weight_decay: Any = 0,
 ) -> Map:
     """The recursion of a gradient flow's unknowns under an optimizer by name.
 
