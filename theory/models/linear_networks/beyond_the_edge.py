@@ -25,6 +25,7 @@ from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...singular_modes import singular_modes
 from ...symbols import positive
 from ...system import FixedPoint, System
+from .starting_values import literal_start
 
 _COHEN = "Cohen et al. 2021, arXiv:2103.00065"
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
@@ -122,12 +123,8 @@ def _attracting(depth: int) -> Invariant:
 
 def _end_to_end(instance: Instance) -> dict:
     """Targets twice, and the strengths u_k' W v_k at the start, for laws that know one point only."""
-    left, s, right = singular_modes(instance["x"], instance["y"])
-    carried = right.T
-    for weight in instance.weights.values():
-        carried = weight @ carried
-    start = np.abs(np.einsum("ok,ok->k", left, carried))
-    return {"s": np.concatenate([s, s]), "a": np.concatenate([start, start])}
+    start = literal_start(instance)
+    return {name: np.concatenate([start[name], start[name]]) for name in ("s", "a")}
 
 
 def _first_alone(instance: Instance) -> dict:

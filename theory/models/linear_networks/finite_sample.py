@@ -126,7 +126,7 @@ def _photographs() -> Claim:
     law = Law("sampled spectrum", sample_risk, _photograph_values, _test_error(sample_risk()), (_GAUSSIAN,), ADVANI)
     return Equals(
         "photographs",
-        "White features of photographs have heavy tails: outside the theory of Gaussian features, which says so itself.",
+        "White features of photographs have heavy tails: outside the theory of Gaussian features, as it says.",
         "test_error",
         Setup(
             network=chain("input", "output"),

@@ -25,13 +25,14 @@ from ...dynamics.curvature.blocks import (
 )
 from ...dynamics.curvature.initial_jacobian import moment_equation
 from ...dynamics.curvature.perturbations import pair_perturbation, strength_perturbation
-from ...dynamics.linear_networks import critical_rate, layerwise_sharpness, sharpness_at_minimum, stack
+from ...dynamics.linear_networks import layerwise_sharpness, sharpness_at_minimum, stack
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...singular_modes import singular_modes
 from ...symbols import positive
 from ...system import Map, System
+from .starting_values import below_critical_rate, strongest
 
 _FLATTEST = "Mulayoff & Michaeli 2020"
 _PREPARE = ("drop_constant", "centre", "whiten", "centre_targets", "second_moments")
@@ -91,10 +92,6 @@ def _balanced(instance: Instance) -> dict:
     return {"s": values["s"], "u": values["u1"]}
 
 
-def _strongest(instance: Instance) -> dict:
-    return {"s": singular_modes(instance["x"], instance["y"])[1][0]}
-
-
 def _start(instance: Instance) -> dict:
     return {**_layers(instance), "eta": 0.0}
 
@@ -130,12 +127,6 @@ def _law(name: str, depth: int, solver: str, readout, bind=_layers) -> Law:
     )
 
 
-def _converging(depth: int) -> dict:
-    """Options of a claim that assumes convergence: the learning rate has to stay below 2 / sharpness."""
-    build = partial(critical_rate, partial(sharpness_at_minimum, depth))
-    return {"critical": Law("2 / sharpness", build, _strongest, positive("eta_c"))}
-
-
 def _hessian(depth: int) -> Claim:
     return Equals(
         "hessian_spectrum",
@@ -147,7 +138,7 @@ def _hessian(depth: int) -> Claim:
         rival_home="a minimum, where the residual vanishes",
         relative="scale",
         budget={"rounding": 1e-10},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=3,
     )
 
@@ -163,7 +154,7 @@ def _sharpness(depth: int) -> Claim:
         rival_home="a single mode",
         relative="scale",
         budget={"Lanczos, 80 steps": 1e-8},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=3,
     )
 
@@ -179,7 +170,7 @@ def _kernel(depth: int) -> Claim:
         rival_home="lazy training, where the kernel does not move",
         relative="scale",
         budget={"rounding": 1e-10},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=2,
     )
 
@@ -203,15 +194,15 @@ def _random_start() -> Claim:
         law=Law(
             "sharpness of the balanced minimum",
             partial(sharpness_at_minimum, 2),
-            _strongest,
+            strongest,
             positive("S"),
             assumptions=(Whitened(),),
             reference=_FLATTEST,
         ),
-        rival=Law("layerwise sharpness", partial(layerwise_sharpness, 2), _strongest, positive("S")),
+        rival=Law("layerwise sharpness", partial(layerwise_sharpness, 2), strongest, positive("S")),
         rival_home="one layer",
         relative="point",
         budget={"imbalance and convergence": 1e-4},
-        options={"summary": "last", **_converging(2)},
+        options={"summary": "last", **below_critical_rate(2)},
         seconds=3,
     )

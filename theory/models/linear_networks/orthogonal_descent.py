@@ -28,9 +28,9 @@ from ...errors import BadData
 from ...model import Theory, parameter
 from ...optimizers.sign_modes import linear_growth, orthogonal_map
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...singular_modes import singular_modes
 from ...symbols import positive
 from ...system import System
+from .starting_values import literal_start
 
 _MUON = "Bernstein & Newhouse 2024, arXiv:2409.20325"
 _WHITE = ("drop_constant", "centre", "whiten", "one_hot", "centre_targets", "second_moments")
@@ -64,19 +64,8 @@ class OrthogonalDescent(Theory):
 
 def _start(instance: Instance) -> dict:
     """Strengths per layer at t = 0, of an aligned balanced network, and the recorded steps."""
-    depth = len(instance.weights)
-    left, singular, right = singular_modes(instance["x"], instance["y"])
-    product = instance["W1"]
-    for layer in range(2, depth + 1):
-        product = instance[f"W{layer}"] @ product
-    strength = np.abs(np.einsum("ok,od,kd->k", left, product, right)) ** (1 / depth)
-    return {
-        "s": singular,
-        "u": strength,
-        "start": strength,
-        "k": instance.steps[:, None],
-        "eta": instance.learning_rate,
-    }
+    start = literal_start(instance)
+    return {**start, "start": start["u"], "k": instance.steps[:, None], "eta": instance.learning_rate}
 
 
 def repulsion(depth: int, share):
@@ -113,7 +102,7 @@ def _aligned_alternation(depth: int) -> Invariant:
 def _linear_growth(depth: int) -> Claim:
     return Equals(
         "linear_growth",
-        f"Under Muon all modes of {depth} aligned layers grow as (u_0 + eta k)^{depth}, pass their targets after exactly "
+        f"Under Muon all modes of {depth} aligned layers grow as (u_0 + eta k)^{depth}, pass targets after exactly "
         "the predicted number of steps, and alternate about them until rounding has grown.",
         "mode_strength",
         Setup(

@@ -14,14 +14,14 @@ import numpy as np
 
 from ...claims import Claim, Equals, Law
 from ...derivation.standard_assumptions import Aligned, Whitened
-from ...dynamics.linear_networks import critical_rate, mode_flow, mode_map, sharpness_at_minimum, stack
+from ...dynamics.linear_networks import mode_flow, mode_map, stack
 from ...dynamics.saddles import ranked_mode_flow, ranked_mode_map, rise_time
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...singular_modes import singular_modes
 from ...symbols import positive
 from ...system import Flow, System
+from .starting_values import below_critical_rate, literal_start
 
 _WHITE = ("drop_constant", "centre", "whiten", "centre_targets", "second_moments")
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
@@ -56,18 +56,12 @@ class SaddleToSaddle(Theory):
 
 def _start(depth: int, instance: Instance, of: int = 0) -> dict:
     """Modes at t = 0 of a network of `depth` layers, as layer strengths of one of `of` layers (default: the same)."""
-    left, singular, right = singular_modes(instance["x"], instance["y"])
-    product = instance["W1"]
-    for layer in range(2, depth + 1):
-        product = instance[f"W{layer}"] @ product
-    strength = np.abs(np.einsum("ok,od,kd->k", left, product, right))
-    power = float((instance["y"] ** 2).sum(1).mean())
+    start = literal_start(instance)
     return {
-        "s": singular,
-        "a": strength,
-        "x_0": strength / singular,
-        "u": strength ** (1 / (of or depth)),
-        "target_power": power,
+        **start,
+        "x_0": start["a"] / start["s"],
+        "u": start["a"] ** (1 / (of or depth)),
+        "target_power": float((instance["y"] ** 2).sum(1).mean()),
     }
 
 
@@ -85,12 +79,6 @@ def _setup(depth: int, **changes) -> Setup:
         ),
         **changes,
     )
-
-
-def _converging(depth: int) -> dict:
-    build = partial(critical_rate, partial(sharpness_at_minimum, depth))
-    bind = lambda instance: {"s": _start(depth, instance)["s"][0]}  # noqa: E731
-    return {"critical": Law("2 / sharpness", build, bind, positive("eta_c"))}
 
 
 def _recursions(depth: int, readout: str) -> dict:
@@ -121,7 +109,7 @@ def _staircase(depth: int) -> Claim:
         **_recursions(depth, "loss"),
         relative="scale",
         budget={"rounding": 1e-10},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=2,
     )
 
@@ -153,7 +141,7 @@ def _rise_times(depth: int) -> Claim:
         values=(1e-3, 1e-4, 1e-5, 1e-6),
         relative="scale",
         budget={"second order in the learning rate": 1e-3},
-        options={"summary": "last", **_converging(depth)},
+        options={"summary": "last", **below_critical_rate(depth)},
         seconds=4,
     )
 
@@ -175,7 +163,7 @@ def _rank(depth: int) -> Claim:
         **_recursions(depth, "entropy_rank"),
         relative="scale",
         budget={"rounding": 1e-10},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=2,
     )
 
@@ -203,7 +191,7 @@ def _large_start(depth: int) -> Claim:
         rival_home="small learning rates",
         relative="scale",
         budget={"rounding": 1e-10},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         expected="outside_domain",
         seconds=2,
     )

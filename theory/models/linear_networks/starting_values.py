@@ -57,13 +57,12 @@ def leading_start(instance: Instance) -> dict:
 
 
 def literal_start(instance: Instance) -> dict:
-    """The end-to-end strength u_k' W v_k at t = 0, as an aligned network would have it."""
-    depth = len(instance.weights)
+    """The end-to-end strength |u_k' W v_k| at t = 0, as an aligned network would have it, and its share of a layer."""
     left, singular, right = modes_of(instance)
-    product = instance["W1"]
-    for layer in range(2, depth + 1):
-        product = instance[f"W{layer}"] @ product
-    return _started(singular, np.abs(np.einsum("ok,od,kd->k", left, product, right)), depth)
+    carried = right.T
+    for weight in instance.weights.values():
+        carried = weight @ carried
+    return _started(singular, np.abs(np.einsum("ok,ok->k", left, carried)), len(instance.weights))
 
 
 def _started(singular, start, depth) -> dict:

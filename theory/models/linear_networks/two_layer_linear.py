@@ -17,7 +17,7 @@ from sympy.matrices.expressions.diagonal import DiagonalOf
 from ...claims import Claim, Converges, Equals, Law
 from ...derivation.lambda_balanced import IMBALANCE, LambdaBalanced
 from ...derivation.standard_assumptions import Whitened
-from ...dynamics.linear_networks import critical_rate, mode_flow, sharpness_at_minimum, stack
+from ...dynamics.linear_networks import mode_flow, stack
 from ...dynamics.two_layer import (
     balanced_flow,
     effective_rank,
@@ -33,8 +33,9 @@ from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...singular_modes import crossed, singular_modes
-from ...symbols import dimensions, positive
+from ...symbols import dimensions
 from ...system import Flow, Map, System
+from .starting_values import below_critical_rate, effective_start
 
 _EXACT = "Braun, Domine, Fitzgerald & Saxe 2022; Domine et al. 2024, arXiv:2409.14623"
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
@@ -86,17 +87,6 @@ def _bound(imbalance: float, instance: Instance) -> dict:
     Sigma_yx = instance.dataset.covariances()[1]
     found = riccati_matrices({"W1": instance["W1"], "W2": instance["W2"], "Sigma_yx": Sigma_yx}, imbalance)
     return {**found, "Sigma_yx": Sigma_yx, str(IMBALANCE): imbalance, "U": left, "V": right.T}
-
-
-def _sampled_strength(instance: Instance) -> dict:
-    """Strength |W1 v_k + W2' u_k|^2 / 4 of the growing half of each mode's sampled weights."""
-    left, singular, right = singular_modes(instance["x"], instance["y"])
-    growing = (instance["W1"] @ right.T + instance["W2"].T @ left) / 2
-    return {"s": singular, "a": (growing**2).sum(0)}
-
-
-def _strongest(instance: Instance) -> dict:
-    return {"s": singular_modes(instance["x"], instance["y"])[1][0]}
 
 
 def _times_of_half_rise(instance: Instance, strengths: np.ndarray) -> np.ndarray:
@@ -194,12 +184,6 @@ def _small(**changes) -> Setup:
     return replace(setup, **changes)
 
 
-def _critical() -> dict:
-    """Options of a claim that assumes convergence: the learning rate has to stay below 2 / sharpness."""
-    build = partial(critical_rate, partial(sharpness_at_minimum, 2))
-    return {"critical": Law("2 / sharpness", build, _strongest, positive("eta_c"))}
-
-
 def _riccati_order(imbalance: float) -> Claim:
     return Converges(
         "riccati_order",
@@ -215,7 +199,7 @@ def _riccati_order(imbalance: float) -> Claim:
         seeds=2,
         order=1.0,
         tolerance=0.05,
-        options=_critical(),
+        options=below_critical_rate(2),
         seconds=3,
     )
 
@@ -232,7 +216,7 @@ def _tangent_kernel(imbalance: float) -> Claim:
         relative="scale",
         # descent departs from the flow by less than eta x sharpness / 2, sharpness (4 s^2 + lambda^2)^(1/2) = 1.1
         budget={"step size": 0.006},
-        options=_critical(),
+        options=below_critical_rate(2),
         seconds=2,
     )
 
@@ -245,12 +229,12 @@ def _small_random_start() -> Claim:
         "mode_strength",
         _small(),
         law=_exact("Riccati solution", 0.0, _strengths(), assumptions=(Whitened(), LambdaBalanced(radius=1e-2))),
-        rival=Law("closed form of each mode", partial(mode_flow, 2), _sampled_strength, "a", reference=_SAXE),
+        rival=Law("closed form of each mode", partial(mode_flow, 2), effective_start, "a", reference=_SAXE),
         rival_home="aligned starts and, on average, infinite width",
         seeds=2,
         # a clock that is slow by eta s / 2 shifts a rise of slope s^2 / 2 at t = 15 by 0.4 % of s; imbalance, 0.1 %
         budget={"step size and imbalance": 1e-2},
-        options=_critical(),
+        options=below_critical_rate(2),
         seconds=3,
     )
 
@@ -272,7 +256,7 @@ def _half_rise() -> Claim:
         rival=Law(
             "closed form of each mode",
             partial(mode_flow, 2),
-            _sampled_strength,
+            effective_start,
             "a",
             reference=_SAXE,
             collect=_times_of_half_rise,
@@ -281,7 +265,7 @@ def _half_rise() -> Claim:
         seeds=2,
         relative="point",
         budget={"step size and imbalance": 5e-3},  # time runs slow by log(1 + eta s) / (eta s): 0.15 %
-        options={"summary": "last", **_critical()},
+        options={"summary": "last", **below_critical_rate(2)},
         seconds=2,
     )
 
@@ -305,7 +289,7 @@ def _effective_rank() -> Claim:
         rival=Law(
             "closed form of each mode",
             partial(mode_flow, 2),
-            _sampled_strength,
+            effective_start,
             "a",
             reference=_SAXE,
             collect=_rank_of_modes,
@@ -313,7 +297,7 @@ def _effective_rank() -> Claim:
         rival_home="weights that are aligned already",
         relative="point",
         budget={"step size": 0.025},  # a clock that is slow by eta s / 2 = 0.5 %, a rank that falls at most as t^-5
-        options=_critical(),
+        options=below_critical_rate(2),
         seconds=2,
     )
 
@@ -334,7 +318,7 @@ def _not_white(imbalance: float) -> Claim:
             records=21,
         ),
         law=_exact("Riccati solution", imbalance, _strengths()),
-        rival=Law("closed form of each mode", partial(mode_flow, 2), _sampled_strength, "a", reference=_SAXE),
+        rival=Law("closed form of each mode", partial(mode_flow, 2), effective_start, "a", reference=_SAXE),
         rival_home="white inputs and aligned weights",
         relative="scale",
         budget={"step size": 0.05},

@@ -16,7 +16,7 @@ import sympy as sp
 from ...claims import Claim, Converges, Equals, Law
 from ...dataset import Dataset
 from ...derivation.standard_assumptions import Whitened
-from ...dynamics.linear_networks import critical_rate, mode_flow, mode_map, sharpness_at_minimum, stack
+from ...dynamics.linear_networks import mode_flow, mode_map, stack
 from ...dynamics.weight_decay import (
     DECAY,
     critical_decay,
@@ -31,9 +31,9 @@ from ...dynamics.weight_decay import (
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...singular_modes import singular_modes
 from ...symbols import positive
 from ...system import Flow, System
+from .starting_values import below_critical_rate, literal_start
 
 _WHITE = ("drop_constant", "centre", "whiten", "centre_targets", "second_moments")
 _NEAR = (1.12, 1.01, 0.99, 0.9)  # targets around the weakest that survives, in units of it
@@ -66,15 +66,9 @@ class WeightDecay(Theory):
         return (_rest(self.depth), _hard_threshold(self.depth), _recursion(self.depth), _two_layers())
 
 
-def _modes(depth: int, instance: Instance) -> dict:
+def _modes(instance: Instance) -> dict:
     """Targets, decay, and the strengths of modes and layers at t = 0."""
-    left, singular, right = singular_modes(instance["x"], instance["y"])
-    product = instance["W1"]
-    for layer in range(2, depth + 1):
-        product = instance[f"W{layer}"] @ product
-    strength = np.abs(np.einsum("ok,od,kd->k", left, product, right))
-    decay = instance.setup.optimizer.weight_decay
-    return {"s": singular, "mu": decay, "a": strength, "u": strength ** (1 / depth)}
+    return {**literal_start(instance), "mu": instance.setup.optimizer.weight_decay}
 
 
 def _setup(depth: int, **changes) -> Setup:
@@ -93,16 +87,9 @@ def _setup(depth: int, **changes) -> Setup:
     )
 
 
-def _converging(depth: int) -> dict:
-    build = partial(critical_rate, partial(sharpness_at_minimum, depth))
-    bind = lambda instance: {"s": _modes(depth, instance)["s"][0]}  # noqa: E731
-    return {"critical": Law("2 / sharpness", build, bind, positive("eta_c"))}
-
-
-def _resting(name: str, depth: int, of: int, **options) -> Law:
-    """The largest resting strength of modes of `depth` layers, on instances of `of` layers."""
-    rest, modes = partial(decayed_rest, depth), partial(_modes, of)
-    return Law(name, rest, modes, "end_to_end", solver="fixed_point:largest_root", **options)
+def _resting(name: str, depth: int, **options) -> Law:
+    """The largest resting strength that modes of `depth` layers have, whatever network the instance is."""
+    return Law(name, partial(decayed_rest, depth), _modes, "end_to_end", solver="fixed_point:largest_root", **options)
 
 
 def _rest(depth: int) -> Claim:
@@ -111,14 +98,14 @@ def _rest(depth: int) -> Claim:
         f"{depth} layers with weight decay end at the largest root of a^(1 - 2/L) (s - a) = mu, or at zero.",
         "mode_strength",
         _setup(depth),
-        law=_resting("largest root", depth, depth, assumptions=(Whitened(),)),
-        rival=_resting("soft threshold", 2, depth),
+        law=_resting("largest root", depth, assumptions=(Whitened(),)),
+        rival=_resting("soft threshold", 2),
         rival_home="two layers",
         axis="weight_decay",
         values=(0.02, 0.05, 0.1),
         relative="scale",
         budget={"convergence": 1e-6},
-        options={"summary": "last", **_converging(depth)},
+        options={"summary": "last", **below_critical_rate(depth)},
         seconds=3,
     )
 
@@ -143,19 +130,19 @@ def _hard_threshold(depth: int) -> Claim:
             prepare=(),
             axes={"width": 8},
         ),
-        law=_resting("largest root", depth, depth, assumptions=(Whitened(),)),
-        rival=_resting("better minimum", depth, depth, collect=partial(_better, depth)),
+        law=_resting("largest root", depth, assumptions=(Whitened(),)),
+        rival=_resting("better minimum", depth, collect=partial(_better, depth)),
         rival_home="starts and noise that let training find the global minimum",
         relative="scale",
         budget={"convergence": 1e-6},
-        options={"summary": "last", **_converging(depth)},
+        options={"summary": "last", **below_critical_rate(depth)},
         seconds=2,
     )
 
 
 def _better(depth: int, instance: Instance, values):
     """Zero where the decay exceeds that of equal energy."""
-    modes = _modes(depth, instance)
+    modes = _modes(instance)
     (limit,) = sp.solve(equal_decay(depth).equations[0], positive("mu_g"))
     return np.where(modes["mu"] < sp.lambdify(positive("s"), limit, "numpy")(modes["s"]), values, 0.0)
 
@@ -170,15 +157,15 @@ def _recursion(depth: int) -> Claim:
         law=Law(
             "recursion with decay",
             partial(decayed_mode_map, depth),
-            partial(_modes, depth),
+            _modes,
             "end_to_end",
             assumptions=(Whitened(),),
         ),
-        rival=Law("recursion without decay", partial(mode_map, depth), partial(_modes, depth), "end_to_end"),
+        rival=Law("recursion without decay", partial(mode_map, depth), _modes, "end_to_end"),
         rival_home="no weight decay",
         relative="scale",
         budget={"rounding": 1e-10},
-        options=_converging(depth),
+        options=below_critical_rate(depth),
         seconds=2,
     )
 
@@ -190,14 +177,14 @@ def _two_layers() -> Claim:
         "learning rate.",
         "mode_strength",
         _setup(2, initialisation=Initialisation("aligned_balanced", 0.01), time=60.0, records=31),
-        law=Law("logistic law of s - mu", partial(decayed_mode_flow, 2), partial(_modes, 2), "a", (Whitened(),)),
-        rival=Law("logistic law of s", partial(mode_flow, 2), partial(_modes, 2), "a"),
+        law=Law("logistic law of s - mu", partial(decayed_mode_flow, 2), _modes, "a", (Whitened(),)),
+        rival=Law("logistic law of s", partial(mode_flow, 2), _modes, "a"),
         rival_home="no weight decay",
         axis="learning_rate",
         values=(0.4, 0.2, 0.1),
         relative="scale",
         order=1.0,
         tolerance=0.05,
-        options=_converging(2),
+        options=below_critical_rate(2),
         seconds=3,
     )

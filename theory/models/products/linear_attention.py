@@ -227,7 +227,7 @@ class LinearAttention(Theory):
 
 
 def batch_noise(tasks: InContextRegression, rate: float, rise: float, batch: int = _BATCH) -> float:
-    """Standard deviation, over the first loss, that batches give to the loss of white tasks at the steepest of its fall.
+    """Standard deviation, over the first loss, that batches give to the loss of white tasks where it falls steepest.
 
     A step multiplies the small sigma by 1 + 2 sqrt(D) rate (1 + xi), and xi has the relative variance of y tr(beta x')
     over the batch, v = (1 + 2/D) (3 + (D + 5)/N) - 1 by pairing Gaussian factors. Over the time of the rise that adds
