@@ -14,16 +14,18 @@ import sympy as sp
 
 import learning_mechanics as lm
 from learning_mechanics.derive_commands import written
+from learning_mechanics.theory.document.array_printer import helpers, source
 from learning_mechanics.theory.document.document import document
 from learning_mechanics.theory.document.exact_text import read_trail
-from learning_mechanics.theory.document.numpy_code import source
 from learning_mechanics.theory.document.python_module import python_module
+from learning_mechanics.theory.errors import CannotCompile
 from learning_mechanics.theory.model import find, names
 from learning_mechanics.theory.symbols import modes, over
 from learning_mechanics.theory.system import Flow
 from learning_mechanics.theory.trail import Equations
 
 pytestmark = pytest.mark.short
+X = sp.Symbol("x")
 # a fresh interpreter without the user's paths, in which neither this package nor SymPy can be imported
 BLOCKED = """
 import runpy, sys
@@ -190,7 +192,7 @@ def test_wright_omega_of_a_module_is_the_function(seed):
 
     z = np.random.default_rng(seed).uniform(-30, 300, 50)
     space = {"numpy": np}
-    from learning_mechanics.theory.document.numpy_code import HELPERS
+    from learning_mechanics.theory.document.array_printer import HELPERS
 
     exec(HELPERS["wright_omega"], space)
     assert np.allclose(space["wright_omega"](z), wrightomega(z), rtol=1e-13)
@@ -199,7 +201,7 @@ def test_wright_omega_of_a_module_is_the_function(seed):
 def test_hypergeometric_series_is_the_function():
     from scipy.special import hyp2f1
 
-    from learning_mechanics.theory.document.numpy_code import HELPERS
+    from learning_mechanics.theory.document.array_printer import HELPERS
 
     space = {"numpy": np}
     exec(HELPERS["hypergeometric"], space)
@@ -236,3 +238,36 @@ def test_a_system_alone_is_a_document():
     x, k = sp.symbols("x k", positive=True)
     made = lm.document(Flow((x,), (-k * x,)), "Decay")
     assert "x_0*exp(-k*t)" in str(made) and made.title == "Decay" and made.references == ()
+
+
+def test_both_kinds_of_source_share_their_special_functions():
+    """Absolute values, Lambert's W and the error function as printed for NumPy and for JAX, against SciPy."""
+    import jax
+    from scipy.special import erf, lambertw
+
+    u, s = sp.symbols("u s", positive=True)
+    equation, exact = sp.Abs(u - s) + sp.LambertW(u * sp.exp(s)) + sp.erf(u), 0.6 + erf(0.7)
+    exact += lambertw(0.7 * np.exp(1.3)).real
+    space: dict = {"u": 0.7, "s": 1.3, "numpy": np}
+    exec(helpers(source(equation)), space)
+    assert eval(source(equation), space) == pytest.approx(exact, rel=1e-13)
+    exec(lm.jax_code(Flow((u,), (equation,))), space)
+    with jax.enable_x64(True):
+        assert float(space["velocity"](0.7, 1.3)) == pytest.approx(exact, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    "expression, name", [(sp.zeta(X), "zeta"), (sp.RootSum(X**3 - X + 1, sp.Lambda(X, sp.log(X))), "RootSum")]
+)
+def test_what_has_no_counterpart_is_named(expression, name):
+    with pytest.raises(CannotCompile, match=rf"^{name} has no numpy counterpart"):
+        source(expression)
+
+
+def test_functions_of_entries_keep_what_they_are_applied_to_together():
+    A, B = sp.MatrixSymbol("A", 2, 2), sp.MatrixSymbol("B", 2, 2)
+    z = sp.Symbol("z")
+    arrays = {"A": np.arange(4.0).reshape(2, 2), "B": np.eye(2), "numpy": np}
+    squared = eval(source((A + B).applyfunc(sp.Lambda(z, z**2 - sp.sin(z)))), dict(arrays))
+    total = arrays["A"] + arrays["B"]
+    assert np.allclose(squared, total**2 - np.sin(total), rtol=1e-15)

@@ -166,6 +166,7 @@ def test_label_noise_covariance_and_curvature(network):
     """Against the Jacobian of the interpreted graph, and the Hessian at a minimum that fits the data."""
     import jax
     import jax.numpy as jnp
+    from jax.flatten_util import ravel_pytree
 
     from learning_mechanics.validate.experiments.forward import forward
 
@@ -177,7 +178,7 @@ def test_label_noise_covariance_and_curvature(network):
         weights = {name: jnp.asarray(value) for name, value in weights.items()}
         slopes = jax.jit(jax.jacobian(run))(weights, x)
         y = run(weights, x)
-        flat, restore = jax.flatten_util.ravel_pytree(weights)
+        flat, restore = ravel_pytree(weights)
         loss = lambda w: 0.5 * jnp.mean(jnp.sum((y - run(restore(w), x)) ** 2, axis=1))  # noqa: E731
         trace = float(jnp.trace(jax.jit(jax.hessian(loss))(flat)))
     values = {**moments(network, x, np.zeros_like(y)), **{name: np.asarray(value) for name, value in weights.items()}}

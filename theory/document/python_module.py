@@ -28,9 +28,9 @@ from ..errors import CannotCompile
 from ..symbols import STEP, TIME
 from ..system import FixedPoint, Flow, Map, System
 from ..trail import Equations, Step
+from .array_printer import helpers, identifier, source, undefined
 from .document import Document, Section
 from .document import document as document
-from .numpy_code import helpers, identifier, source, undefined
 from .step_checks import checks, runnable
 from .values import declared
 

@@ -14,8 +14,8 @@ import sympy as sp
 from ..errors import CannotCompile
 from ..system import FixedPoint, Flow
 from ..trail import Equations, Step
+from .array_printer import identifier, source, undefined
 from .document import Document, Section
-from .numpy_code import identifier, source, undefined
 
 _DYNAMIC = ("flow", "map")
 

@@ -14,8 +14,8 @@ import sympy as sp
 from ..derivation.noncommutative import SymmetricMatrix
 from ..symbols import LEARNING_RATE, STEP, TIME, ModeSymbol
 from ..trail import Equations
+from .array_printer import identifier
 from .document import Document
-from .numpy_code import identifier
 
 MODES = 3
 _RANGES = {"number": (0.5, 1.5), "mode": (0.5, 1.5), "fraction": (0.3, 0.7), "rate": (0.04, 0.05)}
