@@ -22,7 +22,7 @@ from learning_mechanics.theory.dynamics.curvature.period_two import (
     two_step_orbit,
 )
 from learning_mechanics.theory.dynamics.linear_networks import mode_map
-from learning_mechanics.theory.errors import BadData
+from learning_mechanics.theory.errors import BadData, OutsideDomain
 from learning_mechanics.theory.models.linear_networks.beyond_the_edge import BeyondTheEdge
 from learning_mechanics.theory.symbols import LEARNING_RATE, modes, positive
 from learning_mechanics.validate.judging.check import check, run_claim
@@ -234,6 +234,24 @@ def test_faster_than_the_second_mode_allows_is_outside_the_domain():
     fast = replace(claim, setup=claim.setup.at(learning_rate=2.25, steps=40, records=3))
     verdict = run_claim(theory, fast, seed=1).verdict
     assert verdict.outcome == "outside_domain" and "attracting orbit" in " ".join(verdict.notes)
+
+
+@pytest.mark.short
+def test_a_rate_that_diverges_says_that_the_theory_knew():
+    theory = BeyondTheEdge()
+    claim = theory.claim("orbit")
+    with pytest.raises(OutsideDomain, match=r"not finite .*\(attracting orbit: 1.\d+, at most 1\).*2.9 in the unit"):
+        run_claim(theory, replace(claim, setup=claim.setup.at(learning_rate=2.9, steps=400, records=3)))
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("scale", [1e-2, 1e3])
+def test_the_orbit_is_found_on_targets_of_any_scale(scale):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 6))
+    y = scale * x @ np.diag([2.0, 1.0, 0.5, 0.3, 0.2, 0.1])
+    verdict = check(BeyondTheEdge().on(x, y), "orbit")
+    assert verdict.outcome == "holds" and verdict.rival_outcome == "refuted", str(verdict)
 
 
 @pytest.mark.instant

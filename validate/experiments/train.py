@@ -64,10 +64,12 @@ def train_all(
     for name, values in recorded.items():
         bad = ~np.isfinite(values).all(axis=(0, 2))
         if bad.any() and not instances[0].setup.options.get("may_diverge"):
+            optimizer = instances[0].setup.optimizer
+            unit = "" if optimizer.unit == "1" else f" in the unit {optimizer.unit}"
             raise BadData(
                 f"{name} is not finite from step {instances[0].steps[int(np.argmax(bad))]} on",
                 where="training",
-                remedy=f"lower the learning rate {instances[0].learning_rate:g}",
+                remedy=f"lower the learning rate {optimizer.learning_rate:g}{unit}",
             )
     return recorded
 

@@ -80,13 +80,26 @@ def run_claim(
         ledger.register(prediction, rival)
     planned = plan(claim, prediction, rival)
     seeds = range(seed, seed + claim.seeds)
-    measurement = run(claim.observable, instances, seeds, device=device, progress=progress)
+    try:
+        measurement = run(claim.observable, instances, seeds, device=device, progress=progress)
+    except BadData as error:
+        raise _explained(error, prediction) from error
     verdict = judge(claim, prediction, rival, measurement, comparisons=comparisons, theory=model.model_name())
     verdict = replace(verdict, theory_seconds=took)
     if planned:
         notes, numbers = (*verdict.notes, *shortfall(planned)), {**verdict.numbers, "plan": planned}
         verdict = replace(verdict, notes=notes, numbers=numbers)
     return Run(model.model_name(), claim, prediction, rival, measurement, verdict)
+
+
+def _explained(error: BadData, prediction: Prediction) -> BadData | OutsideDomain:
+    """Why training failed, as far as the theory foresaw it: an assumption of the forecast does not hold there."""
+    failing = [entry for entry in prediction.assumptions if not entry["holds"]]
+    if not failing:
+        return error
+    reasons = ", ".join(f"{entry['name']}: {entry['distance']:.3g}, at most {entry['radius']:g}" for entry in failing)
+    found = f"{error.found}, where the theory does not apply ({reasons})"
+    return OutsideDomain(found, where=error.where, remedy=error.remedy)
 
 
 def draw(claim: Claim, data: Dataset | None, seed: int) -> Sequence[Sequence[Instance]]:
@@ -96,6 +109,13 @@ def draw(claim: Claim, data: Dataset | None, seed: int) -> Sequence[Sequence[Ins
     if isinstance(claim, Threshold):
         return [[setup.draw(row, data) for setup in _around_threshold(claim, row, data)] for row in rows]
     return [[setup.draw(row, data) for setup in claim.settings()] for row in rows]
+
+
+def _stated(instance: Instance, rate: float) -> str:
+    """A learning rate as the setup states it, in its own unit."""
+    optimizer = instance.setup.optimizer
+    stated = f"{rate * optimizer.learning_rate / instance.learning_rate:.2g}"
+    return stated if optimizer.unit == "1" else f"{stated} in the unit {optimizer.unit}"
 
 
 def require_convergence(claim: Claim, instances: Sequence[Sequence[Instance]]) -> None:
@@ -112,7 +132,7 @@ def require_convergence(claim: Claim, instances: Sequence[Sequence[Instance]]) -
             raise OutsideDomain(
                 f"learning rate {rate:.4g} is beyond the threshold {critical:.4g} ({law.name})",
                 where=claim.name,
-                remedy=f"training does not converge there: lower it, say to {critical / 4:.2g}",
+                remedy=f"training does not converge there: lower it, say to {_stated(instance, critical / 4)}",
             )
 
 
