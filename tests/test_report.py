@@ -238,6 +238,16 @@ def test_equations_are_outlines_of_the_right_size():
     assert "&lt;" in formula("a < b", plain="a < b")
 
 
+def test_the_line_of_a_fraction_lies_between_its_parts():
+    """Letters are placed from the baseline up, SVG counts down: a over b is a, line, b from top to bottom."""
+    made = formula(r"\dfrac{a}{b}")
+    above, below = (float(y) for y in re.findall(r'transform="translate\([-\d.]+ ([-\d.]+)\)', made))
+    left, top, right, bottom = (float(v) for v in re.search(r'd="M(\S+) (\S+)H(\S+)V([-\d.]+)H', made).groups())
+    assert above < top < bottom < below and 0 < bottom - top < 1 and 3 < right - left < 15
+    box = [float(v) for v in re.search('viewBox="([^"]+)"', made)[1].split()]
+    assert box[0] < left and right < box[0] + box[2] and box[1] < above and below < box[1] + box[3]
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_every_derived_matrix_equation_can_be_set(depth):
     from learning_mechanics.theory.derivation.derive import network_flow

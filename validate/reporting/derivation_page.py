@@ -117,7 +117,8 @@ def _rule(rule: str) -> str:
     drawn = result(rest) if rest else ""
     if drawn.startswith("<svg"):
         return f"{escape(head.capitalize())} {'to' if head == 'change' else 'onto'} {drawn.replace('<br>', ', ')}"
-    return prose(title(rule.replace("->", "→").replace(" oo", " ∞")))
+    words = proper(re.sub(r"_(?![a-z]{1,2}\b)", " ", rule.replace(" oo", " ∞")))  # indices stay
+    return prose(words[:1].upper() + words[1:])
 
 
 def _block(shown) -> str:
@@ -128,8 +129,8 @@ def _drawn(text: str, plain: str) -> str:
     """An equation as a picture; one of many lines, which nobody reads as a formula, folded away as code."""
     if len(text) <= LONGEST:
         return formula(text, plain)
-    left = plain.partition(" = ")[0]
-    head = f"{escape(left)} = … ({len(plain)} characters)"
+    left = prose(plain.partition(" = ")[0].replace("_", " "))
+    head = f"{left} = … ({len(plain)} characters)"
     return f"<details><summary>{head}</summary><code>{escape(plain)}</code></details>"
 
 

@@ -6,6 +6,7 @@ mathtext cannot set is shown as code, never dropped.
 
 import html
 import re
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
@@ -14,7 +15,7 @@ from ...theory.document.notation import latex, word
 from ...theory.system import System
 from ...theory.trail import Equations
 from .outlines import drawn
-from .typesetting import spoken, text_latex
+from .typesetting import LETTERS, name_latex, spoken, text_latex
 
 WIDEST = 48.0  # em; a longer equation is broken at its plus and minus signs, which the page can wrap
 LONG = 400  # characters of LaTeX that are surely wider than that in most cases: broken first, set whole only if not
@@ -30,10 +31,16 @@ def rows(system: System) -> list[tuple[str, str]]:
     """
     return [
         *equation_rows(system.statement()),
-        *((f"{word(n)} = {latex(e)}", f"{n} = {e}") for n, e in system.observables.items()),
+        *((f"{_named(n)} = {latex(e)}", f"{n} = {e}") for n, e in system.observables.items()),
     ]
 
 
+def _named(name: str) -> str:
+    """An observable: a Greek letter where it is called after one, else words."""
+    return name_latex(name) if name in LETTERS else word(name)
+
+
+@lru_cache(maxsize=1024)  # what one step gives, the next one starts from
 def equation_rows(equations: Equations) -> list[tuple[str, str]]:
     """(LaTeX, plain text) of every row."""
     plain = str(equations).split("; ")

@@ -58,6 +58,7 @@ def _outline(name: str, outlines) -> str:
 
 def _rule(corners: np.ndarray) -> str:
     """The line of a fraction or a root."""
+    corners = corners[:4]  # what follows only closes the path
     (left, low), (right, high) = corners.min(0), corners.max(0)
     return f'<path d="M{left:.2f} {-high:.2f}H{right:.2f}V{-low:.2f}H{left:.2f}Z"/>'
 

@@ -163,6 +163,8 @@ def quantity(value: float | None) -> str:
 
     >>> quantity(1.2e-10), quantity(0.05), quantity(math.inf)
     ('1.2·10<sup>−10</sup>', '0.05', '–')
+    >>> quantity(-1e-15)
+    '−10<sup>−15</sup>'
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -170,8 +172,8 @@ def quantity(value: float | None) -> str:
     if not exponent:
         return mantissa.replace("-", "−")
     power = str(int(exponent)).replace("-", "−")
-    if mantissa == "1":
-        return f"10<sup>{power}</sup>"
+    if mantissa in ("1", "-1"):
+        return f"{'−' * (mantissa == '-1')}10<sup>{power}</sup>"
     return f"{mantissa.replace('-', '−')}·10<sup>{power}</sup>"
 
 

@@ -10,7 +10,7 @@ import re
 
 from ...theory.document.notation import GREEK, dotted
 
-LETTERS = dict(zip(GREEK, "αβγδεηθκλμνξρστφχψω", strict=True)) | {"Sigma": "Σ", "Delta": "Δ"}
+LETTERS = dict(zip(GREEK, "αβγδεζηθκλμνξρστφχψω", strict=True)) | {"Sigma": "Σ", "Delta": "Δ"}
 PROPER = {"nesterov": "Nesterov", "adam": "Adam", "gaussian": "Gaussian", "rmsprop": "RMSProp", "sgd": "SGD"}
 _FUNCTIONS = {"log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "Trace": r"\mathrm{tr}"}
 _PREFIX = re.compile(r"^(?P<name>\w+)(?P<mark>'|\+)$")
@@ -41,12 +41,13 @@ def prose(text: str) -> str:
     'moves by η<sup>2</sup> at 10<sup>−6</sup> of width<sup>−1/2</sup>'
     >>> prose("u -> r u, residual 3.0e-16")
     'u → r u, residual 3·10<sup>−16</sup>'
-    >>> prose("ridge/kappa")
-    'ridge/κ'
+    >>> prose("ridge/kappa"), prose("norm sqrt(D)")
+    ('ridge/κ', 'norm √D')
     """
     made = html.escape(text, quote=False)
     made = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)e([-+]?)0*(\d+)\b", _power_of_ten, made).replace("-&gt;", "→")
     made = re.sub(r"\^(?:\(([^()]*)\)|(-?[\w/]+))", lambda m: f"<sup>{(m[1] or m[2]).replace('-', '−')}</sup>", made)
+    made = re.sub(r"\bsqrt\((\w+)\)", r"√\1", made)
     made = re.sub(r"(?<![A-Za-z])([Wg])(\d)", r"\1<sub>\2</sub>", made)
     made = re.sub(r"(?<![A-Za-z])([Wgu](?:<sub>\d</sub>)?)'", r"\1<sup>T</sup>", made)
     made = re.sub(r"(?<![A-Za-z])([A-Za-z]+)_([a-z]{1,2})\b", _indexed, made)
@@ -152,6 +153,8 @@ def _term(node: ast.expr) -> tuple[str, int]:
         return _held(node.value, _ATOM) + "^{T}", _POWER
     if isinstance(node, ast.Call) and len(node.args) == 1 and isinstance(node.func, ast.Name):
         inside = _term(node.args[0])[0]
+        if node.func.id == "sqrt":
+            return rf"\sqrt{{{inside}}}", _ATOM
         if node.func.id == "over":
             return r"\sum_{\mathrm{modes}}" + _held(node.args[0], _PRODUCT), _PRODUCT
         function = _FUNCTIONS.get(node.func.id) or name_latex(node.func.id)
