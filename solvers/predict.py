@@ -51,11 +51,21 @@ def solve(what: Law | System, on: Instance | Mapping[str, Any], at: Any = None, 
     array([1.21    , 0.665171, 1.243919])
     """
     with host():
-        return _solved(what, on) if isinstance(what, Law) else _numbers(what, on, at, solver)
+        if isinstance(what, Law) and isinstance(on, Instance):
+            return _solved(what, on)
+        if isinstance(what, Law) or isinstance(on, Instance):
+            raise BadData(
+                f"a {type(what).__name__} on a {type(on).__name__}",
+                where="solve",
+                remedy="give a law and an instance, or a system and values by name",
+            )
+        return _numbers(what, on, at, solver)
 
 
-def _numbers(system: System, values: Mapping[str, Any], at: Any, solver: str) -> dict[str, np.ndarray]:
+def _numbers(system: System, values: Mapping[str, Any], at: Any, solver: str) -> dict[str, Any]:
     """Unknowns and observables of a system; points of a Flow or Map along the first axis."""
+    if not isinstance(system, Flow | Map | FixedPoint):
+        raise BadData(f"a {type(system).__name__} is no system", where="solve", remedy="give a Flow, Map or FixedPoint")
     runs = not isinstance(system, FixedPoint)
     bare = type(system)(system.unknowns, system.equations)  # observables may need more, and are then left out
     needed = [str(symbol) for symbol in (*bare.parameters, *(system.unknowns if runs else ()))]

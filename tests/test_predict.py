@@ -113,3 +113,13 @@ def test_what_a_bare_system_lacks_is_one_line(values, more, said):
     a, s = positive("a s")
     with pytest.raises(BadData, match=said):
         solve(Flow((a,), (s - a,)), values, **more)
+
+
+def test_a_law_goes_with_an_instance_and_a_system_with_values():
+    a, s = positive("a s")
+    flow = Flow((a,), (s - a,))
+    instance = SETUP.draw(0, Dataset(np.ones((2, 1)), np.ones(2)))
+    with pytest.raises(BadData, match="a Flow on a Instance; give a law and an instance, or a system and values"):
+        solve(flow, instance)
+    with pytest.raises(BadData, match="a Law on a dict"):
+        solve(Law("law", lambda: flow, lambda _: {}, "a"), {"a": 1.0})
