@@ -48,7 +48,7 @@ def solve(what: Law | System, on: Instance | Mapping[str, Any], at: Any = None, 
     >>> from ..theory.dynamics.linear_networks import mode_map
     >>> found = solve(mode_map(2), {"u": 1.1, "s": 1.0, "eta": 1.1}, at=[0, 999, 1000])
     >>> found["end_to_end"].round(6)
-    array([1.21    , 0.665171, 1.243919])
+    array([1.21    , 0.663494, 1.245597])
     """
     with host():
         if isinstance(what, Law) and isinstance(on, Instance):
