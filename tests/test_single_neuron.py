@@ -111,3 +111,30 @@ def test_the_turn_of_the_kernel_from_the_kernels_themselves():
     values = {"mu": mu, "B": B, "phi": start @ target / mu / B, "delta": delta, "d": d, "eta_a": 1, "eta_w": 1, "S": 0}
     residual = system.equations[0].subs({s: values[str(s)] for s in system.equations[0].free_symbols})
     assert abs(-float(residual) - expected) < 1e-12
+
+
+@pytest.mark.instant
+def test_a_drift_of_the_imbalance_moves_the_forecast_by_less_than_the_budget_allows():
+    """d(distance)/d(imbalance at the end), by kernels written out as matrices' traces: 1.5 at most."""
+    rng, h = np.random.default_rng(4), 1e-5
+
+    def parts(imbalance, norm):
+        total = np.sqrt(imbalance**2 + 4 * norm**2)
+        return (total + imbalance) / 2, (total - imbalance) / 2
+
+    def product(first, second, cosine, d):
+        return d * first[0] * second[0] + first[0] * second[1] + first[1] * second[0] + first[1] * second[1] * cosine**2
+
+    target, cosine = rng.uniform(0.1, 1, 20_000), rng.uniform(-1, 1, 20_000)
+    steepest = []
+    for d in (2, 20, 61, 300):
+        for imbalance in (-1.0, -0.2, 0.2, 1.0, 4.0):
+            start = parts(imbalance, 0.1)
+
+            def turned(end, start=start, d=d):
+                lengths = np.sqrt(product(start, start, 1, d) * product(end, end, 1, d))
+                return 1 - product(start, end, cosine, d) / lengths
+
+            slope = (turned(parts(imbalance + h, target)) - turned(parts(imbalance - h, target))) / (2 * h)
+            steepest.append(np.abs(slope).max())
+    assert 1 < max(steepest) < 1.5

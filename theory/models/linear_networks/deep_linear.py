@@ -118,7 +118,7 @@ def _gram_recursion() -> Claim:
         seeds=3,
         relative="scale",
         budget={"rounding": 1e-10},
-        seconds=8,
+        seconds=3,
     )
 
 
@@ -133,7 +133,7 @@ def _closed_form() -> Claim:
             data="digits_halves",
             prepare=_HALVES,
             axes={"width": 64},
-            optimizer=Optimizer(learning_rate=0.1),
+            optimizer=Optimizer(learning_rate=0.2),
             initialisation=Initialisation(scale=1e-3),
             time=90.0,
             records=46,
@@ -156,7 +156,7 @@ def _closed_form() -> Claim:
         order=-1.0,
         tolerance=0.05,
         options=below_critical_rate(2),
-        seconds=35,
+        seconds=25,
     )
 
 
@@ -193,7 +193,7 @@ def _aligned_recursion(depth: int) -> Claim:
         relative="final",
         budget={"rounding": 1e-10},
         options=below_critical_rate(depth),
-        seconds=4,
+        seconds=1,
     )
 
 
@@ -216,7 +216,7 @@ def _flow_order(depth: int) -> Claim:
         order=1.0,
         tolerance=0.05,
         options=below_critical_rate(depth),
-        seconds=6,
+        seconds=1,
     )
 
 
@@ -241,7 +241,7 @@ def _modified_order(depth: int) -> Claim:
         order=2.0,
         tolerance=0.1,
         options=below_critical_rate(depth),
-        seconds=6,
+        seconds=1,
     )
 
 
@@ -327,5 +327,5 @@ def _small_random_start(depth: int) -> Claim:
         budget={"step size": 0.05},
         options=below_critical_rate(depth),
         expected="outside_domain",
-        seconds=5,
+        seconds=1,
     )

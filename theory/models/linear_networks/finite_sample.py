@@ -96,7 +96,7 @@ class FiniteSample(Theory):
                 relative="point",
                 budget={"corrections of order 1/D^2": 10 / self.dim**2, "declared resolution": 0.05},
                 options={"scatter": 0.12, "window": (1, np.inf)},
-                seconds=4,
+                seconds=3,
                 reference=ADVANI,
             ),
             Equals(
@@ -114,7 +114,7 @@ class FiniteSample(Theory):
                 relative="point",
                 budget={"corrections of order 1/D^2": 10 / self.dim**2, "declared resolution": 0.08},
                 options={"scatter": 0.15, "summary": "last"},
-                seconds=4,
+                seconds=5,
                 reference=ADVANI,
             ),
             _photographs(),
@@ -152,7 +152,7 @@ def _photographs() -> Claim:
         relative="point",
         budget={"declared": 0.08},
         expected="outside_domain",
-        seconds=2,
+        seconds=1,
         reference=ADVANI,
     )
 

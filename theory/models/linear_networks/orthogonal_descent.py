@@ -128,5 +128,5 @@ def _linear_growth(depth: int) -> Claim:
         seeds=2,
         relative="final",
         budget={"rounding": _BUDGET},
-        seconds=3,
+        seconds=2,
     )

@@ -110,7 +110,7 @@ def _staircase(depth: int) -> Claim:
         relative="scale",
         budget={"rounding": 1e-10},
         options=below_critical_rate(depth),
-        seconds=2,
+        seconds=1,
     )
 
 
@@ -142,7 +142,7 @@ def _rise_times(depth: int) -> Claim:
         relative="scale",
         budget={"second order in the learning rate": 1e-3},
         options={"summary": "last", **below_critical_rate(depth)},
-        seconds=4,
+        seconds=2,
     )
 
 
@@ -164,7 +164,7 @@ def _rank(depth: int) -> Claim:
         relative="scale",
         budget={"rounding": 1e-10},
         options=below_critical_rate(depth),
-        seconds=2,
+        seconds=1,
     )
 
 
@@ -193,5 +193,5 @@ def _large_start(depth: int) -> Claim:
         budget={"rounding": 1e-10},
         options=below_critical_rate(depth),
         expected="outside_domain",
-        seconds=2,
+        seconds=1,
     )

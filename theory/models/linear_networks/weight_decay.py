@@ -106,7 +106,7 @@ def _rest(depth: int) -> Claim:
         relative="scale",
         budget={"convergence": 1e-6},
         options={"summary": "last", **below_critical_rate(depth)},
-        seconds=3,
+        seconds=2,
     )
 
 
@@ -136,7 +136,7 @@ def _hard_threshold(depth: int) -> Claim:
         relative="scale",
         budget={"convergence": 1e-6},
         options={"summary": "last", **below_critical_rate(depth)},
-        seconds=2,
+        seconds=1,
     )
 
 
@@ -166,7 +166,7 @@ def _recursion(depth: int) -> Claim:
         relative="scale",
         budget={"rounding": 1e-10},
         options=below_critical_rate(depth),
-        seconds=2,
+        seconds=1,
     )
 
 
@@ -186,5 +186,5 @@ def _two_layers() -> Claim:
         order=1.0,
         tolerance=0.05,
         options=below_critical_rate(2),
-        seconds=3,
+        seconds=1,
     )

@@ -122,7 +122,7 @@ def _linear_layers() -> Claim:
         order=-1.0,
         tolerance=0.05,
         options={"summary": "last"},
-        seconds=3,
+        seconds=4,
     )
 
 
@@ -150,7 +150,7 @@ def _three_factors() -> Claim:
         order=1.0,
         tolerance=0.05,
         options={"summary": "last"},
-        seconds=3,
+        seconds=2,
     )
 
 

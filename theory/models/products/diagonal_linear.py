@@ -129,7 +129,7 @@ def _potential() -> Claim:
         values=(0.02, 0.01, 0.005),
         order=1.0,
         tolerance=0.05,
-        seconds=3,
+        seconds=1,
     )
 
 
@@ -151,7 +151,7 @@ def _descent() -> Claim:
         values=(0.02, 0.01, 0.005),
         order=2.0,
         tolerance=0.1,
-        seconds=3,
+        seconds=1,
     )
 
 
@@ -166,7 +166,7 @@ def _three_factors() -> Claim:
         values=(0.02, 0.01, 0.005),
         order=1.0,
         tolerance=0.05,
-        seconds=3,
+        seconds=1,
     )
 
 
@@ -203,7 +203,7 @@ def _jumps() -> Claim:
         order=-1.0,
         tolerance=0.05,
         options={"summary": "last"},
-        seconds=3,
+        seconds=1,
     )
 
 
@@ -227,7 +227,7 @@ def _signs() -> Claim:
         rival_home="gradient descent from large starts",
         relative="scale",
         budget={"rounding": 1e-11},
-        seconds=2,
+        seconds=1,
     )
 
 

@@ -133,7 +133,7 @@ class LinearAttention(Theory):
             rival_home="contexts much longer than the dimension",
             relative="scale",
             budget={"two standard deviations of the noise of batches": 2 * batch_noise(tasks, rate, time / 2)},
-            seconds=3,
+            seconds=4,
         )
 
     def _separate(self) -> Claim:
@@ -148,7 +148,7 @@ class LinearAttention(Theory):
             rival_home="merged key and query",
             relative="scale",
             budget={"declared for the noise of batches": 0.01},
-            seconds=4,
+            seconds=6,
         )
 
     def _saddles(self) -> Claim:

@@ -105,7 +105,7 @@ class WordEmbedding(Theory):
             seeds=2,
             relative="scale",
             budget={"rounding": 1e-10},
-            seconds=2,
+            seconds=1,
         )
 
     def _negative_directions(self) -> Claim:
@@ -120,7 +120,7 @@ class WordEmbedding(Theory):
             relative="scale",
             budget={"convergence": 1e-8},
             options={"summary": "last"},
-            seconds=2,
+            seconds=1,
         )
 
     def _learned_times(self, trained: Setup) -> Claim:
@@ -138,7 +138,7 @@ class WordEmbedding(Theory):
             # declared: the random starts of two directions overlap by dimension^-1/2
             budget={"overlap of random starts": 0.4 * self.dimension**-0.5},
             options={"summary": "last"},
-            seconds=3,
+            seconds=2,
         )
 
     def _learned_order(self, trained: Setup) -> Claim:
@@ -155,7 +155,7 @@ class WordEmbedding(Theory):
             relative="none",
             budget={"declared": 0.09},
             options={"summary": "last"},
-            seconds=3,
+            seconds=2,
         )
 
     def _raw_counts(self, trained: Setup) -> Claim:
@@ -170,7 +170,7 @@ class WordEmbedding(Theory):
             relative="scale",
             budget={"declared": 0.05},
             expected="outside_domain",
-            seconds=2,
+            seconds=1,
         )
 
     def _raw_growth(self, trained: Setup) -> Claim:
@@ -186,7 +186,7 @@ class WordEmbedding(Theory):
             rival_home="pairs that all weigh the same, where the two agree",
             relative="point",
             budget={"products beyond first order": 1e-6},
-            seconds=2,
+            seconds=1,
         )
 
 
