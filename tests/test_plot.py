@@ -232,3 +232,78 @@ def test_a_long_legend_stays_inside():
     made = figure(claimed, prediction, rival, measurement)
     made.draw_without_rendering()
     assert made.legends[0].get_window_extent().x1 <= made.bbox.x1
+
+
+def settings(observable="kernel_distance", values=(-1.0, -0.2, 1.0, 4.0), components=1):
+    """What is judged at the last record, for several settings: two records each, first and last."""
+    last = np.linspace(0.9, 0.1, len(values) * components).reshape(1, len(values), 1, components)
+    law = np.concatenate([np.zeros_like(last), last], axis=2)
+    claimed = claim(axis="imbalance", values=values, observable=observable, options={"summary": "last"})
+    return claimed, record(law, [0, 100]), record(law * 0.5, [0, 100]), record(law + 1e-3, [0, 100])
+
+
+def test_numbers_at_the_end_are_drawn_against_the_axis_of_the_claim():
+    left, right = figure(*settings()).axes
+    (dots,) = (line for line in left.lines if line.get_marker() == "o")
+    assert dots.get_xdata() == pytest.approx([-1, -0.2, 1, 4])
+    assert dots.get_ydata() == pytest.approx(np.linspace(0.9, 0.1, 4) + 1e-3)
+    assert left.get_xlabel() == right.get_xlabel() == "imbalance of the layers (weight squared)"
+    assert [text.get_text() for text in right.get_xticklabels()] == ["−1", "−0.2", "1", "4"]
+
+
+def test_settings_given_downwards_are_drawn_upwards():
+    inputs = settings(observable="loss", values=(1e-3, 1e-4, 1e-6))
+    left, right = figure(*inputs).axes
+    assert [text.get_text() for text in right.get_xticklabels()] == ["10⁻⁶", "0.0001", "0.001"]
+    line = next(line for line in left.lines if line.get_marker() != "o" and not line.is_dashed())
+    assert line.get_xdata().tolist() == [1e-6, 1e-4, 1e-3] and line.get_ydata() == pytest.approx([0.1, 0.5, 0.9])
+    assert left.get_xscale() == "log"
+
+
+def test_times_that_never_come_are_not_drawn():
+    claimed, prediction, rival, measurement = settings("half_rise", (1e-3, 1e-4), components=3)
+    for each in (prediction, measurement):
+        each.values[:, 1, :, 1] = 0.0  # mode 2 rises from the first start only
+        each.values[..., 2] = 0.0  # mode 3 never
+    left = figure(claimed, prediction, rival, measurement).axes[0]
+    assert sorted(text.get_text() for text in left.texts) == ["mode 1", "mode 2"]
+    assert left.get_ylim()[0] > -0.1
+
+
+def test_numbers_without_an_axis_are_drawn_against_their_components():
+    last = np.linspace(1, 0.1, 40)
+    law = np.stack([0 * last, last])[None, None]
+    claimed = claim(observable="embedding_strength", options={"summary": "last"})
+    left = figure(claimed, record(law, [0, 9]), record(2 * law, [0, 9]), record(law, [0, 9])).axes[0]
+    (dots,) = (line for line in left.lines if line.get_marker() == "o")
+    assert dots.get_xdata().tolist() == list(range(1, 41)) and dots.get_ydata() == pytest.approx(last)
+    labels = [text.get_text() for text in left.get_xticklabels()]
+    assert left.get_xlabel() == "direction" and labels[0] == "1" and labels[-1] == "−1"
+
+
+def test_a_mean_is_shown_with_its_error_where_seeds_share_a_law():
+    claimed, prediction, rival, measurement = risk()
+    prediction.values = np.repeat(prediction.values, len(measurement.values), axis=0)
+    made = figure(claimed, prediction, rival, measurement)
+    assert sum(len(c.lines[2]) for c in made.axes[0].containers) == 1
+    assert "mean of 50, bars 2 standard errors" in [text.get_text() for text in made.legends[0].get_texts()][1]
+
+
+def test_no_label_lies_across_the_axis_below():
+    claimed, prediction, rival, measurement = sigmoids()
+    prediction.values[..., 1:] *= 1e-6
+    made = figure(claimed, prediction, rival, measurement)
+    made.draw_without_rendering()
+    left = made.axes[0]
+    boxes = sorted((text.get_window_extent() for text in left.texts), key=lambda box: box.y0)
+    assert boxes[0].y0 >= left.get_window_extent().y0 - 1
+    assert all(above.y0 >= below.y0 + 5 for below, above in zip(boxes, boxes[1:], strict=False))
+
+
+def test_every_observable_has_a_name_with_a_unit():
+    from learning_mechanics.theory.model import models
+    from learning_mechanics.validate.reporting.figures.names import Y_LABELS
+
+    claimed = {one.observable for model in models() for one in model().claims()}
+    assert claimed <= Y_LABELS.keys()
+    assert all("(" in label or "cosine" in label for label in Y_LABELS.values())

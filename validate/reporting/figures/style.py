@@ -105,13 +105,13 @@ def end_labels(axes, ends: list[tuple[float, float, str, str]]) -> None:
     gap = min(11 / (_AXES_SHARE * 72 * axes.figure.get_figheight()), 1 / max(len(ends) - 1, 1))
     low, high = 0.55 * gap, 1.0  # not across the line of the axis below
     heights = np.clip(wanted[order], low, high)
-    for _ in range(200):  # relax: each pair that is too close moves apart by half of what is missing
+    for _ in range(500):  # relax: each pair that is too close moves apart by half of what is missing
         missing = np.maximum(gap - np.diff(heights), 0) / 2
-        if not (missing > 1e-6).any():
+        if not (missing > 1e-4).any():
             break
         heights[:-1] -= missing
         heights[1:] += missing
-        heights += max(0.0, low - heights[0]) - max(0.0, heights[-1] - high)
+        heights = np.clip(heights, low, high)
     for index, height in zip(order, heights, strict=True):
         x, _, text, colour = ends[index]
         axes.annotate(
