@@ -20,7 +20,7 @@ from ..theory.claims import Claim, Law, Scales
 from ..theory.closed_forms.closed_form import closed_form
 from ..theory.errors import BadData, LearningMechanicsError, NoClosedForm
 from ..theory.setup import Instance
-from ..theory.system import FixedPoint, Flow, Map, System
+from ..theory.system import FixedPoint, Flow, Map, System, require_system
 from .compile import compile
 from .exponents import half_width
 from .precision import host
@@ -64,8 +64,7 @@ def solve(what: Law | System, on: Instance | Mapping[str, Any], at: Any = None, 
 
 def _numbers(system: System, values: Mapping[str, Any], at: Any, solver: str) -> dict[str, Any]:
     """Unknowns and observables of a system; points of a Flow or Map along the first axis."""
-    if not isinstance(system, Flow | Map | FixedPoint):
-        raise BadData(f"a {type(system).__name__} is no system", where="solve", remedy="give a Flow, Map or FixedPoint")
+    require_system(system, "solve")
     runs = not isinstance(system, FixedPoint)
     bare = type(system)(system.unknowns, system.equations)  # observables may need more, and are then left out
     needed = [str(symbol) for symbol in (*bare.parameters, *(system.unknowns if runs else ()))]

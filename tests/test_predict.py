@@ -123,3 +123,15 @@ def test_a_law_goes_with_an_instance_and_a_system_with_values():
         solve(flow, instance)
     with pytest.raises(BadData, match="a Law on a dict"):
         solve(Law("law", lambda: flow, lambda _: {}, "a"), {"a": 1.0})
+
+
+def test_a_model_or_network_in_the_place_of_a_system_is_one_line():
+    import learning_mechanics as lm
+
+    for function in (lm.closed_form, lm.conserved, lm.jax_code):
+        with pytest.raises(BadData, match="a DeepLinear is no system; give model.derive()"):
+            function(lm.DeepLinear())
+    with pytest.raises(BadData, match="document: a Network is no system"):
+        lm.document(chain("input", "output"))
+    with pytest.raises(BadData, match="document: DeepLinear is no system"):
+        lm.document(lm.DeepLinear)

@@ -133,3 +133,17 @@ class FixedPoint(System):
     """Self-consistency: 0 = equation. The unknown is positive and is solved for in log space."""
 
     __hash__ = System.__hash__
+
+
+def require_system(given: Any, where: str) -> None:
+    """Refuse what is no system, such as a model or a network in its place. Raises `BadData`.
+
+    >>> require_system("a model", "solve")
+    Traceback (most recent call last):
+    ...
+    learning_mechanics.theory.errors.BadData: solve: a str is no system; give model.derive(), network_flow(...) or ...
+    """
+    if not isinstance(given, Flow | Map | FixedPoint):
+        kind = given.__name__ if isinstance(given, type) else f"a {type(given).__name__}"
+        remedy = "give model.derive(), network_flow(...) or gradient_flow(...)"
+        raise BadData(f"{kind} is no system", where=where, remedy=remedy)

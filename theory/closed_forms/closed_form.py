@@ -24,7 +24,7 @@ import sympy as sp
 
 from ..errors import NoClosedForm
 from ..symbols import LEARNING_RATE, STEP, TIME
-from ..system import FixedPoint, Flow, Map, System
+from ..system import FixedPoint, Flow, Map, System, require_system
 from ..trail import Equations, Trail
 from . import matchers
 from .coupled import solve_coupled
@@ -148,6 +148,7 @@ def closed_form(system: System) -> Any:
 
     Reference: Saxe, McClelland, Ganguli 2013 (arXiv:1312.6120) for the modes of deep linear networks.
     """
+    require_system(system, "closed form")
     remedy = _VERBS[type(system)] + " it with lm.solve"
     if len(system.unknowns) == 2 and isinstance(system, Flow):
         return solve_coupled(system, closed_form)

@@ -23,7 +23,7 @@ from sympy.polys.matrices import DomainMatrix
 from ..conservation.scalar_laws import scalar_laws
 from ..errors import AssumptionViolated, NoClosedForm
 from ..symbols import LEARNING_RATE
-from ..system import FixedPoint, Flow
+from ..system import FixedPoint, Flow, require_system
 from .network_flow import network_flow
 from .noncommutative import Letter, Word, Words, is_symmetric, letter_shape, trace_terms, transpose_word, words
 from .reduce import vanishing
@@ -45,6 +45,7 @@ def conserved(system, degree: int = 2) -> tuple[Any, ...]:
     >>> conserved(gradient_flow((s - a * b**2 * c) ** 4, on=(a, b, c)))
     (2*a**2 - b**2, a**2 - c**2)
     """
+    require_system(system, "conserved")
     if isinstance(system, FixedPoint):
         raise NoClosedForm("a fixed point has no dynamics", where="conserved", remedy="give a flow or a map")
     if any(isinstance(unknown, sp.MatrixSymbol) for unknown in system.unknowns):

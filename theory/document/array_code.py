@@ -22,6 +22,7 @@ from typing import Any
 import sympy as sp
 
 from ..errors import UnknownName
+from ..system import require_system
 from .array_printer import ArrayPrinter, helpers, identifier
 
 _ALIASES = {"jax": ("jax.numpy", "jnp"), "numpy": ("numpy", "np")}
@@ -43,6 +44,7 @@ def jax_code(system: Any, name: str = "", backend: str = "jax") -> str:
     """
     if backend not in _ALIASES:
         raise UnknownName.among(backend, _ALIASES, kind="backend", where="jax_code")
+    require_system(system, "jax_code")
     arguments = (*system.unknowns, *type(system)(system.unknowns, system.equations).parameters)
     shared, equations = _shared(system.equations, {str(argument) for argument in arguments})
     module, alias = _ALIASES[backend]

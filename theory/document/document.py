@@ -38,7 +38,7 @@ from ..derivation.derive import gradient_flow as gradient_flow
 from ..derivation.standard_assumptions import Aligned, Balanced, LargeDepth, Whitened
 from ..errors import LearningMechanicsError
 from ..model import Theory
-from ..system import Flow, System
+from ..system import Flow, System, require_system
 from ..trail import Step, Trail
 
 _KNOWN = (Whitened(), Aligned(), Balanced(), LargeDepth(sp.Symbol("L")))
@@ -159,6 +159,7 @@ def document(derived: Theory | System, title: str = "") -> Document:
         name, systems, heading = derived.model_name(), derived.derivations(), title or derived.title()
         assumed = [a for claim in derived.claims() for law in (claim.law, claim.rival) for a in law.assumptions]
     else:
+        require_system(derived, "document")
         settings, name, systems, heading, assumed = (
             {},
             "",
