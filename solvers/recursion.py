@@ -74,7 +74,7 @@ def is_linear(map_: Map) -> bool:
     """
     if any(hasattr(unknown, "shape") for unknown in map_.unknowns):
         return False
-    scale = sp.Dummy("scale")
+    scale = sp.Symbol("scale of all unknowns", positive=True)  # no Dummy: sums over modes keep those inside
     scaled = {unknown: scale * unknown for unknown in map_.unknowns}
     for equation in map_.equations:
         # sums over modes are linear, so a scale factor comes out of them
