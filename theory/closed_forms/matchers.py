@@ -168,7 +168,8 @@ def power_mode(equation: Any, u: Any) -> Match | None:
     a, a0 = u**q, u0**q
     rate = sp.powdenest(q * B * S**P)
     parts = {"p": p, "q": q, "A": A, "B": B}
-    final, domain = S ** (1 / q), (sp.Gt(u0, 0), sp.Gt(S, 0), sp.Gt(B, 0), sp.Lt(u0, S ** (1 / q)))
+    final = S ** (1 / q)
+    domain: tuple[Any, ...] = (sp.Gt(u0, 0), sp.Gt(S, 0), sp.Gt(B, 0), sp.Lt(u0, final))
     odds = sp.log(a * (S - a0) / (a0 * (S - a)))
     if P == 0:
         expression = (S + (a0 - S) * sp.exp(-q * B * TIME)) ** (1 / q)

@@ -100,11 +100,6 @@ def tidy(expression: Any) -> Any:
     return min(candidates, key=sp.count_ops)
 
 
-def statement(system) -> Equations:
-    """The equations of a system, for its trail."""
-    return system.statement()
-
-
 def _recorded(system, rule: str, **notes: Any):
     return replace(system, trail=system.trail.then(rule, system.statement(), **notes))
 

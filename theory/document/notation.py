@@ -17,7 +17,9 @@ from typing import Any
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-GREEK = tuple("alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega".split())
+GREEK = tuple(
+    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega".split()
+)
 _WORDS = re.compile(r"[A-Za-z]{3,}(_[A-Za-z]{2,})*")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import sympy as sp
 
+from ..derivation.derive import COPIES
 from ..errors import CannotCompile
 from ..system import FixedPoint, Flow
 from ..trail import Equations, Step
@@ -132,7 +133,7 @@ def _from_scalar(number: int, step: Step, parent: int) -> str:
         given = dict(step.given.rows) if step.given else {}
         if set(given) == {unknown for unknown, _ in step.result.rows}:  # a learning rate for each
             return f"gradient_gap(step_{parent}, step_{number}, values, given_{number}(values))"
-        copies = given.get(sp.Symbol("copies"), 1)
+        copies = given.get(COPIES, 1)
         own = f", copies={_value(copies)}" if copies != 1 else ""
         return f"gradient_gap(step_{parent}, step_{number}, values{own})"
     if step.result.kind == "map" and step.rule == "any number of modes" and step.given:

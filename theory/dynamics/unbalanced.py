@@ -21,7 +21,7 @@ import sympy as sp
 from ..closed_forms.asymptotics import rate
 from ..closed_forms.coupled import reduce_by_conserved
 from ..derivation.assumptions import Limit
-from ..derivation.derive import network_flow, statement
+from ..derivation.derive import network_flow
 from ..derivation.standard_assumptions import Aligned, Whitened
 from ..network import chain
 from ..symbols import positive
@@ -41,7 +41,7 @@ def with_rates(flow: Flow, rates: Mapping[Any, Any]) -> Flow:
     pairs = zip(flow.unknowns, flow.equations, strict=True)
     equations = tuple(sp.sympify(by_name.get(str(unknown), 1)) * equation for unknown, equation in pairs)
     made = replace(flow, equations=equations)
-    return replace(made, trail=flow.trail.then("layers at their own rates", statement(made), reference=_KUNIN))
+    return replace(made, trail=flow.trail.then("layers at their own rates", made.statement(), reference=_KUNIN))
 
 
 @cache
