@@ -16,7 +16,8 @@ import numpy as np
 from ...claims import Claim, Converges, Law
 from ...dynamics.linear_networks import stack
 from ...dynamics.products.alternating_flow import KUNIN, jump_times, linear_units, norm_flow, power_units
-from ...dynamics.products.diagonal_networks import network, successive_jumps
+from ...dynamics.products.diagonal_descent import successive_jumps_of_descent
+from ...dynamics.products.diagonal_networks import network
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...singular_modes import singular_modes
@@ -66,14 +67,16 @@ def _layers(instance: Instance) -> dict:
 
 
 def _separate_modes(instance: Instance) -> dict:
-    """White inputs: every singular mode of the input-output correlation is a coordinate, begun at epsilon^2."""
+    """The same units on white inputs with the same singular modes of the input-output correlation."""
     _, singular, _ = singular_modes(instance["x"], instance["y"])
-    values = _layers(instance)
+    count = len(singular)
+    white = np.sqrt(count) * np.eye(count)
     return {
-        "X": np.eye(len(singular)),
-        "y": singular,
-        "alpha": values["epsilon"] ** 2,
-        "levels": values["levels"],
+        **_layers(instance),
+        "X": white,
+        "rows": white,
+        "y": white * singular,
+        "shapes": {"w": (count, 1), "a": (count, 1)},
     }
 
 
@@ -114,7 +117,7 @@ def _linear_layers() -> Claim:
             options={"levels": (0.85, 0.6)},
         ),
         law=Law("alternating flow", linear_units, _layers, "t", reference=KUNIN, solver=_SOLVER),
-        rival=Law("separate modes", partial(successive_jumps, 2), _separate_modes, "t", solver=_HOMOTOPY),
+        rival=Law("separate modes", linear_units, _separate_modes, "t", solver=_SOLVER),
         rival_home="white inputs, where every mode keeps the utility it starts with",
         axis="scale",
         values=(24.0, 48.0, 96.0),
@@ -142,7 +145,7 @@ def _three_factors() -> Claim:
             options={"levels": (0.85, 0.5, 0.3, 0.15)},
         ),
         law=Law("units of degree three", partial(power_units, 3), _entries, "t", reference=KUNIN, solver=_SOLVER),
-        rival=Law("units of degree two", partial(successive_jumps, 2), _squares, "t", solver=_HOMOTOPY),
+        rival=Law("units of degree two", successive_jumps_of_descent, _squares, "t", solver=_HOMOTOPY),
         rival_home="two equal factors",
         axis="scale",
         values=(0.01, 0.005, 0.0025),
