@@ -251,6 +251,14 @@ def test_numbers_at_the_end_are_drawn_against_the_axis_of_the_claim():
     assert [text.get_text() for text in right.get_xticklabels()] == ["−1", "−0.2", "1", "4"]
 
 
+def test_the_portrait_of_numbers_is_drawn_against_the_axis_too():
+    claimed, prediction, rival, measurement = settings(components=2)
+    run = SimpleNamespace(claim=claimed, prediction=prediction, rival=rival, measurement=measurement)
+    (axes,) = portrait(run).axes
+    assert axes.get_xlabel() == "imbalance of the layers (weight squared)" and len(axes.texts) == 2
+    assert portrait(run, (1,)).axes[0].get_xlabel() == "training step"
+
+
 def test_settings_given_downwards_are_drawn_upwards():
     inputs = settings(observable="loss", values=(1e-3, 1e-4, 1e-6))
     left, right = figure(*inputs).axes

@@ -33,7 +33,7 @@ def drawn(text: str) -> str:
         f'scale({scale * size:.4f})"/>'
         for name, x, y, size in placed
     ]
-    rules = [_rule(scale * np.asarray(vertices)) for vertices, _ in rules]
+    lines = [_rule(scale * np.asarray(vertices)) for vertices, _ in rules]
     # the page's text flows around it: sizes in em, the baseline where the letters stand
     pad = 1.0
     style = (
@@ -43,7 +43,7 @@ def drawn(text: str) -> str:
     box = f"{-pad:g} {-(height - descent) - pad:.2f} {width + 2 * pad:.2f} {height + 2 * pad:.2f}"
     return (
         f'<svg class="formula" role="img" aria-label="@LABEL@" viewBox="{box}" style="{style}">'
-        f'<g fill="currentColor">{"".join(letters + rules)}</g></svg>'
+        f'<g fill="currentColor">{"".join(letters + lines)}</g></svg>'
     )
 
 

@@ -86,6 +86,7 @@ def seeds_apart(claim, prediction) -> bool:
 def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
     """The curves of one run alone, large; up to three seeds, each with its own line and its own kind of dot.
 
+    What is judged at the end alone is drawn against the claim's axis, as in its figure, unless components are named.
     `shown` are the components to draw, counted from 1 as in their names; by default at most six are chosen.
     Errors: `BadData` for a component that does not exist.
     """
@@ -97,12 +98,17 @@ def portrait(run: Any, shown: Sequence[int] = ()) -> Figure:
     with style():
         made, (axes,) = panels(1, width=8.0, height=4.3)
         chosen = [(0, number - 1, component_name(claim, number - 1, count)) for number in shown]
-        seeds = min(len(measurement.values), len(MARKERS))
-        _curves(axes, claim, prediction, rival, measurement, chosen, seeds)
+        several = _own(claim, prediction)
+        if not chosen and view(claim, measurement) != "records":
+            several = False
+            _numbers(axes, claim, prediction, rival, measurement)
+        else:
+            seeds = min(len(measurement.values), len(MARKERS)) if several else 1
+            _curves(axes, claim, prediction, rival, measurement, chosen, seeds)
         for text in (axes.xaxis.label, axes.yaxis.label):
             text.set_size(10.5)
         made.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
-        _legend(made, claim, prediction, rival, measurement, several=True)
+        _legend(made, claim, prediction, rival, measurement, several)
         return made
 
 

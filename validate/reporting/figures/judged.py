@@ -50,7 +50,7 @@ def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
             axes.axvspan(low, high, color=BUDGET, alpha=0.25, lw=0)
         axes.set_xlabel(x_label(measurement.abscissa_name))
     elif claim.axis:
-        axes.set_xticks(np.arange(len(claim.values)), [setting(claim, index) for index in order])
+        axes.set_xticks(np.arange(len(claim.values)), [setting(claim, index) for index in order.tolist()])
         axes.set_xlim(-0.6, len(claim.values) - 0.4)
         axes.set_xlabel(axis_label(claim) if not isinstance(claim, Threshold) else multiples(claim))
     else:

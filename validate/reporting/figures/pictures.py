@@ -43,6 +43,7 @@ IMAGES = {"digits": (8, 8), "digits_halves": (4, 8)}
 def _modes(setup) -> dict[str, str]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     from ...inputs.data import load
 
@@ -55,8 +56,9 @@ def _modes(setup) -> dict[str, str]:
     answers_are_images = data.y.shape[1] > 10
     images = raw.x - raw.x.mean(0)
     with style():
-        figure = Figure(figsize=(8.6, 1.8 if answers_are_images else 1.75), layout="constrained")
-        figure.get_layout_engine().set(hspace=0.02, h_pad=0.02)
+        figure = Figure(
+            figsize=(8.6, 1.8 if answers_are_images else 1.75), layout=ConstrainedLayoutEngine(hspace=0.02, h_pad=0.02)
+        )
         FigureCanvasAgg(figure)
         axes = figure.subplots(2 if answers_are_images else 1, SHOWN, squeeze=False)
         for unused in axes[:, rank:].flat:
