@@ -83,7 +83,7 @@ def _numbers(system: System, values: Mapping[str, Any], at: Any, solver: str) ->
             unknowns = {name: np.squeeze(array) for name, array in unknowns.items()}
     elif isinstance(system, Flow):
         unknowns, _ = _flow(system, values, points.astype(float))
-    else:
+    elif isinstance(system, Map):
         from .recursion import iterate
 
         unknowns = iterate(system, values, points)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import BadData
 
+KERNEL_ROWS = 2  # training inputs among which claims follow the tangent kernel
 GROUPS = 8  # leading groups of modes that subspace claims follow
 MODES = 20  # leading eigenmodes that claims about word embeddings follow
 

@@ -3,15 +3,13 @@
 The kernel is that of the network as it stands, by differentiation: K(x, x') = sum over weights of df(x) df(x')'.
 """
 
-from ...theory.singular_modes import crossed
+from ...theory.singular_modes import KERNEL_ROWS, crossed
 from .measure import _modes, mode_strength, observable, stateful
-
-KERNEL_ROWS = 3  # training inputs among which the tangent kernel is followed
 
 
 @observable("tangent_kernel")
 def tangent_kernel(context, parameters):
-    """Entries of the neural tangent kernel (P, o, P, o) on the first three training inputs, flattened."""
+    """Entries of the neural tangent kernel (P, o, P, o) on the first training inputs, flattened."""
     import jax
 
     x = context.arrays["x"][:KERNEL_ROWS]

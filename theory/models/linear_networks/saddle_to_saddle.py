@@ -72,9 +72,9 @@ def _setup(depth: int, **changes) -> Setup:
             data="digits_halves",
             prepare=_WHITE,
             axes={"width": 32},
-            optimizer=Optimizer(learning_rate=0.4),
+            optimizer=Optimizer(learning_rate=0.5, unit="1/sharpness"),
             initialisation=Initialisation("aligned_balanced", 1e-6),
-            time=600.0,
+            time=750.0,
             records=151,
         ),
         **changes,
@@ -119,7 +119,7 @@ def _rise_times(depth: int) -> Claim:
         "half_rise_times",
         "Modes reach half of their targets when the time law says, for starts over three powers of ten.",
         "half_rise",
-        _setup(depth, optimizer=Optimizer(learning_rate=0.2), records=3001),
+        _setup(depth, optimizer=Optimizer(learning_rate=0.25, unit="1/sharpness"), records=3001),
         law=Law(
             "half-rise time",
             partial(rise_time, depth, corrected=True),
@@ -175,9 +175,9 @@ def _large_start(depth: int) -> Claim:
         "loss",
         _setup(
             depth,
-            optimizer=Optimizer(learning_rate=0.05),  # large weights are sharp
+            optimizer=Optimizer(learning_rate=0.06, unit="1/sharpness"),  # large weights are sharp
             initialisation=Initialisation("normal", 1.0),
-            time=20.0,
+            time=24.0,
             records=11,
         ),
         law=Law(

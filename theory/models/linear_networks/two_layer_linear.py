@@ -32,7 +32,7 @@ from ...dynamics.two_layer import (
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...singular_modes import crossed, singular_modes
+from ...singular_modes import KERNEL_ROWS, crossed, singular_modes
 from ...symbols import dimensions
 from ...system import Flow, Map, System
 from .starting_values import below_critical_rate, effective_start
@@ -40,7 +40,6 @@ from .starting_values import below_critical_rate, effective_start
 _EXACT = "Braun, Domine, Fitzgerald & Saxe 2022; Domine et al. 2024, arXiv:2409.14623"
 _SAXE = "Saxe, McClelland & Ganguli 2013, arXiv:1312.6120"
 _LAZY = "Chizat, Oyallon & Bach 2019, arXiv:1812.07956"
-_KERNEL_ROWS = 3  # training inputs among which the tangent kernel is followed
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def _times_of_half_rise(instance: Instance, strengths: np.ndarray) -> np.ndarray
 
 def _kernel(instance: Instance, values: np.ndarray) -> np.ndarray:
     """S (T, n n) to the tangent kernel 1 x'W1'W1 x + W2W2' x'x on the first inputs (T, P o P o)."""
-    x = instance["x"][:_KERNEL_ROWS]
+    x = instance["x"][:KERNEL_ROWS]
     n, d = sum(instance["W1"].shape[1:] + instance["W2"].shape[:1]), x.shape[1]
     S = values.reshape(-1, n, n)
     first, second = np.einsum("pi,tij,qj->tpq", x, S[:, :d, :d], x), S[:, d:, d:]
@@ -163,7 +162,7 @@ def _unaligned(imbalance: float) -> Setup:
         data="digits_halves",
         prepare=_HALVES,
         axes={"width": 8},
-        optimizer=Optimizer(learning_rate=0.1),
+        optimizer=Optimizer(learning_rate=0.1, unit="1/sharpness"),
         initialisation=Initialisation("lambda_balanced", 0.05, imbalance),
         time=30.0,
         records=31,
@@ -176,9 +175,9 @@ def _small(**changes) -> Setup:
         data="digits",
         prepare=_WHITE,
         axes={"width": 100},
-        optimizer=Optimizer(learning_rate=0.01),
+        optimizer=Optimizer(learning_rate=0.006, unit="1/sharpness"),
         initialisation=Initialisation(scale=1e-2),
-        time=45.0,
+        time=27.0,
         records=181,
     )
     return replace(setup, **changes)
@@ -197,6 +196,7 @@ def _riccati_order(imbalance: float) -> Claim:
         axis="learning_rate",
         values=(0.2, 0.1, 0.05),
         seeds=2,
+        relative="scale",
         order=1.0,
         tolerance=0.05,
         options=below_critical_rate(2),
@@ -209,7 +209,7 @@ def _tangent_kernel(imbalance: float) -> Claim:
         "tangent_kernel",
         "The neural tangent kernel evolves as the blocks W1'W1 and W2W2' of the exact solution.",
         "tangent_kernel",
-        _unaligned(imbalance).at(learning_rate=0.01),
+        _unaligned(imbalance).at(learning_rate=0.01, records=11),
         law=_exact("Riccati solution", imbalance, "S", collect=_kernel),
         rival=Law("frozen kernel", frozen, partial(_bound, imbalance), "S", collect=_kernel, reference=_LAZY),
         rival_home="the lazy limit of a large imbalance",

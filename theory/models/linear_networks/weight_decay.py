@@ -78,7 +78,7 @@ def _setup(depth: int, **changes) -> Setup:
             data="digits_halves",
             prepare=_WHITE,
             axes={"width": 32},
-            optimizer=Optimizer(learning_rate=0.5, weight_decay=0.05),
+            optimizer=Optimizer(learning_rate=0.5, unit="1/sharpness", weight_decay=0.05),
             initialisation=Initialisation("aligned_balanced", 0.6),
             time=1500.0,
             records=2,
