@@ -18,6 +18,7 @@ EXACT = 1e-8  # of the largest value
 STANDARD_ERRORS = 4.0
 ROUNDING = {"float64": 1e-10, "float32": 1e-5}  # of the largest value, where nothing scatters yet
 POINTS = 12  # recorded points kept of every curve
+COMPONENTS = 16  # components kept of every point
 
 
 def condensed(report):
@@ -27,7 +28,7 @@ def condensed(report):
         for claim in model["claims"]:
             verdict, measurement = claim["verdict"], claim["measurement"]
             values = np.array(measurement["values"], float)
-            values = values[:, :, np.unique(np.linspace(0, values.shape[2] - 1, POINTS).round().astype(int))]
+            values = values[:, :, _spread(values.shape[2], POINTS)][..., _spread(values.shape[3], COMPONENTS)]
             scatters = float(verdict["critical_z"]) > 0
             entry = {name: verdict[name] for name in ("outcome", "bias", "device", "dtype")}
             entry |= {"budget": verdict["budget"]["total"], "scatters": scatters, "seeds": len(values)}
@@ -38,6 +39,11 @@ def condensed(report):
                 entry["values"] = values.tolist()
             kept[f"{verdict['theory']}/{verdict['claim']}"] = entry
     return {"environment": report["environment"], "claims": kept}
+
+
+def _spread(size, count):
+    """At most `count` places from the first to the last."""
+    return np.unique(np.linspace(0, size - 1, min(size, count)).round().astype(int))
 
 
 def disagreements(one, other):
