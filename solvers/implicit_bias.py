@@ -38,11 +38,7 @@ def minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: Any = Non
     >>> minimiser(interpolator(2), {"X": X, "y": y, "alpha": 1e-3})["beta"].round(2)
     array([0. , 0.5])
     """
-    X, y = np.asarray(values["X"], float), np.ravel(values["y"]).astype(float)
-    if len(X) > X.shape[1]:
-        raise BadData(
-            f"{len(X)} samples for {X.shape[1]} coordinates", where="implicit bias", remedy="nothing interpolates them"
-        )
+    X, y = _interpolated(values)
     respond, length = _responses(system, values), np.linalg.norm(y)
     nu = np.zeros(len(y))
     (coefficient, slope), misfit, before = respond(X.T @ nu), y, float("inf")
@@ -84,7 +80,7 @@ def descent_minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: A
     Each coordinate starts as if from "effective_start" of the system, at E_i = int g_i^2 dt along the dual flow
     nu' = y - X beta, g = X' nu' (Even et al. 2023, arXiv:2302.08982).
     """
-    X, y = np.asarray(values["X"], float), np.ravel(values["y"]).astype(float)
+    X, y = _interpolated(values)
     respond = _responses(system, values)
     energy = _dual_energy(X, y, respond)
     expression = system.observables["effective_start"]
@@ -92,6 +88,16 @@ def descent_minimiser(system: FixedPoint, values: Mapping[str, Any], abscissa: A
     start = compile([expression], arguments, backend="numpy")
     given = {**values, "E": energy}
     return minimiser(system, {**values, "alpha": start(*(given[str(a)] for a in arguments))[0]})
+
+
+def _interpolated(values: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs X (n, d) and targets y (n,) that some coefficients can interpolate. Errors: `BadData`."""
+    X, y = np.asarray(values["X"], float), np.ravel(values["y"]).astype(float)
+    if len(X) > X.shape[1]:
+        raise BadData(
+            f"{len(X)} samples for {X.shape[1]} coordinates", where="implicit bias", remedy="nothing interpolates them"
+        )
+    return X, y
 
 
 def _dual_energy(X, y, respond) -> np.ndarray:

@@ -264,3 +264,14 @@ def test_sign_descent_keeps_the_sum_of_the_weights():
     assert np.allclose(plus + minus, 1.4, rtol=1e-13) and np.allclose(plus**2 - minus**2, b, atol=1e-12)
     inputs = {"X": X, "y": Y[:, None], "alpha": 0.7, "eta": 2e-3, "b": np.zeros((12, 1))}
     assert np.allclose(iterate(equation, inputs, np.array([0, 50]))["b"][-1, :, 0], b, atol=1e-12)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("claim", ["implicit_bias", "effective_start", "three_factors"])
+def test_what_cannot_be_interpolated_is_refused_before_training(claim):
+    import learning_mechanics as lm
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 6))
+    with pytest.raises(BadData, match="nothing interpolates them"):
+        lm.check(lm.DiagonalLinear().on(x, x[:, :1]), claim)

@@ -1,5 +1,7 @@
 """Two layers from the graph to the Riccati equation: every step against weights that know nothing of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -298,3 +300,20 @@ def test_observables_of_the_model_are_what_the_solution_says_at_the_start_and_af
     strengths = train(instance, ["mode_strength", "half_rise"])
     found = rise.law.collect(instance, strengths["mode_strength"])
     assert np.abs(found - strengths["half_rise"]).max() < 1e-9 and (found[-1] > 0).all() and not found[0].any()
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("scale", [0.1, 30.0])
+def test_claims_hold_on_data_of_any_scale(scale):
+    """Rates and times count in units of the edge of stability: the claim is the same whatever the targets' units.
+
+    Well separated modes hardly mix, so the rival may fit as well and the verdict be underpowered, never refuted.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 7)) @ np.diag([3, 2, 1, 1, 1, 0.5, 0.3])
+    y = scale * (x @ rng.standard_normal((7, 4)) + 0.3 * rng.standard_normal((300, 4)))
+    start = 1e-2 * scale**0.5  # products of weights are as large as the targets
+    claim = lm.TwoLayerLinear().claim("half_rise")
+    claim = replace(claim, setup=claim.setup.at(scale=start), seeds=1)
+    verdict = lm.check(lm.TwoLayerLinear().on(x, y), claim)
+    assert abs(verdict.bias) < 5e-3 and verdict.outcome in ("holds", "underpowered"), verdict

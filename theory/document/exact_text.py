@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
+from sympy.codegen.cfunctions import expm1, log1p
 from sympy.core.symbol import Str
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 
@@ -100,7 +101,13 @@ def _called(node: ast.Call) -> Any:
 
 
 def _constructor(name: str) -> Any:
-    elsewhere = {"Str": Str, "TupleArg": sp.Tuple, "ElementwiseApplyFunction": ElementwiseApplyFunction}
+    elsewhere = {
+        "Str": Str,
+        "TupleArg": sp.Tuple,
+        "ElementwiseApplyFunction": ElementwiseApplyFunction,
+        "expm1": expm1,
+        "log1p": log1p,
+    }
     found = elsewhere.get(name) or getattr(sp, name, None)
     if isinstance(found, type) and issubclass(found, sp.Basic):
         return found

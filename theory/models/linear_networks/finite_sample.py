@@ -36,6 +36,14 @@ _LARGE = Limit(
     reference=ADVANI,
     measure=lambda values: 1 / float(values["n"]),
 )
+_MANY = Limit(
+    "many features",
+    "corrections of order 1/D are left out",
+    variable=positive("D"),
+    radius=0.05,
+    reference=ADVANI,
+    measure=lambda values: 1 / values["x"].shape[1],
+)
 _GAUSSIAN = Closure(
     "Gaussian features",
     "white features are as if independent and Gaussian: the fourth moment is 3, relative",
@@ -123,7 +131,9 @@ class FiniteSample(Theory):
 
 def _photographs() -> Claim:
     """What heavy tails do: the theory of Gaussian features is not for photographs, and its closure says so."""
-    law = Law("sampled spectrum", sample_risk, _photograph_values, _test_error(sample_risk()), (_GAUSSIAN,), ADVANI)
+    law = Law(
+        "sampled spectrum", sample_risk, _photograph_values, _test_error(sample_risk()), (_GAUSSIAN, _MANY), ADVANI
+    )
     return Equals(
         "photographs",
         "White features of photographs have heavy tails: outside the theory of Gaussian features, as it says.",
