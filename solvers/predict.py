@@ -59,7 +59,13 @@ def solve(what: Law | System, on: Instance | Mapping[str, Any], at: Any = None, 
                 where="solve",
                 remedy="give a law and an instance, or a system and values by name",
             )
-        return _numbers(what, on, at, solver)
+        try:
+            return _numbers(what, on, at, solver)
+        except ValueError as error:  # NumPy on arrays whose shapes do not fit
+            given = ", ".join(f"{name} {np.shape(value)}" for name, value in on.items())
+            raise BadData(
+                f"the values do not fit each other ({error})", where="solve", remedy=f"check their shapes: {given}"
+            ) from error
 
 
 def _numbers(system: System, values: Mapping[str, Any], at: Any, solver: str) -> dict[str, Any]:

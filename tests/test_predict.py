@@ -135,3 +135,16 @@ def test_a_model_or_network_in_the_place_of_a_system_is_one_line():
         lm.document(chain("input", "output"))
     with pytest.raises(BadData, match="document: DeepLinear is no system"):
         lm.document(lm.DeepLinear)
+
+
+@pytest.mark.short
+def test_arrays_that_do_not_fit_are_one_line():
+    import learning_mechanics as lm
+
+    flow = lm.network_flow(lm.chain("input", "width", "output"))
+    values = {"W1": np.ones((3, 4)), "W2": np.ones((2, 5)), "Sigma_xx": np.eye(4), "Sigma_yx": np.ones((2, 4))}
+    with pytest.raises(BadData, match="do not fit each other") as caught:
+        lm.solve(flow, values, at=[0.0, 1.0])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BadData, match="give a Network"):
+        lm.network_flow("input")

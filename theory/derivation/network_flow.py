@@ -56,6 +56,8 @@ def network_flow(network: Network, loss: str = "squared") -> Flow:
     >>> print(network_flow(chain("input", "width", "output"), loss="any").equations[0])
     -W2.T*G
     """
+    if not isinstance(network, Network):
+        raise BadData(f"a {type(network).__name__}", where="network_flow", remedy="give a Network, say chain(5, 3, 2)")
     if loss not in LOSSES:
         raise UnknownName.among(loss, LOSSES, kind="loss", where="network_flow")
     maps = linear_maps(network)
