@@ -164,3 +164,11 @@ def test_the_command_reads_data_and_weights(capsys, tmp_path):
     assert "unknown preparation 'whitn'; did you mean 'whiten'?" in refused(capsys, *command, "--prepare", "whitn")
     assert "give numbers above 0" in refused(capsys, *command, "--width", "0")
     assert "no flow of weight matrices" in refused(capsys, "reduce", "edge-of-stability", tmp_path / "data.npz")
+
+
+@pytest.mark.instant
+def test_what_is_no_data_is_explained():
+    from learning_mechanics.theory.errors import BadData
+
+    with pytest.raises(BadData, match="a tuple; give a Dataset"):
+        lm.reduce(lm.DeepLinear(), (np.eye(3), np.eye(3)))

@@ -121,6 +121,10 @@ def reduce(
     Errors: `BadData` where arrays do not fit the network, `NoClosedForm` for what has no matrix flow.
     Reference: Saxe, McClelland & Ganguli 2013, arXiv:1312.6120; Arora, Cohen & Hazan 2018, arXiv:1802.06509.
     """
+    if not isinstance(on, Dataset | Instance | Mapping):
+        raise BadData(
+            f"a {type(on).__name__}", where="reduce", remedy="give a Dataset, or arrays by name: x, y, W1, ..."
+        )
     flow, title = _matrix_flow(what)
     arrays = _arrays(flow, on, initialisation, width, seed)
     findings = tuple(_measured(flow, arrays, initialisation))
