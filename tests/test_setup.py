@@ -243,3 +243,16 @@ def test_time_counts_in_the_unit_of_the_learning_rate():
     small, large = (setup.draw(0, Dataset(scale * np.eye(3), np.eye(3))) for scale in (1.0, 10.0))
     assert small.steps[-1] == large.steps[-1] == 60
     assert small.learning_rate == pytest.approx(100 * large.learning_rate, rel=1e-12)
+
+
+@pytest.mark.instant
+def test_hyperparameters_are_checked_in_one_place():
+    from learning_mechanics.theory.model import models
+
+    for model in models():
+        for name, field in model.__dataclass_fields__.items():
+            if not isinstance(field.default, int | float):
+                continue
+            least = field.metadata["least"]
+            with pytest.raises(BadData, match=name):
+                model(**{name: float("nan") if least is None else least - 1})

@@ -12,10 +12,11 @@ Traceback (most recent call last):
 learning_mechanics.theory.errors.UnknownName: unknown model 'deep-liner'; did you mean 'deep-linear'?
 """
 
+import math
 import pkgutil
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
@@ -23,18 +24,31 @@ from typing import Any
 
 from .claims import Claim
 from .dataset import Dataset
-from .errors import UnknownName
+from .errors import BadData, UnknownName
 from .system import System
 
 
-def parameter(default: Any, doc: str) -> Any:
-    """A hyperparameter of a model: a dataclass field with a default and one line of documentation."""
-    return field(default=default, metadata={"doc": doc})
+def parameter(default: Any, doc: str, least: int | None = None, infinite: bool = False) -> Any:
+    """A hyperparameter of a model: a dataclass field with a default and one line of documentation.
+
+    With `least` it is a whole number from there on, or `infinite` if that is allowed; other numbers must be finite.
+    """
+    return field(default=default, metadata={"doc": doc, "least": least, "infinite": infinite})
 
 
 @dataclass(frozen=True)
 class Theory:
     """Base of all models. Hyperparameters only: frozen, hashable, constructs without arguments."""
+
+    def __post_init__(self):
+        for given in fields(self):
+            value, least = getattr(self, given.name), given.metadata.get("least")
+            if not isinstance(value, int | float) or (value == math.inf and given.metadata.get("infinite")):
+                continue
+            if not math.isfinite(value) or (least is not None and (value != int(value) or value < least)):
+                remedy = "give a number" if least is None else f"give a whole number from {least}"
+                remedy += ", or inf" if given.metadata.get("infinite") else ""
+                raise BadData(f"{given.name} {value}", where=self.model_name(), remedy=remedy)
 
     @classmethod
     def model_name(cls) -> str:

@@ -46,11 +46,7 @@ class SgdLeastSquares(Theory):
     capacity: float = parameter(1.4, "eigenvalues fall as k^-capacity")
     target_exponent: float = parameter(2.6, "target power lambda_k w_k^2 falls as k^-target_exponent")
     noise: float = parameter(0.0, "variance of label noise")
-    batch: int = parameter(1, "samples per step")
-
-    def __post_init__(self):
-        if not (np.isfinite(self.batch) and self.batch == int(self.batch) and self.batch >= 1):
-            raise BadData(f"batch {self.batch}", where="sgd-least-squares", remedy="give a whole number from 1")
+    batch: int = parameter(1, "samples per step", least=1)
 
     def derive(self) -> Map:
         """The recursion of second moments for Gaussian features, with its derivation."""

@@ -141,5 +141,5 @@ def versions() -> tuple[tuple[str, str], ...]:
         except PackageNotFoundError:  # importable without being installed: a source tree on the path
             return "unknown"
 
-    names = ("jax", "jaxlib", "numpy", "scipy", "sympy", "optax", "diffrax", "scikit-learn")
+    names = ("jax", "jaxlib", "numpy", "scipy", "sympy", "optax", "scikit-learn")
     return (("python", platform.python_version()), *((name, found(name)) for name in names))

@@ -98,7 +98,7 @@ def outputs(context, parameters):
     return context.forward(parameters, context.arrays["x"]).reshape(-1)
 
 
-def _end_to_end(context, parameters):
+def end_to_end_map(context, parameters):
     """The linear map W of a linear network, (o, d): its outputs on the identity."""
     import jax.numpy as jnp
 
@@ -106,23 +106,23 @@ def _end_to_end(context, parameters):
     return context.forward(parameters, jnp.eye(x.shape[1], dtype=x.dtype)).T
 
 
-def _modes(instance):
+def prepare_modes(instance):
     """Singular modes of the input-output correlation of the training data, and the mean over nearly equal ones."""
     left, singular, right = singular_modes(instance["x"], instance["y"])
     means = subspace_means(np.eye(len(singular)), singular, GROUPS)
     return {"mode_left": left, "mode_target": singular, "mode_right": right, "mode_means": means}
 
 
-@observable("mode_strength", _modes)
+@observable("mode_strength", prepare_modes)
 def mode_strength(context, parameters):
     """u_k' W v_k for every singular mode (u_k, s_k, v_k) of Sigma_yx = y'x/P."""
     import jax.numpy as jnp
 
     left, right = context.arrays["mode_left"], context.arrays["mode_right"]
-    return jnp.einsum("ok,od,kd->k", left, _end_to_end(context, parameters), right)
+    return jnp.einsum("ok,od,kd->k", left, end_to_end_map(context, parameters), right)
 
 
-@observable("subspace_strength", _modes)
+@observable("subspace_strength", prepare_modes)
 def subspace_strength(context, parameters):
     """Mean mode strength of each of the eight leading groups of nearly equal singular values."""
     return mode_strength(context, parameters) @ context.arrays["mode_means"]
@@ -150,4 +150,4 @@ def _growth_factor(context, start, parameters, optimizer_state, step):
     return start, factor[None]
 
 
-stateful("growth_factor", _displacement, _growth_factor, _modes)
+stateful("growth_factor", _displacement, _growth_factor, prepare_modes)

@@ -3,13 +3,13 @@
 The kernel of the end-to-end map W is K = sum over parameters of rate x (dW/dtheta)(dW/dtheta)', taken with `jax.grad`.
 """
 
-from .measure import _end_to_end, observable, stateful
+from .measure import end_to_end_map, observable, stateful
 
 
 @observable("linear_map")
 def linear_map(context, parameters):
     """Entries of the end-to-end map of a linear network, flattened."""
-    return _end_to_end(context, parameters).reshape(-1)
+    return end_to_end_map(context, parameters).reshape(-1)
 
 
 def _target(instance):
@@ -20,13 +20,13 @@ def _target(instance):
 @observable("map_norm")
 def map_norm(context, parameters):
     """Frobenius norm of the end-to-end map."""
-    return (_end_to_end(context, parameters) ** 2).sum()[None] ** 0.5
+    return (end_to_end_map(context, parameters) ** 2).sum()[None] ** 0.5
 
 
 @observable("map_cosine", _target)
 def map_cosine(context, parameters):
     """Cosine between the end-to-end map and the input-output correlation."""
-    found, target = _end_to_end(context, parameters), context.arrays["correlation"]
+    found, target = end_to_end_map(context, parameters), context.arrays["correlation"]
     return ((found * target).sum() / ((found**2).sum() * (target**2).sum()) ** 0.5)[None]
 
 
@@ -36,7 +36,7 @@ def _kernel(context, parameters):
     import jax.numpy as jnp
 
     rates = dict(context.optimizer.rates)
-    slopes = jax.jacobian(lambda weights: _end_to_end(context, weights).reshape(-1))(parameters)
+    slopes = jax.jacobian(lambda weights: end_to_end_map(context, weights).reshape(-1))(parameters)
     flat = {name: slope.reshape(slope.shape[0], -1) for name, slope in slopes.items()}
     return jnp.asarray(sum(rates.get(name, 1.0) * slope @ slope.T for name, slope in flat.items()))
 

@@ -3,10 +3,10 @@
 Further steps are taken from the recorded parameters with the plain rule theta <- theta - eta grad L, on the side.
 """
 
-from .measure import _modes, mode_strength, observable, stateful
+from .measure import mode_strength, observable, prepare_modes, stateful
 
 
-@observable("two_step_strength", _modes)
+@observable("two_step_strength", prepare_modes)
 def two_step_strength(context, parameters):
     """Mode strengths now and one step later: the lower ones of all modes, then the higher ones."""
     import jax.numpy as jnp
@@ -15,7 +15,7 @@ def two_step_strength(context, parameters):
     return jnp.concatenate([both.min(0), both.max(0)])
 
 
-@observable("strongest_two_step_strength", _modes)
+@observable("strongest_two_step_strength", prepare_modes)
 def strongest_two_step_strength(context, parameters):
     """The strongest mode's strength now and one step later, the lower first."""
     import jax.numpy as jnp
@@ -23,7 +23,7 @@ def strongest_two_step_strength(context, parameters):
     return jnp.sort(jnp.stack(_strengths(context, parameters, 1))[:, 0])
 
 
-@observable("two_step_contraction", _modes)
+@observable("two_step_contraction", prepare_modes)
 def two_step_contraction(context, parameters):
     """The factor, with its sign, by which two steps scale a change of the strongest mode: (a_4 - a_2) / (a_2 - a_0)."""
     strengths = [strength[0] for strength in _strengths(context, parameters, 4)]
@@ -67,7 +67,7 @@ def _rotation(context, parameters, tangent):
     return jnp.linalg.norm(jax.jvp(planes, (parameters,), (tangent,))[1])
 
 
-stateful("rotation_growth", _start_rotation, _rotation_growth, _modes)
+stateful("rotation_growth", _start_rotation, _rotation_growth, prepare_modes)
 
 
 def _next(context, parameters):

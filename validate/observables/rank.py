@@ -3,13 +3,13 @@
 participation_ratio = (sum sigma)^2 / sum sigma^2,     entropy_rank = exp(- sum p log p),  p = sigma / sum sigma
 """
 
-from .measure import _end_to_end, observable
+from .measure import end_to_end_map, observable
 
 
 def _singular_values(context, parameters):
     import jax.numpy as jnp
 
-    return jnp.linalg.svd(_end_to_end(context, parameters), compute_uv=False)
+    return jnp.linalg.svd(end_to_end_map(context, parameters), compute_uv=False)
 
 
 @observable("participation_ratio")

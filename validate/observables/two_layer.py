@@ -4,7 +4,7 @@ The kernel is that of the network as it stands, by differentiation: K(x, x') = s
 """
 
 from ...theory.singular_modes import KERNEL_ROWS, crossed
-from .measure import _modes, mode_strength, observable, stateful
+from .measure import mode_strength, observable, prepare_modes, stateful
 
 
 @observable("tangent_kernel")
@@ -35,4 +35,4 @@ def _half_rise(context, carry, parameters, optimizer_state, step):
     return (risen, strengths, time), risen
 
 
-stateful("half_rise", _start, _half_rise, _modes)
+stateful("half_rise", _start, _half_rise, prepare_modes)

@@ -36,11 +36,7 @@ _PREPARE = ("drop_constant", "centre", "whiten", "centre_targets", "second_momen
 class BeyondTheEdge(Theory):
     """Beyond the edge of stability: the orbit of period two of linear networks."""
 
-    depth: int = parameter(2, "number of weight matrices in `derive`, from 2")
-
-    def __post_init__(self):
-        if not float(self.depth).is_integer() or self.depth < 2:
-            raise BadData(f"depth {self.depth}", where="beyond-the-edge", remedy="give a whole number from 2")
+    depth: int = parameter(2, "number of weight matrices in `derive`, from 2", least=2)
 
     def derive(self) -> FixedPoint:
         return two_step_orbit(self.depth)

@@ -32,7 +32,6 @@ from ...dynamics.linear_networks import (
     sharpness_at_minimum,
     stack,
 )
-from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...symbols import dimensions, positive
@@ -58,11 +57,9 @@ _u = positive("u")
 class DeepLinear(Theory):
     """Deep linear networks: saddle-to-saddle mode dynamics, balance, and the sharpness they end at."""
 
-    depth: int = parameter(2, "number of weight matrices: in `derive`, and from 3 on in the aligned claims")
-
-    def __post_init__(self):
-        if self.depth != math.inf and (not float(self.depth).is_integer() or self.depth < 1):
-            raise BadData(f"depth {self.depth}", where="deep-linear", remedy="give a whole number from 1, or inf")
+    depth: int = parameter(
+        2, "number of weight matrices: in `derive`, and from 3 on in the aligned claims", least=1, infinite=True
+    )
 
     def derive(self) -> Flow:
         return infinite_depth_flow() if self.depth == math.inf else mode_flow(self.depth)

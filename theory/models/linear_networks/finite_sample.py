@@ -57,12 +57,8 @@ _GAUSSIAN = Closure(
 class FiniteSample(Theory):
     """Generalisation dynamics of linear learning at a finite ratio of samples to features."""
 
-    dim: int = parameter(200, "number of isotropic Gaussian features D")
+    dim: int = parameter(200, "number of isotropic Gaussian features D", least=10)
     noise: float = parameter(0.5, "variance of label noise, against a target of power 1")
-
-    def __post_init__(self):
-        if not (float(self.dim).is_integer() and self.dim >= 10):
-            raise BadData(f"dim {self.dim}", where="finite-sample", remedy="give a whole number from 10")
 
     def derive(self) -> Map:
         return sample_risk()

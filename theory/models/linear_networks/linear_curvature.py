@@ -26,7 +26,6 @@ from ...dynamics.curvature.blocks import (
 from ...dynamics.curvature.initial_jacobian import moment_equation
 from ...dynamics.curvature.perturbations import pair_perturbation, strength_perturbation
 from ...dynamics.linear_networks import layerwise_sharpness, sharpness_at_minimum, stack
-from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...singular_modes import singular_modes
@@ -43,11 +42,7 @@ _S, _SPECTRUM = positive("sharpness"), positive("spectrum")
 class LinearCurvature(Theory):
     """Curvature of deep linear networks: the exact Hessian spectrum along the whole trajectory."""
 
-    depth: int = parameter(3, "number of weight matrices, from 2")
-
-    def __post_init__(self):
-        if not float(self.depth).is_integer() or self.depth < 2:
-            raise BadData(f"depth {self.depth}", where="linear-curvature", remedy="give a whole number from 2")
+    depth: int = parameter(3, "number of weight matrices, from 2", least=2)
 
     def derive(self) -> Map:
         return layer_map(self.depth)

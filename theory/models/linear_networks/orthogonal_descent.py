@@ -13,7 +13,6 @@ inputs without a target grows, over two steps that miss the target by y eta and 
 Rounding that has grown to the budget is where the domain of the claim ends.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,6 @@ from ...claims import Claim, Equals, Law
 from ...derivation.assumptions import Invariant
 from ...derivation.standard_assumptions import Aligned, Whitened
 from ...dynamics.linear_networks import mode_map, stack
-from ...errors import BadData
 from ...model import Theory, parameter
 from ...optimizers.sign_modes import linear_growth, orthogonal_map
 from ...setup import Initialisation, Instance, Optimizer, Setup
@@ -42,11 +40,7 @@ _BUDGET = 1e-10
 class OrthogonalDescent(Theory):
     """Muon on deep linear networks: all modes grow at one rate, without plateaus."""
 
-    depth: int = parameter(3, "number of weight matrices")
-
-    def __post_init__(self):
-        if not (math.isfinite(self.depth) and self.depth == int(self.depth) and self.depth >= 2):
-            raise BadData(f"depth {self.depth}", where="orthogonal-descent", remedy="give a whole number from 2")
+    depth: int = parameter(3, "number of weight matrices", least=2)
 
     def derive(self) -> System:
         return linear_growth(int(self.depth))

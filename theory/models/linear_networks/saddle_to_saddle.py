@@ -16,7 +16,6 @@ from ...claims import Claim, Equals, Law
 from ...derivation.standard_assumptions import Aligned, Whitened
 from ...dynamics.linear_networks import mode_flow, mode_map, stack
 from ...dynamics.saddles import ranked_mode_flow, ranked_mode_map, rise_time
-from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...symbols import positive
@@ -32,11 +31,7 @@ _JACOT = "Jacot, Ged, Simsek, Hongler & Gabriel 2021, arXiv:2106.15933"
 class SaddleToSaddle(Theory):
     """Deep linear networks from a small start: one mode after another, from saddle to saddle."""
 
-    depth: int = parameter(3, "number of weight matrices, from 3 on (two layers are the rival)")
-
-    def __post_init__(self):
-        if not float(self.depth).is_integer() or self.depth < 3:
-            raise BadData(f"depth {self.depth}", where="saddle-to-saddle", remedy="give a whole number from 3")
+    depth: int = parameter(3, "number of weight matrices, from 3 on (two layers are the rival)", least=3)
 
     def derive(self) -> Flow:
         return ranked_mode_flow(self.depth)

@@ -29,7 +29,6 @@ from ...dynamics.two_layer import (
     riccati_matrices,
     stacked_flow,
 )
-from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...singular_modes import KERNEL_ROWS, crossed, singular_modes
@@ -47,10 +46,6 @@ class TwoLayerLinear(Theory):
     """Two-layer linear networks: exact matrix dynamics from unaligned, lambda-balanced weights."""
 
     imbalance: float = parameter(-0.3, "lambda in W2'W2 - W1W1' = lambda I, of the claims that start so")
-
-    def __post_init__(self):
-        if not np.isfinite(self.imbalance):
-            raise BadData(f"imbalance {self.imbalance}", where="two-layer-linear", remedy="give a number")
 
     def derive(self) -> Flow:
         return riccati_flow()

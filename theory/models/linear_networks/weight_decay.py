@@ -28,7 +28,6 @@ from ...dynamics.weight_decay import (
     equal_decay,
     resting_law,
 )
-from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...symbols import positive
@@ -43,11 +42,7 @@ _NEAR = (1.12, 1.01, 0.99, 0.9)  # targets around the weakest that survives, in 
 class WeightDecay(Theory):
     """Deep linear networks with weight decay: soft and hard thresholds of the singular modes."""
 
-    depth: int = parameter(3, "number of weight matrices of the claims about hard thresholds, from 3 on")
-
-    def __post_init__(self):
-        if not float(self.depth).is_integer() or self.depth < 3:
-            raise BadData(f"depth {self.depth}", where="weight-decay", remedy="give a whole number from 3")
+    depth: int = parameter(3, "number of weight matrices of the claims about hard thresholds, from 3 on", least=3)
 
     def derive(self) -> Flow:
         return decayed_layer_flow(self.depth)

@@ -31,7 +31,7 @@ _JUMPS = 2  # of the linear layers: as many units as are needed to pass the leve
 class AlternatingGradientFlow(Theory):
     """Alternating gradient flow: from small starts, units wake one after another, at predicted times."""
 
-    degree: int = parameter(2, "degree kappa of a unit in its own parameters: in `derive`")
+    degree: int = parameter(2, "degree kappa of a unit in its own parameters: in `derive`", least=2)
 
     def derive(self) -> FixedPoint:
         return jump_times(self.degree)

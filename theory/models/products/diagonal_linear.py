@@ -43,7 +43,7 @@ _MINIMISER = "implicit_bias:minimiser"
 class DiagonalLinear(Theory):
     """Diagonal linear networks: which interpolator they learn, and in which order they learn its coefficients."""
 
-    depth: int = parameter(2, "number of equal factors of a coefficient, beta = w_+^D - w_-^D: in `derive`")
+    depth: int = parameter(2, "number of equal factors of a coefficient, beta = w_+^D - w_-^D: in `derive`", least=2)
 
     def derive(self) -> FixedPoint:
         return interpolator(self.depth)

@@ -35,7 +35,6 @@ from ...dynamics.products.linear_attention import (
     separate_map,
     sigma_flow,
 )
-from ...errors import BadData
 from ...in_context import InContextRegression
 from ...model import Theory, parameter
 from ...network import Network
@@ -51,15 +50,9 @@ _BATCH = 1024  # fresh tasks a step
 class LinearAttention(Theory):
     """Linear attention that learns to regress in context, with merged or separate key and query."""
 
-    dim: int = parameter(4, "dimension of the inputs, in the claims about white tasks")
-    context: int = parameter(31, "examples in the context")
-    heads: int = parameter(8, "heads")
-
-    def __post_init__(self):
-        for name in ("dim", "context", "heads"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value == int(value) and value >= 1):
-                raise BadData(f"{name} {value}", where=self.model_name(), remedy="give a whole number from 1")
+    dim: int = parameter(4, "dimension of the inputs, in the claims about white tasks", least=1)
+    context: int = parameter(31, "examples in the context", least=1)
+    heads: int = parameter(8, "heads", least=1)
 
     def derive(self) -> Flow:
         return sigma_flow()

@@ -40,12 +40,7 @@ _SQUARED = 4.0  # pair weight G at which G/8 sum (z - M)^2 is the summed squared
 class WordEmbedding(Theory):
     """Word embeddings as factorisation of co-occurrence: which directions are learned when."""
 
-    dimension: int = parameter(64, "dimension of the embedding")
-
-    def __post_init__(self):
-        if not float(self.dimension).is_integer() or self.dimension < 2 * MODES:
-            remedy = f"the claims follow {MODES} directions: give a whole number from {2 * MODES}"
-            raise BadData(f"dimension {self.dimension}", where=self.model_name(), remedy=remedy)
+    dimension: int = parameter(64, "dimension of the embedding; claims follow half as many directions", least=2 * MODES)
 
     def derive(self) -> Flow:
         return strength_flow()
