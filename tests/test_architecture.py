@@ -138,9 +138,9 @@ for module in pkgutil.walk_packages(theory.__path__, theory.__name__ + "."):
 
 PUBLIC = """
 Aligned Balanced Closure Converges Dataset Equals FixedPoint Flow Initialisation Invariant LambdaBalanced LargeDepth
-Law Limit Map Network Node Optimizer PowerLaw Scales Setup SmallInitialisation Theory Threshold Whitened chain check
-closed_form conservation_laws conserved diagnose document errors exponents gradient_descent gradient_flow jax_code
-kernels learning_curve marginal_stability matrices models modes modified_flow network_flow over parameter plot
+Law Limit Map Network Node Optimizer PowerLaw Scales Setup SmallInitialisation Theory Threshold Whitened architecture
+chain check closed_form conservation_laws conserved diagnose document errors exponents gradient_descent gradient_flow
+jax_code kernels learning_curve marginal_stability matrices models modes modified_flow network_flow over parameter plot
 positive predict reduce run_claim scalars sharpness solve symmetries two_layer with_optimizer
 """.split()
 

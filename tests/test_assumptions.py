@@ -6,12 +6,12 @@ import sympy as sp
 from test_derive import SKIP, TIED, deep, numbers
 
 import learning_mechanics as lm
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.derivation.assumptions import Closure, Invariant, Limit
 from learning_mechanics.theory.derivation.derive import network_flow, network_map
 from learning_mechanics.theory.derivation.reduce import change_variables
 from learning_mechanics.theory.derivation.standard_assumptions import Aligned, Balanced, LargeDepth, Whitened
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm, UnknownName
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.symbols import ModeSymbol
 from learning_mechanics.theory.system import Flow, Map
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.train import train_all
 

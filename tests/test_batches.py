@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
 from learning_mechanics.theory.errors import BadData, UnknownName
-from learning_mechanics.theory.network import Network, Node, chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments import losses
 from learning_mechanics.validate.experiments.optimizers import polar

@@ -8,8 +8,8 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.solvers.compile import compile
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.errors import CannotCompile
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.symbols import matrices, modes, over, positive
 from learning_mechanics.validate.experiments.forward import forward
 
@@ -85,9 +85,9 @@ def test_matrices_with_symbolic_dimensions():
 
 @pytest.mark.short
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "erf", "square"])
-@pytest.mark.parametrize("multiplier", ["1", "1/sqrt(fan_in)"])
-def test_symbolic_and_jax_forward_agree(activation, multiplier):
-    network = chain("input", 5, "output", activation=activation, bias=True, multiplier=multiplier)
+@pytest.mark.parametrize("parameterization", ["standard", "ntk"])
+def test_symbolic_and_jax_forward_agree(activation, parameterization):
+    network = chain("input", 5, "output", activation=activation, bias=True, parameterization=parameterization)
     rng = np.random.default_rng(1)
     shapes = network.shapes({"input": 3, "output": 2})
     parameters = {name: rng.standard_normal(shape) for name, shape in shapes.items()}

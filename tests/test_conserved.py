@@ -9,6 +9,7 @@ import sympy as sp
 from test_derive import SKIP, TIED, deep, instance, jax_gradient, numbers
 
 import learning_mechanics as lm
+from learning_mechanics.theory.architecture.network import Network, Node
 from learning_mechanics.theory.derivation.conserved import (
     conserved,
     conserved_for_any_loss,
@@ -19,7 +20,6 @@ from learning_mechanics.theory.derivation.conserved import (
 from learning_mechanics.theory.derivation.derive import discretised, network_flow, network_map
 from learning_mechanics.theory.derivation.noncommutative import symmetric, words
 from learning_mechanics.theory.errors import AssumptionViolated, NoClosedForm
-from learning_mechanics.theory.network import Network, Node
 from learning_mechanics.theory.system import FixedPoint, Flow, Map
 
 

@@ -11,6 +11,7 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.solvers.curvature.spectra import hessian_spectrum, kernel_spectrum, sharpness
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.dynamics.curvature.blocks import (
     balanced_pair,
@@ -31,7 +32,6 @@ from learning_mechanics.theory.dynamics.curvature.perturbations import (
 from learning_mechanics.theory.dynamics.linear_networks import sharpness_at_minimum, stack
 from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.models.linear_networks.linear_curvature import LinearCurvature, _layers
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import modes, positive
 from learning_mechanics.validate.experiments.train import train

@@ -8,9 +8,9 @@ import pytest
 import sympy as sp
 
 import learning_mechanics as lm
+from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.derivation import derive, network_flow, probe
 from learning_mechanics.theory.errors import LearningMechanicsError, NoClosedForm, UnknownName
-from learning_mechanics.theory.network import Network, Node, chain
 
 SKIP = Network(
     (
@@ -43,7 +43,7 @@ NETWORKS = {
     **{f"depth {depth}": deep(depth) for depth in (1, 2, 3, 4, 7)},
     "skip": SKIP,
     "tied": TIED,
-    "scaled": chain(6, 5, 3, multiplier="1/sqrt(fan_in)"),
+    "scaled": chain(6, 5, 3, parameterization="ntk"),
 }
 
 

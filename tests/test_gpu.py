@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import learning_mechanics as lm
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
 from learning_mechanics.theory.model import models
 from learning_mechanics.theory.models.linear_networks.deep_linear import DeepLinear
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.experiment import HOST, run
 from learning_mechanics.validate.judging.check import draw, run_claim
@@ -79,7 +79,7 @@ def test_float32_products_keep_all_their_bits():
     rng = np.random.default_rng(0)
     data = Dataset(rng.standard_normal((256, 300)), rng.standard_normal((256, 4)))
     setup = Setup(
-        network=chain("input", 2048, "output", multiplier="1/sqrt(fan_in)"),
+        network=chain("input", 2048, "output", parameterization="ntk"),
         optimizer=Optimizer(learning_rate=1e-3),
         initialisation=Initialisation(scale=1.0),
         steps=1,

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
-from learning_mechanics.theory.network import chain
+from learning_mechanics.theory.infinite_width.dual_activation import A, B, C, dual
 from learning_mechanics.theory.regression import kernels
-from learning_mechanics.theory.regression.dual_activation import A, B, C, dual
 from learning_mechanics.theory.regression.kernels import laplace, linear, nngp, ntk, parse, rbf
 from learning_mechanics.theory.regression.linearised import _layers, tangent_kernel
 
@@ -181,7 +181,7 @@ def test_tangent_kernel_of_a_network_equals_the_jacobian():
     from learning_mechanics.validate.experiments.forward import forward
 
     rng = np.random.default_rng(4)
-    network = chain(4, 6, 5, 1, activation="tanh", bias=True, multiplier="1/sqrt(fan_in)")
+    network = chain(4, 6, 5, 1, activation="tanh", bias=True, parameterization="ntk")
     weights = {name: rng.standard_normal(shape) for name, shape in network.shapes({}).items()}
     x = rng.standard_normal((3, 4))
     with double_precision():

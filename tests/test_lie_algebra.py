@@ -10,12 +10,12 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 from test_derive import SKIP, TIED
 
+from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.conservation import feature_maps, polynomials
 from learning_mechanics.theory.conservation.lie_algebra import conservation_laws
 from learning_mechanics.theory.derivation.conserved import conserved_for_any_loss
 from learning_mechanics.theory.derivation.derive import gradient_flow, network_flow
 from learning_mechanics.theory.errors import NoClosedForm
-from learning_mechanics.theory.network import Network, Node, chain
 from learning_mechanics.theory.system import FixedPoint, Flow
 
 
@@ -76,7 +76,7 @@ KNOWN = {
     "gated": (graph(("dense", "U", "h"), ("gate", "context", ""), ("dense", "V", "o")), 3),
     "diagonal": (graph(("scale", "u", ""), ("scale", "v", ""), ("total", "", "")), 3),
     "diagonal of depth three": (graph(*(("scale", name, "") for name in "uvw")), 6),
-    "normalised by fan-in": (chain(2, 3, 2, multiplier="1/sqrt(fan_in)"), 6),
+    "normalised by fan-in": (chain(2, 3, 2, parameterization="ntk"), 6),
 }
 SIZES = {"d": 3, "h": 2, "o": 2}
 
@@ -311,12 +311,12 @@ def test_the_flow_of_any_loss_and_the_features_agree(name):
 
 @pytest.mark.instant
 def test_factors_of_fan_in():
-    plain, scaled = (conservation_laws(chain(2, 3, 2, multiplier=m)) for m in ("1", "1/sqrt(fan_in)"))
+    plain, scaled = (conservation_laws(chain(2, 3, 2, parameterization=p)) for p in ("standard", "ntk"))
     assert plain.laws == scaled.laws
     nodes = (
         Node("x", "input", width=2),
         Node("h", "dense", ("x",), weight="U", width=3),
-        Node("g", "dense", ("h",), weight="V", width=2, multiplier="1/sqrt(fan_in)"),
+        Node("g", "dense", ("h",), weight="V", width=2, parameterization="ntk"),
         Node("s", "dense", ("x",), weight="W", width=2),
         Node("y", "sum", ("g", "s")),
     )

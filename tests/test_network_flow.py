@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.derivation import network_flow as derivation
 from learning_mechanics.theory.derivation.conserved import rate_of_change
 from learning_mechanics.theory.derivation.network_flow import linear_maps, moment_definitions, moments, network_flow
 from learning_mechanics.theory.document.array_code import jax_code
 from learning_mechanics.theory.errors import BadData, LearningMechanicsError, NoClosedForm, UnknownName
-from learning_mechanics.theory.network import Network, Node, chain
 
 SIZES = {"p": 2, "q": 3, "r": 4}
 SAMPLES = 9
@@ -42,9 +42,9 @@ def random_network(seed: int) -> Network:
         if kind == "tie" and ties:
             weight, (out, into) = ties[rng.integers(len(ties))]
             transposed = bool(width[source] == out and (width[source] != into or rng.random() < 0.5))
-            multiplier = rng.choice(["1", "1/sqrt(fan_in)"])
+            how = rng.choice(["standard", "ntk"])
             width_after = into if transposed else out
-            add("dense", (source,), weight=weight, width=width_after, transposed=transposed, multiplier=multiplier)
+            add("dense", (source,), weight=weight, width=width_after, transposed=transposed, parameterization=how)
         elif kind == "sum" and equal:
             other = equal[rng.integers(len(equal))]
             add("sum", (source, other), coefficients=tuple(rng.integers(1, 5, 2) / 4) if rng.random() < 0.5 else ())
@@ -58,7 +58,7 @@ def random_network(seed: int) -> Network:
             out = widths[rng.integers(2)]
             weight = f"W{len(nodes)}"
             shapes[weight] = (out, width[source])
-            add("dense", (source,), weight=weight, width=out, multiplier=rng.choice(["1", "1/sqrt(fan_in)"]))
+            add("dense", (source,), weight=weight, width=out, parameterization=rng.choice(["standard", "ntk"]))
     add("dense", (nodes[-1].name,), weight="readout", width=widths[rng.integers(2)])
     last = [node.name for node in nodes if node.op != "input"][-2:]
     outputs = tuple(last) if rng.random() < 0.3 and isinstance(width[last[0]], int) else (last[-1],)
@@ -150,9 +150,9 @@ def test_chains_of_every_shape_and_depth():
     from hypothesis import strategies as st
 
     @hypothesis.settings(max_examples=12, deadline=None, derandomize=True, database=None)
-    @hypothesis.given(st.lists(st.integers(1, 4), min_size=2, max_size=8), st.sampled_from(["1", "1/sqrt(fan_in)"]))
-    def check(widths, multiplier):
-        compare(chain(*widths, multiplier=multiplier))
+    @hypothesis.given(st.lists(st.integers(1, 4), min_size=2, max_size=8), st.sampled_from(["standard", "ntk"]))
+    def check(widths, parameterization):
+        compare(chain(*widths, parameterization=parameterization))
 
     check()
 

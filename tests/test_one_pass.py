@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from learning_mechanics.solvers.predict import solve
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.claims import Law
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
 from learning_mechanics.theory.dynamics.moments import gaussian_second_moments
@@ -21,7 +22,6 @@ from learning_mechanics.theory.models.sgd_least_squares import (
     _bind_features,
     _bind_rows,
 )
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.one_pass import one_pass
 

@@ -9,11 +9,11 @@ from test_network_flow import AUTOENCODER, GATED, SIZES, automatic, draw, random
 
 import learning_mechanics as lm
 from learning_mechanics.solvers.recursion import iterate
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.derivation.network_flow import moments, network_flow
 from learning_mechanics.theory.derivation.noncommutative import words
 from learning_mechanics.theory.derivation.standard_assumptions import Aligned, Balanced, Whitened
 from learning_mechanics.theory.errors import AssumptionViolated, BadData, NoClosedForm, UnknownName
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.optimizers import label_noise
 from learning_mechanics.theory.optimizers.optimizer_maps import OPTIMIZERS, with_optimizer
 from learning_mechanics.theory.symbols import velocity

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.conservation import modular, polynomials
 from learning_mechanics.theory.conservation.lie_algebra import conservation_laws
-from learning_mechanics.theory.network import chain
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

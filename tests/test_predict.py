@@ -5,10 +5,10 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.solvers.predict import solve, window_slope
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.claims import Law, Scales
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
 from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.theory.symbols import modes, over, positive
 from learning_mechanics.theory.system import Flow, Map

@@ -10,11 +10,11 @@ from command_line import answer, refused
 import learning_mechanics as lm
 from learning_mechanics.cli import main
 from learning_mechanics.solvers.ode import integrate
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.derivation.network_flow import network_flow
 from learning_mechanics.theory.derivation.standard_assumptions import LargeDepth, SmallInitialisation
 from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation
 from learning_mechanics.theory.system import Flow
 

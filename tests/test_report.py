@@ -250,8 +250,8 @@ def test_the_line_of_a_fraction_lies_between_its_parts():
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_every_derived_matrix_equation_can_be_set(depth):
+    from learning_mechanics.theory.architecture.network import chain
     from learning_mechanics.theory.derivation.derive import network_flow
-    from learning_mechanics.theory.network import chain
     from learning_mechanics.validate.reporting.equations import rows
 
     made = [formula(*row) for row in rows(network_flow(chain("input", *["width"] * (depth - 1), "output")))]

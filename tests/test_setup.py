@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
 from learning_mechanics.theory.errors import BadData, UnknownName
-from learning_mechanics.theory.network import Network, Node, chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.theory.singular_modes import singular_modes
 
@@ -53,7 +53,7 @@ def test_aligned_balanced_start(depth):
 
 @pytest.mark.instant
 def test_antisymmetric_start_is_zero_and_needs_an_even_width():
-    network = chain("input", "width", "output", activation="relu", multiplier="1/sqrt(fan_in)")
+    network = chain("input", "width", "output", activation="relu", parameterization="ntk")
     setup = Setup(network=network, axes={"width": 8}, initialisation=Initialisation("antisymmetric"))
     instance = setup.draw(0, DATA)
     assert np.abs(np.maximum(DATA.x @ instance["W1"].T, 0) @ instance["W2"].T).max() < 1e-12

@@ -8,8 +8,8 @@ from jax.flatten_util import ravel_pytree
 
 import learning_mechanics as lm
 from learning_mechanics.solvers.precision import double_precision
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.errors import BadData, DidNotConverge, UnknownName
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Optimizer
 from learning_mechanics.validate.experiments.forward import forward
 from learning_mechanics.validate.experiments.optimizers import build, preconditioner

@@ -10,6 +10,7 @@ from scipy.linalg import expm
 from test_derive import deep
 
 import learning_mechanics as lm
+from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.conservation import broken
 from learning_mechanics.theory.conservation import symmetries as found_by
 from learning_mechanics.theory.conservation.broken import decay, linear_law, quadratic_law, scale_law
@@ -18,7 +19,6 @@ from learning_mechanics.theory.conservation.symmetries import symmetries
 from learning_mechanics.theory.derivation.conserved import conserved
 from learning_mechanics.theory.derivation.derive import network_flow
 from learning_mechanics.theory.errors import AssumptionViolated, DidNotConverge, NoClosedForm
-from learning_mechanics.theory.network import Network, Node, chain
 from learning_mechanics.theory.optimizers.optimizer_maps import DECAY, decayed
 
 W = sp.MatrixSymbol("W", 3, 2)

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.errors import BadData, UnknownName
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.validate.experiments.train import train, train_all
 

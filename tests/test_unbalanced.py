@@ -5,6 +5,7 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.closed_forms.coupled import reduce_by_conserved
 from learning_mechanics.theory.derivation.derive import gradient_flow, network_flow
@@ -18,7 +19,6 @@ from learning_mechanics.theory.dynamics.unbalanced import (
     with_rates,
 )
 from learning_mechanics.theory.errors import NoClosedForm, OutsideDomain
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.symbols import TIME, positive, scalars
 from learning_mechanics.theory.system import Flow
 

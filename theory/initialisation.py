@@ -1,4 +1,9 @@
-"""How weights start, by name. Weights of fan-in n are drawn with variance scale^2 / n; biases start at zero."""
+"""How weights start, by name. Weights of fan-in n are drawn with variance scale^2 / n; biases start at zero.
+
+Arrays of one dimension are biases, those of two or more are weights (out, in, *window).
+"""
+
+import math
 
 import numpy as np
 
@@ -14,7 +19,9 @@ def normal(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
     (0.2, np.False_)
     """
     return {
-        name: scale * rng.standard_normal(shape) / np.sqrt(shape[1]) if len(shape) == 2 else np.zeros(shape)
+        name: scale * rng.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
+        if len(shape) > 1
+        else np.zeros(shape)
         for name, shape in shapes.items()
     }
 
@@ -26,9 +33,19 @@ def standard_normal(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
     2.0
     """
     return {
-        name: scale * rng.standard_normal(shape) if len(shape) == 2 else np.zeros(shape)
+        name: scale * rng.standard_normal(shape) if len(shape) > 1 else np.zeros(shape)
         for name, shape in shapes.items()
     }
+
+
+def as_stated(rng, shapes, scale, arrays, spreads=None) -> dict[str, np.ndarray]:
+    """Every array normal with the standard deviation its layer states (w_std, b_std), times the scale.
+
+    >>> drawn = as_stated(np.random.default_rng(0), {"W1": (400, 100), "b1": (400,)}, 1.0, {}, {"W1": 2.0, "b1": 0.0})
+    >>> round(float(drawn["W1"].std()), 1), drawn["b1"].any()
+    (2.0, np.False_)
+    """
+    return {name: scale * spreads[name] * rng.standard_normal(shape) for name, shape in shapes.items()}
 
 
 def antisymmetric(rng, shapes, scale, arrays) -> dict[str, np.ndarray]:
@@ -169,6 +186,7 @@ def _layers(rng, matrices, strength, left, right):
 INITIALISATIONS = {
     "normal": normal,
     "standard_normal": standard_normal,
+    "as_stated": as_stated,
     "antisymmetric": antisymmetric,
     "aligned_balanced": aligned_balanced,
     "balanced_minimum": balanced_minimum,

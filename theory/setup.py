@@ -3,7 +3,7 @@
 `Setup` = network, data, loss, optimizer, initialisation, procedure. `setup.draw(seed)` gives an `Instance`: the arrays
 at t = 0. Losses carry a factor 1/2: L = 1/2 mean |y - f|^2, and time is t = eta k.
 
->>> from .network import chain
+>>> from .architecture.network import chain
 >>> from .dataset import Dataset
 >>> setup = Setup(network=chain("input", "width", "output"), axes={"width": 4}, steps=10)
 >>> data = Dataset(np.eye(3), np.ones(3))
@@ -14,6 +14,7 @@ at t = 0. Losses carry a factor 1/2: L = 1/2 mean |y - f|^2, and time is t = eta
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -21,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from .architecture.network import Network
+from .architecture.shapes import feature_shapes, initial_spreads
 from .dataset import Dataset
 from .errors import BadData, UnknownName
 from .initialisation import IMBALANCED, INITIALISATIONS
-from .network import Network
 
 PROCEDURES = ("full_batch", "online", "one_pass", "kernel_solve")
 LOSSES = ("mean_squared", "summed_squared", "weighted_squared", "cross_entropy", "skip_gram")
@@ -194,7 +196,9 @@ class Setup:
                 raise BadData(
                     f"{start.name} takes no imbalance", where="initialisation", remedy=f"use {', '.join(IMBALANCED)}"
                 )
-            given = {"imbalance": start.imbalance} if start.name in IMBALANCED else {}
+            given: dict[str, Any] = {"imbalance": start.imbalance} if start.name in IMBALANCED else {}
+            if start.name == "as_stated":
+                given = {"spreads": initial_spreads(self.network, sizes)}
             arrays |= initialise(rng, shapes, start.scale, arrays, **given)
             facts["parameters"] = tuple(shapes)
         rate = self.optimizer.learning_rate
@@ -269,8 +273,8 @@ def _fresh_rows(source, setup: Setup, rng: np.random.Generator) -> dict[str, np.
 
 def _require_outputs(network: Network, sizes: Mapping[str, int], name: str) -> None:
     """Refuse targets of another dimension than the outputs; arrays would be broadcast silently. Raises `BadData`."""
-    widths = (network.widths()[output] for output in network.outputs)
-    outputs = sum(sizes[width] if isinstance(width, str) else width for width in widths)
+    shapes = feature_shapes(network, sizes)
+    outputs = sum(math.prod(shapes[output]) for output in network.outputs)
     if outputs != sizes["output"]:
         columns = "one column" if outputs == 1 else f"{outputs} columns"
         raise BadData(

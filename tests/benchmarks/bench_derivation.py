@@ -11,9 +11,9 @@ After import, the best of three; nothing is kept between repeats but SymPy's own
 
 import time
 
+from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.derivation.network_flow import network_flow
 from learning_mechanics.theory.derivation.standard_assumptions import Aligned, Balanced, Whitened
-from learning_mechanics.theory.network import Network, Node, chain
 
 
 def residual_stack(blocks: int) -> Network:

@@ -22,8 +22,8 @@ from scipy.integrate import solve_ivp
 
 from learning_mechanics.solvers.precision import double_precision
 from learning_mechanics.solvers.riccati import two_layer
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 
 END = 20.0

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset
-from learning_mechanics.theory.network import chain
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 
 WIDTHS = (100, 200, 200, 10)

@@ -75,7 +75,7 @@ def decay(subject: Any, weight_decay: Any = DECAY, degree: int = 2) -> Decay:
     differ in degree, which mixes factors. Kunin et al. 2020, arXiv:2012.04728.
 
     >>> from ..derivation.derive import network_flow
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> decay(network_flow(chain("input", "width", "output"))).rates
     {-W1*W1.T + W2.T*W2: 2*mu}
     """

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..architecture.network import Network
 from ..errors import NoClosedForm
-from ..network import Network
 from ..system import Flow, System
 from .polynomials import ONE, Field, Monomial, Polynomial, add, gradient, multiply
 
@@ -53,7 +53,7 @@ def vector_fields(
     taken inside one region of activation per sample, with enough samples to tell the units apart. Raises
     `NoClosedForm` where something is not polynomial. Marcotte, Gribonval & Peyre 2023, arXiv:2307.00144.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> found = vector_fields(chain("input", "width", "output"), sizes={"input": 2, "width": 3, "output": 2})
     >>> len(found.parameters), len(found.fields)
     (12, 4)
@@ -254,10 +254,12 @@ def _of_network(network: Network, sizes: Mapping[str, int]) -> VectorFields:
         elif node.op == "dense":
             matrix = arrays[node.weight].T if node.transposed else arrays[node.weight]
             made = product(matrix, inputs[0])
-            if node.multiplier == "1/sqrt(fan_in)":
-                made = product(data.root(matrix.shape[1]), made)
+            shift = arrays[node.bias] if node.bias else None
+            if node.parameterization == "ntk":
+                made = product(data.root(matrix.shape[1]), product({(): _rational(node.w_std)}, made))
+                shift = product({(): _rational(node.b_std)}, shift) if node.bias else None
             if node.bias:
-                made = _plus(made, arrays[node.bias])
+                made = _plus(made, shift)
         elif node.op == "sum":
             factors = [_rational(factor) for factor in node.coefficients or (1,) * len(inputs)]
             made = reduce(_plus, (product({(): factor}, term) for factor, term in zip(factors, inputs, strict=True)))
@@ -324,7 +326,7 @@ class _Data:
             raise NoClosedForm(
                 "paths of different irrational fan-in factors end in one feature",
                 where="vector_fields",
-                remedy="use square widths, or no multiplier",
+                remedy="use square widths, or the standard parameterization",
             )
         return [polynomial for classes in parts.values() for polynomial in classes.values()]
 

@@ -9,7 +9,7 @@ The dimension is the rank of exact integer polynomials at a random integer point
 small; the laws found have independent gradients, whose number can only be too small. Where the two meet, both are
 proven and the list is complete.
 
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> print(conservation_laws(chain(2, 1, 2)))
 conservation laws  1 of 4 parameters
   found            1 independent, so the list is complete
@@ -70,7 +70,7 @@ class ConservationLaws:
         """Whether the given laws, or all entries of matrix laws, say as much as these, and these are all there are.
 
         >>> from ..derivation.conserved import conserved_for_any_loss
-        >>> from ..network import chain
+        >>> from ..architecture.network import chain
         >>> network, sizes = chain("i", "h", "o"), {"i": 3, "h": 2, "o": 2}
         >>> conservation_laws(network, sizes=sizes).generated_by(conserved_for_any_loss(network), sizes)
         True

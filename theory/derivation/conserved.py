@@ -8,7 +8,7 @@ the null space of a matrix. For any linear network the search returns balancedne
 and one step of gradient descent changes it by exactly eta^2 (g_{l+1}' g_{l+1} - g_l g_l').
 
 >>> from .derive import network_flow
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> conserved(network_flow(chain("input", "first", "second", "output")))
 (-W1*W1.T + W2.T*W2, -W2*W2.T + W3.T*W3)
 """
@@ -70,7 +70,7 @@ def conserved_for_any_loss(network, degree: int = 2) -> tuple[Any, ...]:
     The derivative G of the loss by the map stays a free matrix, so that only what holds for all G is found: chains,
     skips, ties and gates at symbolic sizes. Arora, Cohen & Hazan 2018, arXiv:1802.06509.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> conserved_for_any_loss(chain("input", "first", "output"))
     (-W1*W1.T + W2.T*W2,)
     """
@@ -81,7 +81,7 @@ def rate_of_change(system, quantity: Any) -> Any:
     """Time derivative along a flow, or change under one step of a map; zero for a conserved quantity.
 
     >>> from .derive import network_flow
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> flow = network_flow(chain("input", "output"))
     >>> W1 = flow.unknowns[0]
     >>> print(rate_of_change(flow, W1 * W1.T))
@@ -122,7 +122,7 @@ def discrete_drift(system, invariant: Any, learning_rate: Any = LEARNING_RATE) -
     and must vanish; what remains is returned. Kunin et al. 2020, arXiv:2012.04728.
 
     >>> from .derive import network_flow
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> flow = network_flow(chain("input", "width", "output"))
     >>> W1, W2 = flow.unknowns
     >>> drift = discrete_drift(flow, W2.T * W2 - W1 * W1.T)

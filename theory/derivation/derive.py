@@ -18,8 +18,8 @@ from typing import Any
 
 import sympy as sp
 
+from ..architecture.network import Network
 from ..errors import LearningMechanicsError, UnknownName
-from ..network import Network
 from ..symbols import LEARNING_RATE
 from ..system import Flow, Map
 from ..trail import Equations, Trail
@@ -80,7 +80,7 @@ def discretised(flow: Flow, learning_rate: Any = LEARNING_RATE) -> Map:
 def network_map(network: Network, loss: str = "squared", learning_rate: Any = LEARNING_RATE) -> Map:
     """Full-batch gradient descent on a linear network, exactly: W+ = W + eta x (the right side of `network_flow`).
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> print(network_map(chain("input", "output")).equations[0])
     eta*(Sigma_yx - W1*Sigma_xx) + W1
     """

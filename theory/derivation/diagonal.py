@@ -25,7 +25,7 @@ def diagonalise(system, names=None, reference: str = ""):
     """The scalar mode system of a matrix system; data matrices become positive mode symbols, unknowns real ones.
 
     >>> from .derive import network_flow
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> print(diagonalise(network_flow(chain("input", "width", "output"))).equations[0])
     u2*(-lambda*u1*u2 + s)
     """

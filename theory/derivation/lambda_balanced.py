@@ -9,7 +9,7 @@ With white inputs the flow of W1' and of W2 is then one equation (lambda = 0 is 
 >>> from .derive import discretised
 >>> from .network_flow import network_flow
 >>> from .standard_assumptions import Whitened
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> two = chain("input", "width", "output")
 >>> print(network_flow(two).assume(Whitened(), LambdaBalanced()).equations[1])
 (lambda/2)*W2 + Sigma_yx*W1.T - (1/2)*W2*(W1*W1.T + W2.T*W2)

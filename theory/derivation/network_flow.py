@@ -8,7 +8,7 @@ weight stands in a word of F_c, `left W right`, pulls it by `left' E_c right'`:
 
 The rates are compared with complex-step derivatives of the loss of the graph itself, on random samples.
 
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> print(network_flow(chain("input", "width", "output")))
 Flow
   W1' = W2.T*(Sigma_yx - W2*W1*Sigma_xx)
@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..architecture.network import SPATIAL, Network
 from ..errors import BadData, LearningMechanicsError, NoClosedForm, UnknownName
-from ..network import Network
 from ..symbols import dimensions, positive
 from ..system import Flow
 from ..trail import Equations, Trail
@@ -50,7 +50,7 @@ def network_flow(network: Network, loss: str = "squared") -> Flow:
     is a parameter here and moves with F. Errors: `NoClosedForm` naming the node where the network is not linear.
     References: Baldi & Hornik 1989; Saxe et al. 2013, arXiv:1312.6120; with gates, Saxe et al. 2022, arXiv:2207.10430.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> print(network_flow(chain("input", 4, 4, "output")).equations[1])
     W3.T*(Sigma_yx - W3*W2*W1*Sigma_xx)*W1.T
     >>> print(network_flow(chain("input", "width", "output"), loss="any").equations[0])
@@ -89,7 +89,7 @@ def network_flow(network: Network, loss: str = "squared") -> Flow:
 def linear_maps(network: Network) -> dict[tuple[str, Channel], Words]:
     """The end-to-end map, a sum of words in the weights, from every channel to every output it reaches.
 
-    >>> from ..network import Node
+    >>> from ..architecture.network import Node
     >>> gated = Network((Node("x", "input", width="d"), Node("h", "dense", ("x",), weight="W1", width="h"),
     ...     Node("g", "gate", ("h",), gate="context"), Node("y", "dense", ("g",), weight="W2", width="o")))
     >>> {key: str(polynomial.matrix()) for key, polynomial in linear_maps(gated).items()}
@@ -105,7 +105,7 @@ def linear_maps(network: Network) -> dict[tuple[str, Channel], Words]:
             paths[node.name] = {(node.name, ()): Words({(): sp.S.One}, (widths[node.name],) * 2)}
         elif node.op == "dense":
             matrix = letters[node.weight]
-            factor = 1 / sp.sqrt(matrix.shape[0 if node.transposed else 1]) if "fan_in" in node.multiplier else 1
+            factor, _ = node.factors(matrix.shape[0 if node.transposed else 1])
             paths[node.name] = _applied(Words({((matrix, node.transposed),): factor}, matrix.shape), first)
         elif node.op == "scale":
             paths[node.name] = _applied(words(letters[node.weight]), first)
@@ -132,7 +132,7 @@ def linear_maps(network: Network) -> dict[tuple[str, Channel], Words]:
 def linear_map(network: Network) -> Words:
     """The end-to-end map of a network of one input and one output without gates.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> print(linear_map(chain(5, 3, 2)).matrix())
     W2*W1
     """
@@ -149,7 +149,7 @@ def linear_map(network: Network) -> Words:
 def moment_definitions(network: Network) -> dict[Any, Any]:
     """Every moment of the data that the equations of `network_flow` hold, as an expression of P samples as columns.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> {str(moment): str(mean) for moment, mean in moment_definitions(chain("input", "output")).items()}
     {'Sigma_xx': '1/P*X*X.T', 'Sigma_yx': '1/P*Y*X.T', 'target_power': 'Trace(Y*Y.T)/P'}
     """
@@ -169,7 +169,7 @@ def moments(network: Network, x: Any, y: Any, gates: Mapping[str, Any] | None = 
     Several inputs (outputs) stand side by side in the columns of x (of y), as `forward` reads them, or are given by the
     names of their nodes. Errors: `BadData` when columns or samples do not fit, `UnknownName` for a gate not given.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> found = moments(chain(2, 1), [[1.0, 0.0], [0.0, 2.0]], [[1.0], [3.0]])
     >>> found["Sigma_xx"].tolist(), found["Sigma_yx"].tolist(), float(found["target_power"])
     ([[0.5, 0.0], [0.0, 2.0]], [[0.5, 3.0]], 5.0)
@@ -261,6 +261,9 @@ def _refuse(node) -> None:
     reason = f"applies {node.activation}" if node.activation not in ("", "identity") else ""
     reason = reason or (f"adds the bias {node.bias}" if node.bias else "")
     reason = reason or ("multiplies features" if node.op == "product" else "")
+    if node.op in (*SPATIAL, "layer_norm"):
+        reason = f"is a {node.op}, which is no matrix on the features"
+        reason = "normalises features" if node.op == "layer_norm" else reason
     if reason:
         raise NoClosedForm(
             f"node {node.name!r} {reason}, so the network is not linear in its input",

@@ -8,7 +8,7 @@ and a projection new = g(old) closes only if (dg/dold) F(old) is a function of g
 here; what fails raises `AssumptionViolated` or `NoClosedForm` with the term that is left over.
 
 >>> from .derive import network_map
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> from ..symbols import matrices
 >>> gd = network_map(chain("input", "width", "output"))
 >>> W1, W2 = gd.unknowns

@@ -7,7 +7,7 @@ leading system each of them would give is kept beside the exact one.
 
 >>> from .network_flow import network_flow
 >>> from ..dataset import Dataset
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> rng = np.random.default_rng(0)
 >>> data = Dataset(rng.standard_normal((50, 4)), rng.standard_normal((50, 3))).prepare("centre", "whiten")
 >>> two = network_flow(chain("input", "width", "output"))
@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..architecture.network import Network
 from ..dataset import Dataset
 from ..errors import BadData, LearningMechanicsError, NoClosedForm, UnknownName
 from ..initialisation import IMBALANCED, INITIALISATIONS
 from ..model import Theory
-from ..network import Network
 from ..setup import Initialisation, Instance
 from ..system import Flow, System
 from .lambda_balanced import LambdaBalanced

@@ -3,7 +3,7 @@
     Sigma_xx = I,      W_l = R_l diag(u_l) R_{l-1}',      W_{l+1}' W_{l+1} = W_l W_l'
 
 >>> from .derive import network_flow, network_map
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> from .reduce import change_variables
 >>> flow = network_flow(chain("input", "width", "output")).assume(Whitened(), Aligned())
 >>> print(flow.equations)
@@ -167,7 +167,7 @@ def SmallInitialisation(radius: float = 0.1) -> Limit:
     >>> print(flow.assume(early).equations, early.remainder(flow))
     (3*a**(4/3)*s,) (-3*a**(7/3),)
     >>> from .network_flow import network_flow
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> print(network_flow(chain("input", "width", "output")).assume(early).equations[0])
     W2.T*Sigma_yx
     >>> early.distance({"a": np.array([0.01, 0.02]), "s": np.array([2.0, 1.0])})

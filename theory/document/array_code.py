@@ -3,7 +3,7 @@
 A sum that stands in several places, such as the error Sigma_yx - F Sigma_xx, is computed once and named.
 
 >>> from ..derivation.network_flow import network_flow
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> print(jax_code(network_flow(chain("input", "width", "output"))))
 def velocity(W1, W2, Sigma_xx, Sigma_yx):
     \"\"\"Time derivatives of W1, W2.

@@ -16,12 +16,12 @@ from functools import cache, partial
 
 import sympy as sp
 
+from ..architecture.network import Network, chain
 from ..closed_forms.asymptotics import rate
 from ..derivation.conserved import conserved, discrete_drift
 from ..derivation.derive import gradient_flow, network_flow, network_map
 from ..derivation.reduce import change_variables, project
 from ..derivation.standard_assumptions import Aligned, Balanced, LargeDepth, Whitened
-from ..network import Network, chain
 from ..symbols import LEARNING_RATE, dimensions, positive
 from ..system import FixedPoint, Flow, Map, System
 from ..trail import Equations, Trail

@@ -18,12 +18,12 @@ from typing import Any
 
 import sympy as sp
 
+from ..architecture.network import chain
 from ..closed_forms.asymptotics import rate
 from ..closed_forms.coupled import reduce_by_conserved
 from ..derivation.assumptions import Limit
 from ..derivation.derive import network_flow
 from ..derivation.standard_assumptions import Aligned, Whitened
-from ..network import chain
 from ..symbols import positive
 from ..system import Flow
 

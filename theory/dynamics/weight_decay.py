@@ -16,11 +16,11 @@ from typing import Any
 
 import sympy as sp
 
+from ..architecture.network import chain
 from ..derivation.derive import discretised, gradient_flow, network_flow
 from ..derivation.reduce import change_variables
 from ..derivation.standard_assumptions import Aligned, Balanced, Whitened
 from ..errors import BadData
-from ..network import chain
 from ..optimizers.optimizer_maps import DECAY
 from ..optimizers.optimizer_maps import decayed as decayed
 from ..symbols import positive

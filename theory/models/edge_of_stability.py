@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 
+from ..architecture.network import chain
 from ..claims import Claim, Equals, Law
 from ..dynamics.stability import marginal_stability, oscillation_onset
 from ..dynamics.update_rules import CURVATURE, SHARPNESS, adam, gradient_descent, heavy_ball, nesterov, rmsprop
 from ..errors import UnknownName
 from ..model import Theory, parameter
-from ..network import chain
 from ..setup import Initialisation, Instance, Optimizer, Setup
 from ..system import FixedPoint, System
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..architecture.network import chain
 from ..claims import Claim, Converges, Equals, Law, Scales
 from ..dataset import PowerLaw
 from ..model import Theory, parameter
-from ..network import chain
 from ..regression.effective_ridge import SIMON, effective_ridge, gaussian_equivalence
 from ..regression.kernels import Kernel, ntk
 from ..regression.linearised import LEE, converged, linearised_descent, tangent_kernel, training_residuals
@@ -234,7 +234,7 @@ def _of_features(instance: Instance) -> dict[str, Any]:
 def _wide_training(activation: str, prepare: tuple[str, ...], dtype: str = "float64", **moves: Any) -> Setup:
     """Two layers in NTK parameterisation, exactly zero at the start; standard normal weights, so variance 1."""
     return Setup(
-        network=chain("input", "width", "output", activation=activation, multiplier="1/sqrt(fan_in)"),
+        network=chain("input", "width", "output", activation=activation, parameterization="ntk"),
         data="digits",
         prepare=(*prepare, "parity"),
         sample="train_test",

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..architecture.network import chain
 from ..claims import Equals, Law, Scales
 from ..dataset import PowerLaw
 from ..derivation.assumptions import Closure, Invariant, Limit
@@ -28,7 +29,6 @@ from ..dynamics.row_moments import row_second_moments
 from ..dynamics.spectral_decay import time_exponent
 from ..errors import BadData
 from ..model import Theory, parameter
-from ..network import chain
 from ..setup import Initialisation, Instance, Optimizer, Setup
 from ..symbols import positive
 from ..system import Map, System

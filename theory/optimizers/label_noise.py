@@ -9,7 +9,7 @@ Exact: the covariance, the trace, the variance of a linear mode. Leading order: 
 the noise. Moments of one mode close at depth one only: its update has the degree 2 depth - 1 in the weight. Left out:
 the noise of drawing batches, which vanishes at a minimum that fits the targets without their noise.
 
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> noisy = label_noise_flow(chain("input", "width", "output"))
 >>> print(noisy.observables["curvature"])
 output*Trace(W1*Sigma_xx*W1.T) + Trace(W2.T*W2)*Trace(Sigma_xx)
@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..architecture.network import Network
 from ..derivation.derive import gradient_flow
 from ..derivation.network_flow import SAMPLES, linear_map, moment_definitions, network_flow
 from ..derivation.noncommutative import Words, occurrences, symmetric, transpose_word
 from ..derivation.probe import evaluate, random_values
 from ..dynamics.moments import BATCH, NOISE
 from ..errors import LearningMechanicsError
-from ..network import Network
 from ..symbols import LEARNING_RATE
 from ..system import Flow, Map
 
@@ -43,7 +43,7 @@ def gradient_noise(network: Network) -> dict[Any, Any]:
     With N = mean of noise x' the gradient of W carries n = left' N right' for every place left W right; B is the batch.
     Errors: `NoClosedForm` for gates or several inputs or outputs.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> {str(weight): str(noise) for weight, noise in gradient_noise(chain("input", "width", "output")).items()}
     {'W1': 'Trace(Sigma_xx)*W2.T*W2', 'W2': 'Trace(W1*Sigma_xx*W1.T)*I'}
     """

@@ -9,7 +9,7 @@ momentum beta, in the conventions of optax (v+ = beta v - f, so v sums past grad
 
 >>> from ..derivation.network_flow import network_flow
 >>> from ..derivation.standard_assumptions import Aligned, Balanced, Whitened
->>> from ..network import chain
+>>> from ..architecture.network import chain
 >>> flow = network_flow(chain("input", "width", "output"))
 >>> print(with_optimizer(flow, "heavy_ball").equations[0])
 eta*((-beta)*v_W1 + W2.T*(Sigma_yx - W2*W1*Sigma_xx)) + W1
@@ -49,7 +49,7 @@ def decayed(flow: Flow, decay: Any = DECAY) -> Flow:
     """Gradient flow of the loss plus decay/2 times the sum of squares of all unknowns: every equation gains - decay u.
 
     >>> from ..derivation.network_flow import network_flow
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> print(decayed(network_flow(chain("input", "output"))).equations[0])
     (-mu)*W1 + Sigma_yx - W1*Sigma_xx
     """

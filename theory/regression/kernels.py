@@ -1,6 +1,7 @@
 r"""Kernels of infinitely wide networks, and a few classical ones, as functions of arrays and as formulas.
 
-A wide layer maps covariances by the dual activation V (`dual_activation`), with weights of variance s / fan_in:
+A wide layer maps covariances by the dual V of its activation (`theory.infinite_width.dual_activation`), with weights of
+variance s / fan_in:
 
     K_1 = x.x',   K_{l+1} = s V(K_l),   Theta_1 = K_1,   Theta_{l+1} = K_{l+1} + s Theta_l dV/dC(K_l).
 
@@ -24,7 +25,7 @@ import numpy as np
 import sympy as sp
 
 from ..errors import BadData, UnknownName
-from .dual_activation import A, B, C, dual
+from ..infinite_width.dual_activation import A, B, C, dual
 
 _BLOCK = 1 << 19  # entries worked on at a time: a few megabytes per temporary
 _NEAR = 1e-4  # below this 1 - |cosine| (or relative squared distance) inputs are subtracted, not multiplied

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..architecture.activations import formula
+from ..architecture.network import Network
 from ..derivation.derive import gradient_descent
 from ..errors import BadData, LearningMechanicsError
-from ..network import ACTIVATIONS, Network
 from ..symbols import dimensions, positive
 from ..system import Map
 from ..trail import Equations
@@ -109,7 +110,7 @@ def tangent_kernel(
     Reverse mode by hand: a dense layer with input h and error signal b contributes (b b') o (h h').
     Errors: `BadData` for several outputs or tied weights.
 
-    >>> from ..network import chain
+    >>> from ..architecture.network import chain
     >>> tangent_kernel(chain(2, 1), {"W1": np.ones((1, 2))}, np.eye(2))
     array([[1., 0.],
            [0., 1.]])
@@ -124,6 +125,7 @@ def _layers(network, weights, x):
     values: dict[str, Any] = {}
     slopes: dict[str, np.ndarray] = {}
     factors: dict[str, float] = {}
+    shifts: dict[str, float] = {}
     dense = [node for node in network.nodes if node.op == "dense"]
     if len({node.weight for node in dense}) < len(dense):
         raise BadData("weights are tied", where="tangent_kernel", remedy="use jax.jacobian")
@@ -132,15 +134,19 @@ def _layers(network, weights, x):
         if node.op == "input":
             values[node.name] = x
         elif node.op == "dense":
-            factors[node.name] = 1 / np.sqrt(inputs[0].shape[1]) if node.multiplier == "1/sqrt(fan_in)" else 1.0
+            factors[node.name], shift = node.factors(inputs[0].shape[1])
             values[node.name] = factors[node.name] * inputs[0] @ weights[node.weight].T
             if node.bias:
-                values[node.name] = values[node.name] + weights[node.bias]
+                values[node.name] = values[node.name] + shift * weights[node.bias]
+                shifts[node.name] = shift
         elif node.op == "activation":
             value, slope = _activation(node.activation)
             values[node.name], slopes[node.name] = value(inputs[0]), slope(inputs[0]) * np.ones_like(inputs[0])
+        elif node.op == "sum":
+            factors_of = node.coefficients or (1.0,) * len(inputs)
+            values[node.name] = sum(factor * term for factor, term in zip(factors_of, inputs, strict=True))
         else:
-            values[node.name] = sum(inputs)
+            raise BadData(f"the operation {node.op}", where=f"tangent_kernel, {node.name}", remedy="use jax.jacobian")
     last = network.nodes[-1].name
     if values[last].shape[1] != 1:
         raise BadData(f"{values[last].shape[1]} outputs", where="tangent_kernel", remedy="use a network with one")
@@ -152,18 +158,21 @@ def _layers(network, weights, x):
             continue
         if node.op == "dense":
             factor = factors[node.name]
-            found.append((signal, factor * values[node.inputs[0]], 1.0 if node.bias else 0.0))
+            found.append((signal, factor * values[node.inputs[0]], shifts.get(node.name, 0.0) ** 2))
             signal = factor * signal @ weights[node.weight]
         elif node.op == "activation":
             signal = signal * slopes[node.name]
-        for name in node.inputs:
-            signals[name] = signals.get(name, 0.0) + signal
+        for factor, name in zip(node.coefficients or (1.0,) * len(node.inputs), node.inputs, strict=True):
+            signals[name] = signals.get(name, 0.0) + factor * signal
     return found
 
 
 @lru_cache(maxsize=32)
-def _activation(name: str):
+def _activation(name: Any):
     z = sp.Symbol("z", real=True)
-    value = ACTIVATIONS[name](z)
+    law = formula(name)
+    if law is None:
+        raise BadData(f"the activation {name} has no formula", where="tangent_kernel", remedy="give a SymPy expression")
+    value = law(z)
     modules = [{"Heaviside": lambda u, at=0.0: (u > 0).astype(float)}, "scipy", "numpy"]
     return tuple(sp.lambdify(z, expression, modules) for expression in (value, value.diff(z)))

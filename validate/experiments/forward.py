@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.architecture.network import Network
 from ...theory.errors import BadData
-from ...theory.network import Network
+from .grids import attend, average, convolve
+from .nonlinearities import array_function
 
 
 def forward(network: Network) -> Callable:
@@ -20,23 +22,16 @@ def forward(network: Network) -> Callable:
     width that is a number.
 
     >>> import numpy as np
-    >>> from ...theory.network import chain
+    >>> from ...theory.architecture.network import chain
     >>> f = forward(chain(2, 3, 1, activation="relu"))
     >>> f({"W1": np.ones((3, 2)), "W2": np.ones((1, 3))}, np.array([[1.0, 2.0]])).tolist()
     [[9.0]]
     """
-    import jax
     import jax.numpy as jnp
-    from jax.scipy.special import erf
 
     activations = {
-        "identity": lambda z: z,
-        "relu": jax.nn.relu,
-        "tanh": jnp.tanh,
-        "erf": erf,
-        "square": jnp.square,
+        node.activation: array_function(node.activation) for node in network.nodes if node.op == "activation"
     }
-
     sources = [node for node in network.nodes if node.op == "input"]
     for node in sources[:-1]:
         if isinstance(node.width, str):
@@ -58,10 +53,7 @@ def forward(network: Network) -> Callable:
             first: Any = value[node.inputs[0]] if node.inputs else None
             if node.op == "dense":
                 weight = parameters[node.weight].T if node.transposed else parameters[node.weight]
-                result = first @ weight.T
-                if node.multiplier == "1/sqrt(fan_in)":
-                    result = result / jnp.sqrt(jnp.asarray(weight.shape[1], result.dtype))
-                value[node.name] = result + parameters[node.bias] if node.bias else result
+                value[node.name] = _affine(node, first @ weight.T, weight.shape[1], parameters)
             elif node.op == "activation":
                 value[node.name] = activations[node.activation](first)
             elif node.op == "sum":
@@ -77,7 +69,28 @@ def forward(network: Network) -> Callable:
                 value[node.name] = first * gates[node.gate][:, None]
             elif node.op == "total":
                 value[node.name] = first.sum(axis=1, keepdims=True)
+            elif node.op == "layer_norm":
+                centred = first - first.mean(axis=-1, keepdims=True)
+                value[node.name] = centred / jnp.sqrt(jnp.square(centred).mean(axis=-1, keepdims=True) + node.epsilon)
+            elif node.op == "reshape":
+                value[node.name] = first.reshape(len(first), *node.window)
+            elif node.op == "convolution":
+                weight = parameters[node.weight]
+                value[node.name] = _affine(node, convolve(node, first, weight), math.prod(weight.shape[1:]), parameters)
+            elif node.op == "average_pool":
+                value[node.name] = average(node, first)
+            elif node.op == "flatten":
+                value[node.name] = first.reshape(len(first), -1)
+            elif node.op == "attention":
+                value[node.name] = attend(node, first, parameters[node.weight])
         found = [value[name] for name in network.outputs]
         return found[0] if len(found) == 1 else jnp.concatenate(found, axis=1)
 
     return run
+
+
+def _affine(node, product, fan_in, parameters):
+    """Weights times features, multiplied and shifted as the layer's parameterization says."""
+    factor, shift = node.factors(fan_in)
+    result = product if factor == 1 else product * factor
+    return result + (parameters[node.bias] if shift == 1 else shift * parameters[node.bias]) if node.bias else result

@@ -43,7 +43,7 @@ def one_pass(
     Errors: `BadData` for a network that is not linear or a run that diverged; `UnknownName` for another observable.
 
     >>> from ...theory.dataset import PowerLaw
-    >>> from ...theory.network import chain
+    >>> from ...theory.architecture.network import chain
     >>> from ...theory.setup import Optimizer, Setup
     >>> setup = Setup(network=chain("input", "output"), data=PowerLaw(dim=5), optimizer=Optimizer(learning_rate=0.2),
     ...               procedure="one_pass", steps=20, records=3)

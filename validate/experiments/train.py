@@ -30,7 +30,7 @@ def train(instance: Instance, names: Sequence[str], **options) -> dict[str, np.n
     """Train one instance and record observables: {name: (T, components)}. Options as for `train_all`.
 
     >>> from ...theory.dataset import Dataset
-    >>> from ...theory.network import chain
+    >>> from ...theory.architecture.network import chain
     >>> from ...theory.setup import Optimizer, Setup
     >>> setup = Setup(network=chain(1, 1), optimizer=Optimizer(learning_rate=0.5), steps=2, records=3)
     >>> instance = setup.draw(0, Dataset(np.ones((1, 1)), np.zeros(1)))

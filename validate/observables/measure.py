@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.architecture.network import Network
 from ...theory.errors import UnknownName
-from ...theory.network import Network
 from ...theory.setup import Optimizer
 from ...theory.singular_modes import GROUPS, singular_modes, subspace_means
 

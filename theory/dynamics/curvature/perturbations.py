@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ...architecture.network import chain
 from ...derivation.derive import network_flow
 from ...derivation.probe import evaluate
 from ...derivation.standard_assumptions import Whitened
 from ...errors import LearningMechanicsError
-from ...network import chain
 from ...symbols import positive, scalars
 from ...system import Flow
 from ...trail import Trail

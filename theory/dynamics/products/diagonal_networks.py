@@ -19,11 +19,11 @@ from functools import cache
 
 import sympy as sp
 
+from ...architecture.network import Network, Node
 from ...closed_forms.closed_form import closed_form
 from ...derivation.derive import gradient_flow
 from ...derivation.reduce import restrict
 from ...errors import BadData, LearningMechanicsError
-from ...network import Network, Node
 from ...symbols import TIME, modes, positive
 from ...system import FixedPoint, Flow
 from ...trail import Equations, Trail

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ...architecture.network import Network, Node, chain
 from ...derivation.derive import discretised, gradient_flow
 from ...derivation.network_flow import network_flow
 from ...derivation.probe import directional, evaluate, gradient_residual, random_values
 from ...derivation.reduce import change_variables
 from ...derivation.standard_assumptions import Aligned, Balanced
 from ...errors import LearningMechanicsError
-from ...network import Network, Node, chain
 from ...symbols import dimensions, modes, over, positive
 from ...system import FixedPoint, Flow, Map
 from ...trail import Equations

@@ -20,6 +20,7 @@ from functools import cache
 import numpy as np
 import sympy as sp
 
+from ...architecture.network import Network, Node, chain
 from ...derivation.assumptions import Closure, Invariant
 from ...derivation.derive import discretised, gradient_flow, tidy
 from ...derivation.network_flow import network_flow
@@ -27,7 +28,6 @@ from ...derivation.noncommutative import symmetric
 from ...derivation.reduce import change_variables, restrict
 from ...derivation.standard_assumptions import Aligned, Balanced, Whitened
 from ...errors import LearningMechanicsError
-from ...network import Network, Node, chain
 from ...symbols import dimensions, modes, positive, scalars
 from ...system import FixedPoint, Flow, Map
 from ...trail import Equations, Trail

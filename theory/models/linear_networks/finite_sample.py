@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...architecture.network import chain
 from ...claims import Claim, Equals, Law
 from ...dataset import PowerLaw
 from ...derivation.assumptions import Closure, Limit
@@ -23,7 +24,6 @@ from ...dynamics.finite_sample import (
 )
 from ...errors import BadData
 from ...model import Theory, parameter
-from ...network import chain
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...symbols import positive
 from ...system import Map, System

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...architecture.network import Network
 from ...claims import Claim, Converges, Equals, Law
 from ...dynamics.linear_networks import gram_map
 from ...dynamics.products.in_context_moments import (
@@ -37,7 +38,6 @@ from ...dynamics.products.linear_attention import (
 )
 from ...in_context import InContextRegression
 from ...model import Theory, parameter
-from ...network import Network
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...system import Flow, System
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...architecture.network import chain
 from ...claims import Claim, Converges, Equals, Law
 from ...derivation.standard_assumptions import Whitened
 from ...dynamics.products.single_neuron import (
@@ -21,7 +22,6 @@ from ...dynamics.products.single_neuron import (
     neuron_flow,
 )
 from ...model import Theory, parameter
-from ...network import chain
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...symbols import positive, scalars
 from ...system import Flow, System

@@ -16,11 +16,12 @@ C; the constants are the independent values at C = 0. The same theorem with k = 
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 
-from ..errors import NoClosedForm, UnknownName
-from ..network import ACTIVATIONS
+from ..architecture.activations import activation_name, formula
+from ..errors import NoClosedForm
 
 A, B = sp.symbols("A B", positive=True)
 C = sp.Symbol("C", real=True)
@@ -44,15 +45,18 @@ class Dual:
 
 
 @lru_cache(maxsize=32)
-def dual(activation: str) -> Dual:
+def dual(activation: Any) -> Dual:
     """The dual of a named activation, derived and then checked by differentiating back.
 
     Errors: `UnknownName`; `NoClosedForm` when no derivative up to order 6 is a delta function, a Gaussian or zero.
     """
-    if activation not in ACTIVATIONS:
-        raise UnknownName.among(activation, ACTIVATIONS, kind="activation")
     u = sp.Symbol("u", real=True)
-    derivatives = [ACTIVATIONS[activation](u)]
+    law = formula(activation)
+    if law is None:
+        raise NoClosedForm(
+            f"{activation_name(activation)} has no formula", where="dual activation", remedy="use numbers"
+        )
+    derivatives = [law(u)]
     while (end := _terminal(derivatives[-1], u)) is None:
         if len(derivatives) > _HIGHEST:
             raise NoClosedForm(

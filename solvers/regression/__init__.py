@@ -1,0 +1,1 @@
+"""Solvers for kernel regression: random features, training times, curves from raw data."""

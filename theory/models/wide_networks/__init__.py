@@ -1,0 +1,1 @@
+"""Models of wide networks: kernels and their spectra, the road from lazy to rich, mean-field limits."""

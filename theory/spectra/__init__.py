@@ -1,0 +1,1 @@
+"""Eigenvalues of kernels in closed form, and of any kernel on data from covariance eigenvalues."""
