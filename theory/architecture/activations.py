@@ -101,8 +101,8 @@ def formula(activation: Any) -> sp.Lambda | None:
 def activation_name(activation: Any) -> str:
     """How an activation is called in messages and figures: its name, its formula, or the name of the function.
 
-    >>> activation_name(sp.Lambda(z, z**3)), activation_name(sp.tanh)
-    ('z**3', 'tanh')
+    >>> activation_name(sp.Lambda(z, z**3)), activation_name(max)
+    ('z**3', 'max')
     """
     if isinstance(activation, sp.Lambda):
         return str(activation.expr)
@@ -116,7 +116,9 @@ def stated(activation: Any) -> Any:
     >>> stated(x * sp.tanh(x))
     Lambda(x, x*tanh(x))
     """
-    if isinstance(activation, sp.Expr):
+    if isinstance(activation, sp.FunctionClass):  # sp.tanh and its like
+        activation = sp.Lambda(z, activation(z))
+    if isinstance(activation, sp.Expr) and not isinstance(activation, sp.Lambda):
         symbols = sorted(activation.free_symbols, key=str)
         if len(symbols) != 1:
             raise BadData(f"the expression {activation}", where="activation", remedy="use exactly one symbol")
