@@ -1,6 +1,7 @@
 """The JAX interpreter of a network graph: `forward(network)(parameters, x)` maps rows (P, d) to rows (P, o).
 
-Several inputs are consecutive columns of x, several outputs consecutive columns of the result.
+Several inputs are consecutive columns of x, several outputs consecutive columns of the result. An output that is a
+grid is flattened, positions first; inputs may themselves be grids, (P, positions..., channels).
 """
 
 import math
@@ -57,7 +58,7 @@ def forward(network: Network) -> Callable:
             elif node.op == "activation":
                 value[node.name] = activations[node.activation](first)
             elif node.op == "sum":
-                terms = [value[name] for name in node.inputs]
+                terms = _equally_shaped(node, [value[name] for name in node.inputs])
                 if node.coefficients:
                     terms = [factor * term for factor, term in zip(node.coefficients, terms, strict=True)]
                 value[node.name] = sum(terms)
@@ -66,12 +67,11 @@ def forward(network: Network) -> Callable:
             elif node.op == "product":
                 value[node.name] = math.prod(value[name] for name in node.inputs)
             elif node.op == "gate":
-                value[node.name] = first * gates[node.gate][:, None]
+                value[node.name] = first * gates[node.gate].reshape(-1, *(1,) * (first.ndim - 1))
             elif node.op == "total":
-                value[node.name] = first.sum(axis=1, keepdims=True)
+                value[node.name] = first.reshape(len(first), -1).sum(axis=1, keepdims=True)
             elif node.op == "layer_norm":
-                centred = first - first.mean(axis=-1, keepdims=True)
-                value[node.name] = centred / jnp.sqrt(jnp.square(centred).mean(axis=-1, keepdims=True) + node.epsilon)
+                value[node.name] = _normalised(first, node.epsilon)
             elif node.op == "reshape":
                 value[node.name] = first.reshape(len(first), *node.window)
             elif node.op == "convolution":
@@ -83,10 +83,32 @@ def forward(network: Network) -> Callable:
                 value[node.name] = first.reshape(len(first), -1)
             elif node.op == "attention":
                 value[node.name] = attend(node, first, parameters[node.weight])
-        found = [value[name] for name in network.outputs]
+        found = [value[name].reshape(len(x), -1) for name in network.outputs]
         return found[0] if len(found) == 1 else jnp.concatenate(found, axis=1)
 
     return run
+
+
+def _equally_shaped(node, terms):
+    """The terms of a sum; other shapes would be broadcast without a word."""
+    shapes = {term.shape[1:] for term in terms}
+    if len(shapes) > 1:
+        raise BadData(
+            f"features of shapes {' and '.join(map(str, sorted(shapes)))} added",
+            where=f"sum {node.name}",
+            remedy="let every branch keep positions and width",
+        )
+    return terms
+
+
+def _normalised(features, epsilon):
+    """(h - mean) / sqrt(variance + epsilon) over channels; zero, with zero gradient, where nothing varies."""
+    import jax.numpy as jnp
+
+    centred = features - features.mean(axis=-1, keepdims=True)
+    square = jnp.square(centred).mean(axis=-1, keepdims=True) + epsilon
+    # constant features leave 0/0, and in the gradient inf x 0: one replaces the zero before the root
+    return jnp.where(square > 0, centred, 0) / jnp.sqrt(jnp.where(square > 0, square, 1))
 
 
 def _affine(node, product, fan_in, parameters):
