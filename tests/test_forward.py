@@ -96,7 +96,9 @@ def looped(network, weights, sample):
         elif node.op == "activation":
             made = np.vectorize(SCALAR[node.activation], otypes=[float])(h)
         elif node.op == "sum":
-            made = sum(c * value[n] for c, n in zip(node.coefficients or (1,) * len(node.inputs), node.inputs))
+            made = sum(
+                c * value[n] for c, n in zip(node.coefficients or (1,) * len(node.inputs), node.inputs, strict=True)
+            )
         elif node.op == "product":
             made = math.prod(value[n] for n in node.inputs)
         elif node.op == "scale":
@@ -129,7 +131,7 @@ def looped(network, weights, sample):
             for p in spots:
                 logits = [(a * W @ h[p]) @ (a * W @ h[q]) / len(W) for q in spots]
                 powers = [math.exp(logit) for logit in logits]
-                made[p] = sum(power * h[q] for power, q in zip(powers, spots)) / sum(powers)
+                made[p] = sum(power * h[q] for power, q in zip(powers, spots, strict=True)) / sum(powers)
         value[node.name] = made
     return np.concatenate([value[name].ravel() for name in network.outputs])
 
