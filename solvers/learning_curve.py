@@ -6,7 +6,8 @@ With the effective ridge kappa(n) and learnabilities L_k = lambda_k / (lambda_k 
 
 in mean squared error without the factor 1/2, noise included; train = (ridge / (n kappa))^2 test. The root is found in
 log kappa: a 28-point table of log n(kappa) serves every sample size, a cubic starts and Newton finishes. Any number of
-modes is first replaced by 15 levels per factor e in lambda, which carry the same sums to rounding.
+modes is first replaced by 15 levels per factor e in lambda, which carry the same sums to rounding
+(`regression.levels`).
 
 References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922).
 """
@@ -18,11 +19,11 @@ import numpy as np
 
 from ..theory.errors import BadData, DidNotConverge
 from ..theory.regression.spectrum import PowerLawTail, Spectrum
+from .regression.levels import Levels, levels, lowest
+from .regression.levels import sizes as checked_sizes
 
 TABLE = 28
-NODES = 15  # levels that stand for all modes within a factor e
-COMPRESS = 1000  # from this number of modes on
-BLOCK = 4096  # modes handled at once: a block stays in cache
+WHERE = "learning curve"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,37 @@ class LearningCurve:
     def slope(self) -> float:
         """Least-squares slope of log test error against log n over the sizes."""
         return float(np.polyfit(np.log(self.sizes), np.log(self.test), 1)[0])
+
+    def learnability(self, eigenvalues: Any) -> np.ndarray:
+        """L_k = lambda_k / (lambda_k + kappa), (T, modes): the share of mode k learned at every size.
+
+        The mean of its learned coefficient over training sets is L_k times the true one; sum L_k = n - ridge/kappa.
+        Reference: Simon et al. 2021 (arXiv:2110.03922).
+
+        >>> learning_curve(np.ones(4), sizes=[1.0, 2.0]).learnability([1.0, 0.5]).round(6)
+        array([[0.25    , 0.142857],
+               [0.5     , 0.333333]])
+        """
+        lam = np.asarray(eigenvalues, float)
+        return lam / (lam + self.kappa[:, None])
+
+    def coefficient_variance(self, eigenvalues: Any) -> np.ndarray:
+        """Variance of the learned coefficient of mode k over training sets, test L_k^2 / n, (T, modes).
+
+        >>> learning_curve(np.ones(4), [1.0, 0, 0, 0], sizes=[2.0]).coefficient_variance([1.0])
+        array([[0.0625]])
+        """
+        return self.test[:, None] / self.sizes[:, None] * self.learnability(eigenvalues) ** 2
+
+    def mode_errors(self, eigenvalues: Any, power: Any) -> np.ndarray:
+        """Expected squared error of mode k, (1 - L_k)^2 v_k + test L_k^2 / n, (T, modes); with noise they sum to test.
+
+        >>> curve = learning_curve(np.ones(4), [1.0, 0, 0, 0], sizes=[2.0])
+        >>> print(curve.mode_errors(np.ones(4), [1.0, 0, 0, 0]).sum(), curve.test.round(12))
+        0.5 [0.5]
+        """
+        missed = (1 - self.learnability(eigenvalues)) ** 2 * np.asarray(power, float)
+        return missed + self.coefficient_variance(eigenvalues)
 
     def to_dict(self) -> dict:
         arrays = ("sizes", "test", "train", "kappa", "learned", "explained", "inflation")
@@ -103,69 +135,40 @@ def learning_curve(
     if isinstance(eigenvalues, Spectrum):
         spectrum, noise = eigenvalues, noise + eigenvalues.noise
         eigenvalues, power, multiplicities = spectrum.eigenvalues, spectrum.power, spectrum.multiplicities
-    lam, power, count, sizes, lost = _checked(eigenvalues, power, multiplicities, sizes, ridge, noise)
-    modes, total = float(count.sum()), float(power.sum()) + lost
-    if len(lam) > COMPRESS:
-        lam, power, count = _compressed(lam, power, count)
-    if tail is not None:
-        more = tail.levels()
-        lam, count, power = (np.concatenate(pair) for pair in zip((lam, count, power), more, strict=True))
-        modes, total = modes + float(more[1].sum()), total + float(more[2].sum())
-    if ridge == 0 and sizes.max() >= modes * (1 - 1e-9):
+    modes = levels(eigenvalues, power, multiplicities, tail, WHERE)
+    sizes = checked_sizes(sizes, WHERE)
+    if not np.isfinite(sizes).all():
+        raise BadData(f"sizes {sizes}", where=WHERE, remedy="give finite sample sizes")
+    if not (ridge >= 0 and noise >= 0):
+        raise BadData(f"ridge {ridge}, noise {noise}", where=WHERE, remedy="both must be >= 0")
+    if ridge == 0 and sizes.max() >= modes.modes * (1 - 1e-9):
         raise BadData(
-            f"n = {sizes.max():g} reaches the {modes:g} modes at zero ridge",
-            where="learning curve",
+            f"n = {sizes.max():g} reaches the {modes.modes:g} modes at zero ridge",
+            where=WHERE,
             remedy="give a ridge, a tail, more modes or smaller sizes",
         )
-    kappa = _effective_ridge(lam, count, sizes, ridge, modes)
+    lam, count, power = modes.eigenvalues, modes.multiplicities, modes.power
+    kappa = _effective_ridge(modes, sizes, ridge)
     learned, variance, unlearned, explained = _totals(lam, count, power, kappa)
     inflation = sizes / (variance + ridge / kappa)  # n - sum L^2 = sum L (1 - L) + ridge/kappa without cancellation
-    test = inflation * (unlearned + lost + noise)
+    test = inflation * (unlearned + modes.lost + noise)
     return LearningCurve(
         sizes=sizes,
         test=test,
         train=(ridge / (sizes * kappa)) ** 2 * test,
         kappa=kappa,
         learned=learned,
-        explained=explained / total if total else np.ones_like(sizes),
+        explained=explained / modes.total if modes.total else np.ones_like(sizes),
         inflation=inflation,
         ridge=float(ridge),
         noise=float(noise),
-        modes=modes,
+        modes=modes.modes,
     )
 
 
-def _checked(eigenvalues, power, multiplicities, sizes, ridge, noise):
-    lam = np.asarray(eigenvalues, float).ravel()
-    power = np.zeros_like(lam) if power is None else np.asarray(power, float).ravel()
-    count = np.ones_like(lam) if multiplicities is None else np.asarray(multiplicities, float).ravel()
-    sizes = np.atleast_1d(np.asarray(sizes, float))
-    where = "learning curve"
-    if not len(lam) == len(power) == len(count):
-        raise BadData(
-            f"{len(lam)} eigenvalues, {len(power)} powers, {len(count)} multiplicities",
-            where=where,
-            remedy="give one of each per level",
-        )
-    for name, array in (("eigenvalues", lam), ("power", power), ("multiplicities", count)):
-        if not np.isfinite(array).all() or (array < 0).any():
-            bad = int(np.argmax(~(np.isfinite(array) & (array >= 0))))
-            raise BadData(f"{name} holds {array[bad]} at mode {bad}", where=where, remedy="give values >= 0")
-    if not sizes.size or not (sizes > 0).all() or not np.isfinite(sizes).all():
-        raise BadData(f"sizes {sizes}", where=where, remedy="give sample sizes > 0")
-    if not (ridge >= 0 and noise >= 0):
-        raise BadData(f"ridge {ridge}, noise {noise}", where=where, remedy="both must be >= 0")
-    used = lam > 0
-    if not used.any():
-        raise BadData("no eigenvalue is positive", where=where, remedy="check the spectrum")
-    lost = float(power[~used].sum())  # power in the kernel's null space is never learned
-    if not used.all():
-        lam, power, count = lam[used], power[used], count[used]
-    return lam, power, count, sizes, lost
-
-
-def _effective_ridge(lam, count, sizes, ridge, modes):
-    low, high = _bounds(lam, count, sizes, ridge, modes)
+def _effective_ridge(modes: Levels, sizes, ridge):
+    lam, count = modes.eigenvalues, modes.multiplicities
+    low, high = _bounds(modes, sizes, ridge)
     grid = np.linspace(low, high, TABLE)
     freedom, slope = _freedom(lam, count, grid, ridge)
     # log n falls with log kappa: interpolate the inverse by cubic Hermite pieces, within bracketing cells
@@ -195,21 +198,13 @@ def _effective_ridge(lam, count, sizes, ridge, modes):
     raise DidNotConverge(f"effective ridge still moves by {moved.max():.1e}", where="learning curve")
 
 
-def _bounds(lam, count, sizes, ridge, modes):
+def _bounds(modes: Levels, sizes, ridge):
     """Bounds of log kappa over all sizes, from the trace, the ridge and the modes up to rank 2n."""
-    trace, most = float(lam @ count), sizes.max()
-    high = np.log((trace + ridge) / sizes.min())
-    bounds = []
-    if ridge > 0:
-        bounds.append(np.log(ridge / most))
-    if most < modes:
-        with np.errstate(over="ignore"):
-            bounds.append(np.log(modes - most) - np.log((count / lam).sum()))
-        if 2 * most <= modes:
-            order = np.argsort(-lam)
-            rank = int(np.searchsorted(np.cumsum(count[order]), 2 * most))
-            bounds.append(float(np.log(lam[order][min(rank, len(lam) - 1)])) - 1)
-    return max(bound for bound in bounds if np.isfinite(bound)) - 1e-6, high + 1e-6
+    most = sizes.max()
+    bounds = [np.log(ridge / most)] if ridge > 0 else []
+    if most < modes.modes:
+        bounds.append(lowest(modes.eigenvalues, modes.multiplicities, modes.modes, most))
+    return max(bounds) - 1e-6, np.log((modes.trace + ridge) / sizes.min()) + 1e-6
 
 
 def _freedom(lam, count, x, ridge):
@@ -225,37 +220,3 @@ def _totals(lam, count, power, kappa):
     missing = kappa[:, None] / (lam + kappa[:, None])
     learned = lam / (lam + kappa[:, None])
     return learned @ count, (learned * missing) @ count, missing**2 @ power, learned @ power
-
-
-def _compressed(lam, power, count):
-    """The same sums from few levels: Chebyshev nodes in log lambda, cell by cell, with weights of either sign.
-
-    Everything summed here is a smooth function of log lambda with its nearest pole a distance pi from the real axis.
-    In a cell of width 1, interpolation at `NODES` points has error (2 pi + sqrt(4 pi^2 + 1))^-NODES, about 1e-15.
-    """
-    if (np.diff(lam) > 0).any():
-        order = np.argsort(-lam, kind="stable")
-        lam, power, count = lam[order], power[order], count[order]
-    depth = np.log(lam[0]) - np.log(lam)
-    starts = np.flatnonzero(np.diff(np.floor(depth), prepend=-1.0))
-    roots = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
-    basis = np.cos(np.outer(np.arange(NODES), np.arccos(roots)))  # Chebyshev polynomials at their nodes
-    basis[1:] *= 2
-    parts = []
-    for first, last in zip(starts, np.append(starts[1:], len(lam)), strict=True):
-        measures = np.stack([power[first:last], count[first:last]], axis=1)
-        if last - first <= NODES:
-            parts.append((lam[first:last], measures))
-            continue
-        cell = np.floor(depth[first])
-        moments = np.zeros((NODES, 2))
-        for start in range(first, last, BLOCK):
-            z = 2 * (depth[start : min(start + BLOCK, last)] - cell) - 1
-            polynomials = np.empty((NODES, len(z)))
-            polynomials[0], polynomials[1] = 1.0, z
-            for degree in range(2, NODES):
-                polynomials[degree] = 2 * z * polynomials[degree - 1] - polynomials[degree - 2]
-            moments += polynomials @ measures[start - first : start - first + len(z)]
-        parts.append((lam[0] * np.exp(-(cell + (roots + 1) / 2)), basis.T @ moments / NODES))
-    measures = np.concatenate([part[1] for part in parts])
-    return np.concatenate([part[0] for part in parts]), measures[:, 0], measures[:, 1]

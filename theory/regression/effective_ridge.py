@@ -3,7 +3,7 @@ r"""Kernel regression on average over training sets: everything follows from one
 Under Gaussian equivalence (eigenfunction values act like independent Gaussian features) the mean log determinant of
 K + ridge I over n samples is the stationary value over kappa of
 
-    F(kappa) = sum multiplicity x log(1 + lambda/kappa) + n log kappa + ridge/kappa - n.
+    F(kappa) = sum multiplicity x log(1 + lambda/kappa) + n log(n kappa) + ridge/kappa - n.
 
 kappa is the effective ridge: modes with lambda >> kappa are learned, those with lambda << kappa are not. Sources in F
 give quadratic forms of the targets, derivatives by the ridge give squared residuals, and leave-one-out turns training
@@ -47,7 +47,7 @@ def effective_ridge() -> FixedPoint:
     Reference: Bordelon, Canatar & Pehlevan 2020 (arXiv:2002.02561); Simon et al. 2021 (arXiv:2110.03922).
     """
     trail = Trail()
-    potential = over(count * sp.log(1 + lam / kappa)) + n * sp.log(kappa) + ridge / kappa - n
+    potential = over(count * sp.log(1 + lam / kappa)) + n * sp.log(n * kappa) + ridge / kappa - n
     trail = trail.then(
         "E log det(K + ridge) is the stationary value of the potential",
         potential,
