@@ -86,6 +86,8 @@ class Setup:
     `records`   number of recorded steps, `spacing` "linear" or "log"
     `sizes`     sample sizes of a `kernel_solve`
     `options`   anything else a procedure documents (ridge, kernel, batch ...)
+    `output_scale`  alpha in f = alpha x network, trained at the learning rate over alpha^2: it learns as fast, and its
+                weights move as 1/alpha. With options "centred", f = alpha x (network - network at the start)
     """
 
     network: Network | None = None
@@ -103,6 +105,7 @@ class Setup:
     spacing: str = "linear"
     sizes: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    output_scale: float = 1.0
 
     def __post_init__(self):
         for kind, name, known in (
@@ -118,6 +121,7 @@ class Setup:
             ("learning_rate", self.optimizer.learning_rate, self.optimizer.learning_rate > 0, "give a number above 0"),
             ("steps", self.steps, self.steps >= 0, "give a whole number from 0"),
             ("records", self.records, self.records >= 1, "give a whole number from 1"),
+            ("output_scale", self.output_scale, 0 < self.output_scale < math.inf, "give a finite number above 0"),
         ):
             if not right:
                 raise BadData(f"{name} = {value}", where="Setup", remedy=remedy)
@@ -211,6 +215,9 @@ class Setup:
                     remedy="give inputs that vary, and targets that depend on them",
                 )
             rate = rate / scale
+        if self.output_scale != 1:
+            arrays["output_scale"] = np.asarray(float(self.output_scale))
+            rate = rate / self.output_scale**2
         return Instance(self, seed, arrays, facts, rate)
 
 

@@ -139,7 +139,10 @@ def _inputs(instance, names, dtype):
     cast = {key: jnp.asarray(value, dtype) for key, value in arrays.items() if np.asarray(value).dtype.kind == "f"}
     cast["learning_rate"] = jnp.asarray(instance.learning_rate, dtype)
     cast["seed"] = jnp.asarray(instance.seed, jnp.uint32)
-    return {key: jnp.asarray(value, dtype) for key, value in weights.items()}, cast
+    parameters = {key: jnp.asarray(value, dtype) for key, value in weights.items()}
+    if instance.setup.options.get("centred"):
+        cast["weights_at_start"] = parameters
+    return parameters, cast
 
 
 def _program(setup, rows, observables):
@@ -152,8 +155,15 @@ def _program(setup, rows, observables):
     redraw = fresh(setup, rows)
 
     def applied(data):
-        """The network as a function of parameters and inputs, its gates as the data have them."""
-        return partial(run, gates={name: data[name] for name in network.gates}) if network.gates else run
+        """The network as a function of parameters and inputs: gates and output scale as the data have them."""
+        whole = partial(run, gates={name: data[name] for name in network.gates}) if network.gates else run
+        if "weights_at_start" in data:  # outputs count from where they started
+            moved = lambda parameters, x: whole(parameters, x) - whole(data["weights_at_start"], x)  # noqa: E731
+        else:
+            moved = whole
+        if "output_scale" not in data:
+            return moved
+        return lambda parameters, x: data["output_scale"] * moved(parameters, x)
 
     def loss(parameters, data):
         return measured_loss(applied(data)(parameters, data["x"]), data)
