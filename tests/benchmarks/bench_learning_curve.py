@@ -33,7 +33,7 @@ def by_bisection(lam, power, sizes, ridge, noise):
 
 
 def by_mpmath(lam, power, n, ridge, noise, start, digits: int = 40):
-    """Effective ridge and test error at one size to 30 digits: Newton in kappa from `start` on all modes, one by one."""
+    """Effective ridge and test error at one size to 30 digits: Newton from `start` on all modes, one by one."""
     with mpmath.workdps(digits):
         lam, power = [mpmath.mpf(float(x)) for x in lam], [mpmath.mpf(float(x)) for x in power]
         kappa, n, ridge, noise = (mpmath.mpf(float(x)) for x in (start, n, ridge, noise))
@@ -84,7 +84,7 @@ def digits(modes: int = 100_000, at=(0, 99)) -> float:
 
 
 def small_ridges(modes: int = 20_000) -> list[dict[str, float]]:
-    """No ridge and steep spectra k^-capacity at n = 1000: kappa down to 1e-30, ours and the bisection's errors in it."""
+    """No ridge and steep spectra k^-capacity at n = 1000: kappa down to 1e-30, our errors and the bisection's."""
     k = np.arange(1.0, modes + 1)
     found = []
     for capacity in (3.0, 4.0, 6.0, 10.0):

@@ -3,6 +3,11 @@
 Replicates are training sets: subsets of a pool of real data drawn without replacement, or fresh Gaussian features. The
 Gram matrix of a pool is computed once. Dense float64 Cholesky factorisation on the host: at these sizes (n up to a few
 hundred, thousands of solves) compiling for every n would cost more than all the solves together.
+
+With `axes["features"]` = k the kernel is replaced by k random features of it, drawn anew for every replicate: Gaussian
+mixtures of Gaussian features, or neurons of a layer whose infinitely wide limit the kernel is,
+
+    K = phi phi',    phi_j(x) = sqrt(s/k) activation(w_j.x),    w_j ~ N(0, I).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +37,8 @@ def kernel_solve(
     "training_error"  on the training set
 
     Squared errors are summed over outputs and carry no factor 1/2. `setup.options`: "ridge", and "kernel" for data.
-    Errors: `UnknownName` for another observable; `BadData` when the pool is too small or the system is singular.
+    Errors: `UnknownName` for another observable; `BadData` when the pool is too small, the system is singular, or the
+    kernel is not that of one hidden layer while random features are asked for.
 
     >>> from ...theory.dataset import PowerLaw
     >>> from ...theory.setup import Setup
@@ -43,7 +49,7 @@ def kernel_solve(
     """
     if observable not in OBSERVABLES:
         raise UnknownName.among(observable, OBSERVABLES, kind="observable", where="kernel_solve")
-    solve = _features if "eigenvalues" in instance else _pool
+    solve = _features if "eigenvalues" in instance else _pool_of_neurons if _count(instance) else _pool
     errors = np.empty((len(seeds), len(instance.setup.sizes), 1))
     for done, (rows, column, values) in enumerate(solve(instance, tuple(seeds), observable)):
         errors[rows, column, 0] = values
@@ -55,21 +61,28 @@ def kernel_solve(
 def _features(instance, seeds, observable):
     """Gaussian features x_k ~ N(0, lambda_k) with targets w.x + noise: ridge regression on the features."""
     eigenvalues, target = instance["eigenvalues"], instance["target"]
-    ridge, noise = float(instance.setup.options["ridge"]), float(instance.facts["noise"])
+    ridge, noise, count = float(instance.setup.options["ridge"]), float(instance.facts["noise"]), _count(instance)
     if observable == "pool_error":
         raise BadData("Gaussian features have no pool", where="kernel_solve", remedy="measure test_error")
     for column, n in enumerate(instance.setup.sizes):
-        batch = max(1, _BATCH // (n * len(eigenvalues)))
+        batch = max(1, _BATCH // ((n + count) * len(eigenvalues)))
         for start in range(0, len(seeds), batch):
             rows = slice(start, min(start + batch, len(seeds)))
-            features, labels = [], []
+            features, labels, mixtures = [], [], []
             for seed in seeds[rows]:
                 rng = np.random.default_rng([seed, n])
                 features.append(rng.standard_normal((n, len(eigenvalues))) * np.sqrt(eigenvalues))
                 labels.append(features[-1] @ target + np.sqrt(noise) * rng.standard_normal(n))
+                if count:
+                    mixtures.append(rng.standard_normal((len(eigenvalues), count)) / np.sqrt(count))
             x, y = np.stack(features), np.stack(labels)[..., None]
-            dual = np.linalg.solve(x @ x.swapaxes(1, 2) + ridge * np.eye(n), y)
-            learned = (x.swapaxes(1, 2) @ dual)[..., 0]
+            if count:
+                dual = _dual(x @ np.stack(mixtures), y, ridge)
+                learned = np.stack([m @ (m.T @ w) for m, w in zip(mixtures, x.swapaxes(1, 2) @ dual, strict=True)])
+                learned = learned[..., 0]
+            else:
+                dual = np.linalg.solve(x @ x.swapaxes(1, 2) + ridge * np.eye(n), y)
+                learned = (x.swapaxes(1, 2) @ dual)[..., 0]
             if observable == "training_error":
                 yield rows, column, ((ridge * dual[..., 0]) ** 2).mean(1)  # y - K a = ridge a
             else:
@@ -80,10 +93,7 @@ def _pool(instance, seeds, observable):
     """Subsets of the pool, drawn without replacement."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-    x, y = (instance["x_pool"], instance["y_pool"]) if "x_pool" in instance else (instance["x"], instance["y"])
-    ridge, sizes = float(instance.setup.options["ridge"]), instance.setup.sizes
-    if max(sizes) >= len(x):
-        raise BadData(f"{len(x)} samples in the pool but n = {max(sizes)}", where="kernel_solve", remedy="lower n")
+    x, y, ridge, sizes = _rows(instance)
     gram = instance.setup.options["kernel"](x)
     for row, seed in enumerate(seeds):
         for column, n in enumerate(sizes):
@@ -98,9 +108,56 @@ def _pool(instance, seeds, observable):
                     remedy="raise the ridge or drop duplicate inputs",
                 ) from None
             squares = ((y - among.T @ cho_solve(factor, y[chosen])) ** 2).sum(1)
-            if observable == "pool_error":
-                yield row, column, squares.mean()
-            elif observable == "training_error":
-                yield row, column, squares[chosen].mean()
-            else:
-                yield row, column, np.delete(squares, chosen).mean()
+            yield row, column, _averaged(squares, chosen, observable)
+
+
+def _pool_of_neurons(instance, seeds, observable):
+    """Subsets of the pool, and a fresh layer of random neurons for each."""
+    from ...solvers.compile import compile
+    from ...theory.architecture.activations import formula
+
+    x, y, ridge, sizes = _rows(instance)
+    kernel, count = instance.setup.options["kernel"], _count(instance)
+    if getattr(kernel, "kind", "") != "nngp" or kernel.depth != 2:
+        raise BadData(
+            f"random features of {kernel}", where="kernel_solve", remedy="give the kernel nngp(depth=2, activation)"
+        )
+    law = formula(kernel.activation)
+    activation = compile([law.expr], law.signature, backend="numpy")
+    for row, seed in enumerate(seeds):
+        for column, n in enumerate(sizes):
+            rng = np.random.default_rng([seed, n, count])
+            chosen = rng.permutation(len(x))[:n]
+            (neurons,) = activation(x @ rng.standard_normal((x.shape[1], count)))
+            neurons = np.sqrt(kernel.weight_variance / count) * neurons
+            weights = neurons[chosen].T @ _dual(neurons[chosen], y[chosen], ridge)
+            yield row, column, _averaged(((y - neurons @ weights) ** 2).sum(1), chosen, observable)
+
+
+def _dual(features, y, ridge):
+    """(phi phi' + ridge)^-1 y for phi (..., n, k), through the smaller of the two Gram matrices."""
+    n, k = features.shape[-2:]
+    turned = features.swapaxes(-1, -2)
+    if n <= k:
+        return np.linalg.solve(features @ turned + ridge * np.eye(n), y)
+    return (y - features @ np.linalg.solve(turned @ features + ridge * np.eye(k), turned @ y)) / ridge
+
+
+def _count(instance) -> int:
+    """Number of random features; 0 for the kernel itself."""
+    return int(instance.setup.axes.get("features", 0))
+
+
+def _rows(instance):
+    x, y = (instance["x_pool"], instance["y_pool"]) if "x_pool" in instance else (instance["x"], instance["y"])
+    ridge, sizes = float(instance.setup.options["ridge"]), instance.setup.sizes
+    if max(sizes) >= len(x):
+        raise BadData(f"{len(x)} samples in the pool but n = {max(sizes)}", where="kernel_solve", remedy="lower n")
+    return x, y, ridge, sizes
+
+
+def _averaged(squares, chosen, observable):
+    """Mean of the squared errors of all rows over the rows that the observable names."""
+    if observable == "pool_error":
+        return squares.mean()
+    return squares[chosen].mean() if observable == "training_error" else np.delete(squares, chosen).mean()
