@@ -64,9 +64,13 @@ def random_features() -> FixedPoint:
         reference=BORDELON,
     )
     by_gamma = merged(-gamma * potential.diff(gamma))
-    by_kappa = merged(by_gamma - sp.expand(kappa * potential.diff(kappa)))  # k kappa/gamma drops out
-    pair = ((gamma, by_gamma), (kappa, by_kappa))
-    trail = trail.then("stationarity: two effective ridges", Equations(pair, "fixed point"), reference=MORE)
+    alone = sp.expand(-kappa * potential.diff(kappa))
+    by_kappa = merged(alone + by_gamma)  # k kappa/gamma drops out
+    for unknown, row in ((gamma, by_gamma), (kappa, alone)):
+        stationary = Equations(((unknown, row),), "fixed point")
+        trail = trail.then("stationarity: effective ridge", stationary, parents=(1,), reference=MORE)
+    pair = Equations(((gamma, by_gamma), (kappa, by_kappa)), "fixed point")
+    trail = trail.then("both, and their sum", pair, parents=(2, 3))
 
     z, q = over(count * learnability), over(count * learnability**2)
     residual = 2 * z - n - k + sp.sqrt((n - k) ** 2 + 4 * k * ridge / gamma)
@@ -80,10 +84,10 @@ def random_features() -> FixedPoint:
     s = sp.Symbol("s", nonnegative=True)
     source = sp.log(1 + s * (over(power * gamma / (lam + gamma)) / kappa + noise / kappa))
     form = source.diff(s).subs(s, 0)
-    trail = trail.then("source: E y'(K + ridge)^-1 y", form, parents=(1,), reference=ATANASOV)
+    trail = trail.then("source: E y'(K + ridge)^-1 y", form, parents=(0, 1), reference=ATANASOV)
     slopes = _responses(by_gamma, by_kappa)
     training = ridge**2 / n * -(form.diff(kappa) * slopes[kappa] + form.diff(gamma) * slopes[gamma])
-    trail = trail.then("derivative by the ridge: training error", training, parents=(2, 4))
+    trail = trail.then("derivative by the ridge: training error", training, parents=(4, 6))
     test = training / (ridge * potential.diff(ridge) / n) ** 2
 
     unlearned, out_of_span = over((1 - learnability) ** 2 * power), over((1 - learnability) * power)
