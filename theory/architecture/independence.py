@@ -17,8 +17,8 @@ is refused by the name of the layer.
 from collections import Counter
 from dataclasses import dataclass
 
-from .network import Network, Node
 from ..errors import BadData
+from .network import Network, Node
 
 LAYERS = ("dense", "convolution")
 # operations on features of which the entries of one channel keep their sources

@@ -25,7 +25,7 @@ sample knows of itself (positions kept, samples first); then the gap and the tan
 state are shared between branches: a rule never writes into them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ from ..errors import BadData
 from .activation_moments import moments
 
 NEAR = 1e-3  # where 1 - |cosine| is below this, rows are subtracted, not multiplied
+MANY = 1 << 14  # of them at a time
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,25 @@ class Side:
     mean: np.ndarray | None = None
     extra: np.ndarray | None = None
 
-    def rows(self, which: slice) -> "Side":
-        """The same for some of the samples, without copying."""
+    def rows(self, which: Any) -> "Side":
+        """The same for some of the samples: a slice does not copy."""
         return Side(*(None if array is None else array[which] for array in (self.variance, self.mean, self.extra)))
+
+    @staticmethod
+    def joined(parts: "list[Side]") -> "Side":
+        """The samples of several sides after one another."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = zip(*((part.variance, part.mean, part.extra) for part in parts), strict=True)
+        return Side(*(None if column[0] is None else np.concatenate(column) for column in columns))
 
 
 @dataclass(frozen=True)
 class State:
-    """Gap and tangent kernel between `left` and `right`, in one of the four layouts above."""
+    """Gap and tangent kernel between `left` and `right`, in one of the four layouts above.
+
+    `opposite`  where inputs are nearly opposite, 2 - gap has digits that gap has not: (rows, columns, 2 - gap)
+    """
 
     left: Side
     right: Side
@@ -65,6 +77,7 @@ class State:
     tangent: np.ndarray | None = None
     paired: bool = False
     pairs: bool = False
+    opposite: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def spread(self, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Views of p (left samples, positions...) and q (right samples, positions...) that broadcast together."""
@@ -95,6 +108,7 @@ class Walk:
     `left`, `right`  sides of every node from earlier paired walks; empty in a paired walk
     `x1`, `x2`       the raw samples of this walk
     `fan_in`         number of inputs of every layer in the standard parameterization
+    `states`, `made` states of nodes that are still needed, and all sides that a paired walk has made
     """
 
     network: Network
@@ -105,9 +119,11 @@ class Walk:
     tangents: bool
     means: bool = True
     divisor: float = 0.0  # of <x, x'>; the number of columns if 0
+    start: State | None = None  # of the input node, where it does not come from samples
     left: Mapping[str, Side] = field(default_factory=dict)
     right: Mapping[str, Side] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
+    made: dict[str, Side] = field(default_factory=dict)
 
     @property
     def paired(self) -> bool:
@@ -125,6 +141,7 @@ class Walk:
                     where=node.name,
                     remedy="lower w_std or the depth, or scale the data",
                 )
+            self.made[node.name] = side
             return side, side
         return self.left[node.name], self.right[node.name]
 
@@ -187,15 +204,27 @@ def centred(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 def cosine_gap(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """1 - u.v of unit rows u (n1, d), v (n2, d), to relative rounding error also where it is tiny; rows may be zero."""
-    cosine = u @ v.T
-    gap = np.clip(1 - cosine, 0, 2)
-    for sign in (1, -1):
-        rows, columns = np.nonzero(sign * cosine > 1 - NEAR)
-        for start in range(0, len(rows), 1 << 14):
-            i, j = rows[start : start + (1 << 14)], columns[start : start + (1 << 14)]
-            half = 0.5 * np.square(u[i] - sign * v[j]).sum(1)
-            gap[i, j] = half if sign == 1 else 2 - half
+    gap = 1 - u @ v.T
+    np.clip(gap, 0, 2, out=gap)
+    for i, j in few(gap < NEAR):
+        gap[i, j] = 0.5 * np.square(u[i] - v[j]).sum(1)
     return gap
+
+
+def opposites(u: np.ndarray, v: np.ndarray, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Rows, columns and 1 + u.v where that is small; None if it is nowhere."""
+    rows, columns = np.nonzero(gap > 2 - NEAR)
+    if not len(rows):
+        return None
+    rest = [0.5 * np.square(u[rows[k : k + MANY]] + v[columns[k : k + MANY]]).sum(1) for k in range(0, len(rows), MANY)]
+    return rows, columns, np.concatenate(rest)
+
+
+def few(mask: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices where the mask holds, a bounded number at a time."""
+    rows, columns = np.nonzero(mask)
+    for start in range(0, len(rows), MANY):
+        yield rows[start : start + MANY], columns[start : start + MANY]
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
@@ -207,17 +236,20 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
 
 
 def input_rule(node: Node, states: list[State], walk: Walk) -> State:
-    """K = <x, x'> / d on rows of features."""
+    """K = <x, x'> / d on rows of features; the unit rows are kept beside the variance."""
+    if walk.start is not None:
+        return walk.start
     divisor = walk.divisor or walk.x1.shape[-1]
 
     def side() -> Side:
         mean = walk.x1.mean(axis=-1) if walk.means else None
-        return Side(np.einsum("...i,...i->...", walk.x1, walk.x1) / divisor, mean)
+        return Side(np.einsum("...i,...i->...", walk.x1, walk.x1) / divisor, mean, unit_rows(walk.x1))
 
     left, right = walk.sides(node, side)
-    return State(
-        left, right, None if walk.paired else cosine_gap(unit_rows(walk.x1), unit_rows(walk.x2)), None, walk.paired
-    )
+    if walk.paired:
+        return State(left, right, None, paired=True)
+    gap = cosine_gap(left.extra, right.extra)
+    return State(left, right, gap, opposite=opposites(left.extra, right.extra, gap))
 
 
 def variances(node: Node) -> tuple[float, float]:
@@ -251,7 +283,8 @@ def affine(node: Node, state: State, walk: Walk) -> State:
             tangent = covariance * weight + bias
         if state.tangent is not None:
             tangent += weight * state.tangent
-    return replace(state, left=own[0], right=own[1], gap=gap, tangent=tangent)
+    opposite = None if bias else state.opposite
+    return replace(state, left=own[0], right=own[1], gap=gap, tangent=tangent, opposite=opposite)
 
 
 def dense_rule(node: Node, states: list[State], walk: Walk) -> State:
@@ -274,7 +307,24 @@ def activation_rule(node: Node, states: list[State], walk: Walk) -> State:
         return replace(before, left=own[0], right=own[1], tangent=tangent)
     p, q = before.spread(A, B)
     gap, slope = law.pair(p, q, before.gap, want_slope=tangent is not None)
-    return replace(before, left=own[0], right=own[1], gap=gap, tangent=None if tangent is None else slope * tangent)
+    if before.opposite is not None and law.homogeneous:
+        gap, slope = _reflected(law, before.opposite, gap, slope)
+    tangent = None if tangent is None else slope * tangent
+    return replace(before, left=own[0], right=own[1], gap=gap, tangent=tangent, opposite=None)
+
+
+def _reflected(law: Any, opposite: tuple, gap: np.ndarray, slope: Any) -> tuple[np.ndarray, Any]:
+    """Two half lines alpha z + beta |z| at nearly opposite inputs: the dual of |z| is even in the covariance."""
+    rows, columns, rest = opposite
+    second = float(law.second(1.0))
+    odd = second - np.pi / 2 * float(law.mean(1.0)) ** 2  # alpha^2; the mean of |z| is sqrt(2 / pi)
+    there, steepness = law.pair(1.0, 1.0, rest, want_slope=slope is not None)
+    gap = np.array(gap)
+    gap[rows, columns] = there + 2 * odd / second * (1 - rest)
+    if slope is not None:
+        slope = np.array(slope)
+        slope[rows, columns] = 2 * odd - steepness
+    return gap, slope
 
 
 def sum_rule(node: Node, states: list[State], walk: Walk) -> State:
@@ -304,8 +354,10 @@ def sum_rule(node: Node, states: list[State], walk: Walk) -> State:
             opposite = 1 - p * q
         pieces.append((M**2, N**2, opposite))
     own = walk.sides(node, lambda: Side(sum(piece[0] for piece in pieces), mean("left")))
-    gap = pieces[0][2] if len(pieces) == 1 or first.gap is None else direct_sum(first, pieces)
-    return replace(first, left=own[0], right=own[1], gap=gap, tangent=tangent)
+    if len(pieces) == 1:
+        return replace(first, left=own[0], right=own[1], tangent=tangent)
+    gap = None if first.gap is None else direct_sum(first, pieces)
+    return replace(first, left=own[0], right=own[1], gap=gap, tangent=tangent, opposite=None)
 
 
 def product_rule(node: Node, states: list[State], walk: Walk) -> State:
@@ -326,7 +378,7 @@ def product_rule(node: Node, states: list[State], walk: Walk) -> State:
         if state.tangent is not None:
             term = state.tangent * np.prod(covariances[:i] + covariances[i + 1 :], axis=0)
             tangent = term if tangent is None else tangent + term
-    return replace(states[0], left=own[0], right=own[1], gap=gap, tangent=tangent)
+    return replace(states[0], left=own[0], right=own[1], gap=gap, tangent=tangent, opposite=None)
 
 
 def layer_norm_rule(node: Node, states: list[State], walk: Walk) -> State:
@@ -350,7 +402,8 @@ def layer_norm_rule(node: Node, states: list[State], walk: Walk) -> State:
         p, q = before.spread(np.sqrt(A + node.epsilon), np.sqrt(B + node.epsilon))
         tangent = tangent / p
         tangent /= q
-    return replace(before, left=own[0], right=own[1], gap=gap, tangent=tangent)
+    opposite = before.opposite if before.left.mean is None else None
+    return replace(before, left=own[0], right=own[1], gap=gap, tangent=tangent, opposite=opposite)
 
 
 RULES: dict[str, Callable[[Node, list[State], Walk], State]] = {
