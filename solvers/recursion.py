@@ -44,6 +44,20 @@ def iterate(map_: Map, values: Mapping[str, Any], steps: Any) -> dict[str, np.nd
     return _named(map_, _loop(function, start, constants, steps), steps)
 
 
+def through_layers(map_: Map, values: Mapping[str, Any], steps: Any) -> dict[str, np.ndarray]:
+    """A map from layer to layer, where the abscissa is training steps: {name: (T, layers x modes)}, the same at each.
+
+    `values` also holds "layers", how many there are; the first carries the initial values.
+
+    >>> from ..theory.symbols import scalars
+    >>> q, w = scalars("q w")
+    >>> through_layers(Map((q,), (w * q,)), {"q": 1.0, "w": 2.0, "layers": 4}, [0])["q"]
+    array([[1., 2., 4., 8.]])
+    """
+    found = iterate(map_, values, np.arange(int(values["layers"])))
+    return {name: np.repeat(array.reshape(1, -1), len(steps), axis=0) for name, array in found.items()}
+
+
 def linear_map_power(map_: Map, values: Mapping[str, Any], steps: Any) -> dict[str, np.ndarray]:
     """As `iterate`, for a linear map of scalar and mode unknowns, at a cost that does not depend on the steps.
 
