@@ -15,7 +15,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import sympy as sp
+from scipy.special import expit
 
 from ..errors import BadData, UnknownName
 
@@ -39,7 +41,7 @@ _FAMILIES: dict[str, tuple[int, float, Callable]] = {
     "abs": (0, 0, lambda: sp.Abs(z)),
     "sign": (0, 0, lambda: sp.sign(z)),
     "step": (0, 0, lambda: sp.Heaviside(z, 0)),
-    "rectified_power": (1, 1, lambda p: sp.Max(z, 0) ** p),
+    "rectified_power": (1, 1, lambda p: sp.Max(z, 0) ** p if p else sp.Heaviside(z, 0)),
     "square": (0, 0, lambda: z**2),
     "power": (1, 1, lambda p: z**p),
     "polynomial": (1, sp.oo, lambda *coefficients: sum(c * z**k for k, c in enumerate(coefficients))),
@@ -58,6 +60,15 @@ _FAMILIES: dict[str, tuple[int, float, Callable]] = {
 }
 WHOLE = ("rectified_power", "power", "hermite")  # families with an order that is a whole number
 ACTIVATIONS = tuple(_FAMILIES)
+
+
+_STABLE: dict[str, Callable] = {
+    "relu": lambda value: np.maximum(value, 0.0),
+    "tanh": np.tanh,
+    "sigmoid": expit,
+    "silu": lambda value: value * expit(value),
+    "softplus": lambda value: np.logaddexp(value, 0.0),
+}
 
 
 @lru_cache(maxsize=256)
@@ -96,6 +107,29 @@ def formula(activation: Any) -> sp.Lambda | None:
     if name in WHOLE and not (arguments[0].is_integer and arguments[0] >= 0):
         raise BadData(f"order {arguments[0]}", where=f"activation {name}", remedy="give a whole number from 0")
     return sp.Lambda(z, build(*arguments))
+
+
+def array_formula(activation: Any) -> Callable:
+    """The activation as a function of NumPy arrays, with stable forms of those that would overflow.
+
+    >>> float(array_formula("softplus")(1000.0)), array_formula("relu")(np.array([-1.0, 2.0]))
+    (1000.0, array([0., 2.]))
+    """
+    law = formula(activation)
+    if law is None:
+        return activation
+    if isinstance(activation, str) and activation in _STABLE:
+        return _STABLE[activation]
+    # Max of an array and a number has no broadcasting array form: cases have
+    expression = law.expr.replace(sp.Max, lambda *a: sp.Max(*a).rewrite(sp.Piecewise))
+    expression = expression.replace(sp.Min, lambda *a: sp.Min(*a).rewrite(sp.Piecewise))
+    function = sp.lambdify(law.signature, expression, ["scipy", "numpy"])
+
+    def shaped(value):
+        value = np.asarray(value, float)
+        return np.broadcast_to(np.asarray(function(value), float), value.shape)
+
+    return shaped
 
 
 def activation_name(activation: Any) -> str:

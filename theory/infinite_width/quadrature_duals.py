@@ -67,6 +67,29 @@ class Series:
 
     # ---- coefficients ------------------------------------------------------------------------------------------------
 
+    @property
+    def at_zero(self) -> float:
+        with np.errstate(all="ignore"):
+            return float(np.asarray(self.function(np.zeros(1)), float).ravel()[0])
+
+    @property
+    def has_slope(self) -> bool:
+        return True
+
+    def turning(self, q: np.ndarray) -> np.ndarray:
+        """E (d phi^ / d log q)^2 of phi^ = phi(sqrt(q) z) / sqrt(E phi^2), by differences of fourth order."""
+        unique, back = np.unique(q, return_inverse=True)
+        step, found = 1e-3, np.empty(len(unique))
+        w = _grid(24)[1]
+        for start in range(0, len(unique), 128):
+            part = unique[start : start + 128]
+            change = 0.0
+            for shift, weight in ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12)):
+                values = self._values(part * np.exp(shift * step))
+                change = change + weight * values / np.sqrt(np.square(values) @ w)[:, None]
+            found[start : start + 128] = np.square(change / step) @ w
+        return found[back]
+
     def _values(self, q: np.ndarray, points: int = 24) -> np.ndarray:
         """phi(sqrt(q) z) times the square root of the density, (len(q), nodes)."""
         z, _, root = _grid(points)

@@ -1,0 +1,233 @@
+r"""Closed-form duals compiled to arrays that keep their digits at coincident inputs.
+
+Far from coincidence the formula is evaluated as it stands, in the angle. Where the new gap comes out small it is integrated
+instead, since V(a, b, 0) - V(a, b, gap) is an integral of the slope over the angle, free of cancellation:
+
+    gap'  =  1 - V(a, b, 0) / sqrt(V(a) V(b))  +  sqrt(a b / (V(a) V(b)))  int_0^theta slope(t) sin(t) dt.
+
+>>> from .dual_activation import dual
+>>> from .quadrature_duals import Series
+>>> relu = ClosedForm(dual("relu"), Series(lambda z: np.maximum(z, 0)))
+>>> float(relu.pair(1.0, 1.0, 1e-10)[0])
+9.99...e-11
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import sympy as sp
+
+from ..architecture.activations import activation_name
+from ..errors import BadData
+from .dual_activation import COSINE, SINE, THETA, Dual, angular
+from .gaussian_integrals import A, B
+from .quadrature_duals import Series
+
+_CHUNK = 1 << 14  # entries worked on at a time, so that temporaries stay in cache
+_NEAR = 1e-4  # gaps below this are integrated: the plain formula has lost four digits of them
+_CLOSE = 4e-4  # variances that differ by less than this, relatively, are compared through a derivative
+_SMALLEST = 1e-100  # stands for a variance of zero: formulas may divide by it
+_NODES = [(entry / 2 + 0.5, weight / 2) for entry, weight in zip(*np.polynomial.legendre.leggauss(12), strict=True)]
+
+
+def _damped_sinh(x, y):
+    size = np.abs(y)
+    return -0.5 * np.sign(y) * np.exp(x + size) * np.expm1(-2 * size)
+
+
+def _damped_cosh(x, y):
+    size = np.abs(y)
+    return 0.5 * np.exp(x + size) * (1 + np.exp(-2 * size))
+
+
+@lru_cache(maxsize=512)
+def _compiled(expression: sp.Expr) -> Callable:
+    """An expression of A, B, C as a function of arrays (a, b, cosine, sine, theta)."""
+    known = {"damped_sinh": _damped_sinh, "damped_cosh": _damped_cosh}
+    return sp.lambdify((A, B, COSINE, SINE, THETA), angular(expression), [known, "scipy", "numpy"], cse=True)
+
+
+class ClosedForm:
+    """Moments from one `Dual`; see `activation_moments.Moments` for the methods."""
+
+    def __init__(self, law: Dual, series: Series):
+        self.law, self.series, self.name = law, series, activation_name(law.activation)
+        self.at_zero = series.at_zero
+        self._line = _bent_line(law) if law.homogeneous else None
+        self._mean = sp.lambdify(A, law.mean, ["scipy", "numpy"])
+
+    # ---- one variance ------------------------------------------------------------------------------------------------
+
+    def _coincident(self, expression: sp.Expr, q) -> np.ndarray:
+        q = np.asarray(q, float)
+        safe = np.maximum(q, _SMALLEST)
+        with np.errstate(all="ignore"):
+            found = _compiled(expression)(safe, safe, np.ones(()), np.zeros(()), np.zeros(()))
+        return np.broadcast_to(np.asarray(found, float), q.shape) + 0.0
+
+    def _finite(self, found: np.ndarray, q) -> np.ndarray:
+        if not np.isfinite(found).all():
+            worst = float(np.max(np.where(np.isfinite(found), -np.inf, q)))
+            raise BadData(
+                f"its moments overflow at variance {worst:.3g}",
+                where=f"activation {self.name}",
+                remedy="make weights or inputs smaller, or normalise the layer before it",
+            )
+        return found
+
+    def second(self, q):
+        found = self._finite(self._coincident(self.law.value, q), q)
+        return np.where(np.asarray(q) == 0, self.at_zero**2, found)
+
+    def mean(self, q):
+        q = np.asarray(q, float)
+        with np.errstate(all="ignore"):
+            found = np.broadcast_to(np.asarray(self._mean(np.maximum(q, _SMALLEST)), float), q.shape)
+        return np.where(q == 0, self.at_zero, self._finite(found, q))
+
+    def slope(self, q):
+        if self.law.bends is None:
+            return np.full(np.shape(q), np.inf)
+        return self._finite(self._coincident(self.law.slope, q), q)
+
+    def curvature(self, q):
+        if self.law.bends is None:
+            return np.full(np.shape(q), np.inf)
+        found = self._coincident(self.law.bends, q)
+        return np.where(np.isnan(found), np.inf, found)
+
+    def error_at(self, q):
+        return 0.0
+
+    # ---- two variances and a gap -------------------------------------------------------------------------------------
+
+    def pair(self, a, b, gap, want_slope=True):
+        a, b, gap = (np.asarray(entry, float) for entry in (a, b, gap))
+        shape = np.broadcast_shapes(a.shape, b.shape, gap.shape)
+        if self._line is not None:
+            return _line_pair(*self._line, np.broadcast_to(gap, shape), want_slope)
+        if not shape:
+            found, slope = self.pair(a[None], b[None], gap[None], want_slope)
+            return found[0], None if slope is None else slope[0]
+        root_a, root_b = (np.sqrt(self.second(q)) for q in (a, b))
+        a, b = np.maximum(a, _SMALLEST), np.maximum(b, _SMALLEST)
+        found, slope = np.empty(shape), np.empty(shape) if want_slope else None
+        rows = max(1, _CHUNK // max(1, int(np.prod(shape[1:]))))
+        for start in range(0, shape[0], rows):
+            part = slice(start, start + rows)
+            cut = (_rows(entry, shape, part) for entry in (a, b, gap, root_a, root_b))
+            self._fill(*cut, found[part], None if slope is None else slope[part])
+        if slope is not None and self.law.bends is not None:
+            self._finite(slope, np.maximum(a, b))
+        return found, slope
+
+    def _fill(self, a, b, gap, root_a, root_b, found, slope) -> None:
+        """One block of `pair`, into its part of the outputs."""
+        gap = np.clip(gap, 0, 2)
+        scale = root_a * root_b
+        here = a, b, *_circle(gap)
+        with np.errstate(all="ignore"):
+            np.divide(_compiled(self.law.value)(*here), scale, out=found)
+            np.subtract(1, found, out=found)
+            if slope is not None:
+                slope[...] = _compiled(self.law.slope)(*here)
+        near = found < _NEAR
+        if near.any():
+            entries = [np.broadcast_to(entry, found.shape)[near] for entry in (a, b, gap, scale)]
+            found[near] = self._integrated(*entries)
+        if not scale.all():
+            np.copyto(found, gap, where=scale == 0)
+
+    def _integrated(self, a, b, gap, scale) -> np.ndarray:
+        theta = 2 * np.arcsin(np.sqrt(gap / 2))
+        total = np.zeros_like(theta)
+        slope = _compiled(self.law.slope)
+        with np.errstate(all="ignore"):
+            for place, weight in _NODES:
+                angle = place * theta
+                sine = np.sin(angle)
+                total += weight * sine * slope(a, b, np.cos(angle), sine, angle)
+            total = np.where(theta > 0, total * theta * np.sqrt(a) * np.sqrt(b) / scale, 0.0)
+        different = a != b
+        if self.law.degree is None and different.any():
+            total[different] += self._drift(a[different], b[different], scale[different])
+        return total
+
+    def _drift(self, a, b, scale) -> np.ndarray:
+        """1 - V(a, b, 0) / sqrt(V(a) V(b)) of coincident directions; between close variances half a squared distance."""
+        apart = np.log1p((a - b) / b)
+        with np.errstate(all="ignore"):
+            found = 1 - _compiled(self.law.value)(a, b, *_circle(np.zeros_like(a))) / scale
+        close = np.abs(apart) < _CLOSE
+        if close.any():
+            speed = [self.series.turning(entry[close]) for entry in (a, b)]
+            found[close] = apart[close] ** 2 * (speed[0] + speed[1]) / 4
+        return np.maximum(found, 0)
+
+
+def _rows(entry: np.ndarray, shape: tuple, part) -> np.ndarray:
+    """The rows `part` of an array that broadcasts to `shape`, still in its own shape."""
+    return entry[part] if entry.ndim == len(shape) and entry.shape and entry.shape[0] > 1 else entry
+
+
+def _circle(gap: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cosine, sine and angle of a gap 1 - cosine."""
+    half = np.sqrt(gap * 0.5)
+    return 1 - gap, np.sqrt(gap * (2 - gap)), 2 * np.arcsin(half)
+
+
+# ---- two half lines that meet at zero --------------------------------------------------------------------------------
+
+
+def _bent_line(law: Dual) -> tuple[float, float]:
+    """(p, q) of dV/dC = q - p theta, so that V = sqrt(a b) (p sin + (q - p theta) cos): all activations of degree one."""
+    slope = angular(law.slope)
+    p = sp.simplify(-slope.diff(THETA))
+    q = sp.simplify(slope + p * THETA)
+    if p.free_symbols or q.free_symbols:
+        raise BadData(f"the slope {slope} is not linear in the angle", where=f"activation {law.activation}")
+    return float(p), float(q)
+
+
+def _line_pair(p: float, q: float, gap: np.ndarray, want_slope: bool):
+    """gap' = gap - (p/q) (sin - theta cos), in place, block by block: two square roots and one arcsine an entry."""
+    shape = gap.shape
+    flat = np.ascontiguousarray(gap).reshape(-1)
+    found = np.empty(flat.shape)
+    slope = np.empty(flat.shape) if want_slope else None
+    theta, work = np.empty(min(_CHUNK, flat.size)), np.empty(min(_CHUNK, flat.size))
+    for start in range(0, flat.size, _CHUNK):
+        here, out = flat[start : start + _CHUNK], found[start : start + _CHUNK]
+        t, w = theta[: here.size], work[: here.size]
+        np.clip(here, 0.0, 2.0, out=out)
+        if p:
+            np.multiply(out, 0.5, out=t)
+            np.sqrt(t, out=t)
+            np.arcsin(t, out=t)
+            np.add(t, t, out=t)  # theta
+            if slope is not None:
+                np.multiply(t, -p, out=slope[start : start + _CHUNK])
+                slope[start : start + _CHUNK] += q
+            np.subtract(2.0, out, out=w)
+            w *= out
+            np.sqrt(w, out=w)  # sine
+            small = out < _NEAR
+            few = np.flatnonzero(small) if small.any() else None
+            lost = None if few is None else _sine_less(t[few])
+            w -= t
+            t *= out
+            w += t  # sin - theta cos
+            if few is not None:
+                w[few] = lost
+            w *= p / q
+            out -= w
+        elif slope is not None:
+            slope[start : start + _CHUNK] = q
+    return found.reshape(shape)[()], None if slope is None else slope.reshape(shape)[()]
+
+
+def _sine_less(theta: np.ndarray) -> np.ndarray:
+    """sin(theta) - theta cos(theta) of small angles: theta^3/3 - theta^5/30 + theta^7/840 - ..."""
+    square = theta * theta
+    return theta * square * (1 / 3 - square * (1 / 30 - square * (1 / 840 - square / 45360)))
