@@ -196,7 +196,8 @@ def centred(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     product = p * q
     correction = (r - s) ** 2
     correction /= np.maximum(1 - r * s + product, np.finfo(float).tiny)
-    return less[0], less[1], (state.gap - correction) / np.where(product > 0, product, 1.0)
+    gap = (state.gap - correction) / np.where(product > 0, product, 1.0)
+    return less[0], less[1], np.clip(gap, 0, 2, out=gap)
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------------

@@ -132,24 +132,24 @@ class Recursion:
         walk = self._walk(fake, np.zeros((len(gap), d)), names, left=sides, right=many, start=start)
         return [value[0] for value in _values(self._pass(walk), names)]
 
-    def fan_in(self, d: int) -> dict[str, int]:
-        """Inputs of every layer in the standard parameterization."""
+    def fan_in(self, d: int, missing: bool = False) -> dict[str, Any]:
+        """Inputs of every layer in the standard parameterization, as numbers, or as names where they may be missing."""
         layers = [node for node in self.network.nodes if node.op in LAYERS and node.parameterization == "standard"]
         if not layers:
             return {}
         sizes = {name: sp.Symbol(name) for name in self.network.widths().values() if isinstance(name, str)}
-        sizes.update({"input": d} if d else {}, **dict(self.widths))
+        sizes.update({**dict(self.widths), **({"input": d} if d else {})})
         features, found = feature_shapes(self.network, sizes), {}
         for node in layers:
             fan_in = features[node.inputs[0]][-1] * math.prod(node.window)
-            if isinstance(fan_in, sp.Basic) and fan_in.free_symbols:
+            if isinstance(fan_in, sp.Basic) and fan_in.free_symbols and not missing:
                 name = str(min(fan_in.free_symbols, key=str))
                 raise BadData(
                     f"the tangent kernel of the standard parameterization grows with the width {name!r}",
                     where=node.name,
                     remedy=f'give infinite_width(net, widths={{{name!r}: 512}}), or dense(parameterization="ntk")',
                 )
-            found[node.name] = int(fan_in)
+            found[node.name] = fan_in
         return found
 
     def entry(self, d: int) -> int:
@@ -157,8 +157,9 @@ class Recursion:
         if not self.grid:
             return 1
         sizes = {name: 1 for name in self.network.widths().values() if isinstance(name, str)} | {"input": d}
-        shapes = feature_shapes(self.network, sizes)
-        return max(math.prod(shapes[n.name][:-1]) ** (2 if self.facts[n.name].pairs else 1) for n in self.network.nodes)
+        from .grid_covariances import numbers_per_pair
+
+        return numbers_per_pair(self.network, self.facts, feature_shapes(self.network, sizes))
 
     def blocks(self, x1, x2, left, right, names) -> Callable[[slice, slice], Sequence[np.ndarray]]:
         """The function that gives the kernels of one block."""
@@ -215,8 +216,6 @@ def _values(state: State, names: Sequence[str]) -> list[np.ndarray]:
 
 @cache
 def _rules() -> dict[str, Callable[[Node, list[State], Walk], State]]:
-    try:
-        from .grid_covariances import RULES as grids
-    except ImportError:
-        grids = {}
+    from .grid_covariances import RULES as grids
+
     return {**RULES, **grids}

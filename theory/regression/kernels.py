@@ -3,11 +3,11 @@ r"""Kernels of infinitely wide networks, and a few classical ones, as functions 
 A wide layer maps covariances by the dual V of its activation (`theory.infinite_width.dual_activation`), with weights of
 variance s / fan_in:
 
-    K_1 = x.x',   K_{l+1} = s V(K_l),   Theta_1 = K_1,   Theta_{l+1} = K_{l+1} + s Theta_l dV/dC(K_l).
+    K_1 = x.x',   K_{l+1} = s V(K_l),   Theta_1 = K_1,   Theta_{l+1} = K_{l+1} + s Theta_l dV/dC.
 
 K is the covariance of the outputs at initialisation (`nngp`) and Theta the tangent kernel (`ntk`). `depth` counts
-weight matrices: 2 is one hidden layer. Positively homogeneous activations need one function of the angle alone,
-K(x, x') = |x| |x'| k(theta), and carry the angle, not its cosine: coincident inputs lose no digits.
+weight matrices: 2 is one hidden layer. These are the plain stacks of `infinite_width`, which takes any network and
+does the work here too; its input kernel is x.x' / d.
 
 >>> kernel = ntk(depth=2)
 >>> kernel(np.eye(2)).round(6)
@@ -17,18 +17,24 @@ array([[2.     , 0.31831],
 2
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import sympy as sp
 
+from ..architecture.activations import formula
+from ..architecture.constructors import activation as activation_layer
+from ..architecture.constructors import dense, serial
 from ..errors import BadData, UnknownName
+from ..infinite_width.covariances import few
 from ..infinite_width.dual_activation import A, B, C, dual
+from ..infinite_width.network_kernel import InfiniteWidth, infinite_width
+from ..infinite_width.tiles import fill, plan, processors
 
-_BLOCK = 1 << 19  # entries worked on at a time: a few megabytes per temporary
-_NEAR = 1e-4  # below this 1 - |cosine| (or relative squared distance) inputs are subtracted, not multiplied
+_NEAR = 1e-4  # below this relative squared distance inputs are subtracted, not multiplied
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Kernel:
                 remedy="both must be > 0",
             )
         if self.kind in ("ntk", "nngp"):
-            dual(self.activation)
+            formula(self.activation)
 
     @property
     def name(self) -> str:
@@ -76,27 +82,22 @@ class Kernel:
             raise BadData(
                 f"inputs of shapes {x1.shape} and {other.shape}", where=self.name, remedy="give (n, d) arrays"
             )
-        block = _BLOCKS.get(self.kind, _network_block)
+        if self.kind in ("ntk", "nngp"):
+            return getattr(_engine(self)(x1, x2, self.kind), self.kind)
+        block = _BLOCKS[self.kind]
+        arranged = plan(len(x1), None if x2 is None else len(other), threads=processors())
+        arranged.check()
         matrix = np.empty((len(x1), len(other)))
-        rows = max(1, _BLOCK // max(1, len(other)))
-        for start in range(0, len(x1), rows):
-            stop = min(start + rows, len(x1))
-            first = start if x2 is None else 0  # the symmetric case fills the upper triangle and mirrors it
-            matrix[start:stop, first:] = block(self, x1[start:stop], other[first:])
-            if x2 is None:
-                matrix[start:stop, start:stop] = np.triu(matrix[start:stop, start:stop])
-                matrix[start:stop, start:stop] += np.triu(matrix[start:stop, start:stop], 1).T
-                matrix[stop:, start:stop] = matrix[start:stop, stop:].T
+        fill(arranged, lambda rows, columns: [block(self, x1[rows], other[columns])], [matrix])
         if x2 is None:
             np.fill_diagonal(matrix, self.diagonal(x1))
         return matrix
 
     def diagonal(self, x: np.ndarray) -> np.ndarray:
         """K(x, x) for every row, (n,), by the recursion of the variances: for the ReLU tangent kernel depth x |x|^2."""
-        square = np.einsum("ij,ij->i", x, x)
-        if self.kind in ("rbf", "laplace"):
-            return np.ones(len(square))
-        return square if self.kind == "linear" else _diagonal(self, square)[1]
+        if self.kind in ("ntk", "nngp"):
+            return getattr(_engine(self).diagonal(x, self.kind), self.kind)
+        return np.ones(len(x)) if self.kind in ("rbf", "laplace") else np.einsum("ij,ij->i", x, x)
 
     def symbolic(self) -> sp.Expr:
         """The kernel of unit vectors as an expression of t = x.x'.
@@ -205,94 +206,12 @@ def parse(name: str, depth: int = 2, width: float = 1.0) -> Kernel:
     return Kernel(kind, depth if activation else 1, activation, float(width))
 
 
-# ---- networks -------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=32)
-def _compiled(activation: str) -> tuple[Callable, Callable]:
-    """NumPy functions (A, B, C) -> V and (A, B, C) -> dV/dC."""
-    law = dual(activation)
-    return tuple(sp.lambdify((A, B, C), sp.expand(e), "numpy", cse=True) for e in (law.value, law.slope))
-
-
-@lru_cache(maxsize=32)
-def _angular(activation: str) -> tuple[float, Callable]:
-    """Of a homogeneous activation: top = V(1, 1, 1), and theta -> (1 - V/top, dV/dC) without cancellation near 0."""
-    law = dual(activation)
-    theta, half = sp.Symbol("theta", positive=True), sp.Symbol("S", positive=True)
-    plain = [e.subs({A: 1, B: 1}) for e in (law.value, law.slope)]
-    turned = [
-        e.subs({sp.asin(C): sp.pi / 2 - theta, sp.sqrt(1 - C**2): sp.sin(theta)}).subs(C, 1 - 2 * half) for e in plain
-    ]
-    top = plain[0].subs(C, 1)
-    # 1 - cos = 2 sin^2(theta/2): the ones cancel as symbols, not as floats
-    gap = sp.expand(1 - turned[0] / top).subs(half, sp.sin(theta / 2) ** 2)
-    return float(top), sp.lambdify(theta, (gap, turned[1]), "numpy", cse=True)
-
-
-def _network_block(kernel: Kernel, x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
-    s, q1, q2 = kernel.weight_variance, np.einsum("ij,ij->i", x1, x1), np.einsum("ij,ij->i", x2, x2)
-    if dual(kernel.activation).homogeneous:
-        scale, (top, layer) = 1.0, _angular(kernel.activation)
-        theta = _angles(x1, x2)
-        covariance = tangent = np.cos(theta)
-        for _ in range(kernel.depth - 1):
-            gap, slope = layer(theta)
-            scale *= s * top
-            theta = 2 * np.arcsin(np.sqrt(np.clip(gap / 2, 0, 1)))
-            covariance = scale * (1 - gap)
-            tangent = covariance + s * tangent * slope
-        return np.sqrt(np.outer(q1, q2)) * (tangent if kernel.kind == "ntk" else covariance)
-    value, derivative = _compiled(kernel.activation)
-    covariance = tangent = x1 @ x2.T
-    variances = [(q1, q2)]
-    for _ in range(kernel.depth - 1):
-        a, b = variances[-1][0][:, None], variances[-1][1][None, :]
-        slope = derivative(a, b, covariance)
-        covariance = s * value(a, b, covariance)
-        tangent = covariance + s * tangent * slope
-        variances.append(tuple(s * value(q, q, q) for q in variances[-1]))
-    return tangent if kernel.kind == "ntk" else covariance
-
-
-def _diagonal(kernel: Kernel, square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variance of the outputs, and the wanted kernel, at coincident inputs."""
-    law, s = dual(kernel.activation), kernel.weight_variance
-    if law.homogeneous:
-        # V(q, q, q) = V(1, 1, 1) q: exact, also where the formula of the slope is singular
-        gain, slope = s * float(law.value.subs({A: 1, B: 1, C: 1})), s * float(law.slope.subs({A: 1, B: 1, C: 1}))
-        scale, factor = 1.0, 1.0
-        for _ in range(kernel.depth - 1):
-            scale = gain * scale
-            factor = scale + slope * factor
-        return scale * square, (factor if kernel.kind == "ntk" else scale) * square
-    value, derivative = _compiled(kernel.activation)
-    variance = tangent = square
-    for _ in range(kernel.depth - 1):
-        slope = derivative(variance, variance, variance)
-        variance = s * value(variance, variance, variance)
-        tangent = variance + s * tangent * slope
-    return variance, (tangent if kernel.kind == "ntk" else variance)
-
-
-def _angles(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
-    """Angles in [0, pi] between all rows, to rounding error even for nearly parallel or opposite ones."""
-    unit1, unit2 = (x / np.where((norm := np.linalg.norm(x, axis=1)) > 0, norm, 1)[:, None] for x in (x1, x2))
-    cosine = np.clip(unit1 @ unit2.T, -1, 1)
-    theta = np.arccos(cosine)
-    for sign in (1, -1):
-        for i, j in _pairs(sign * cosine > 1 - _NEAR):
-            chord = np.linalg.norm(unit1[i] - sign * unit2[j], axis=1)
-            angle = 2 * np.arcsin(np.minimum(chord / 2, 1))
-            theta[i, j] = angle if sign == 1 else np.pi - angle
-    return theta
-
-
-def _pairs(mask: np.ndarray, limit: int = 1 << 15):
-    """Indices where the mask holds, a bounded number at a time."""
-    rows, columns = np.nonzero(mask)
-    for start in range(0, len(rows), limit):
-        yield rows[start : start + limit], columns[start : start + limit]
+@lru_cache(maxsize=128)
+def _engine(kernel: Kernel) -> InfiniteWidth:
+    """The plain stack as a network, with x.x' at the input."""
+    layer = dense(math.sqrt(kernel.weight_variance))
+    hidden = [part for _ in range(kernel.depth - 1) for part in (activation_layer(kernel.activation), layer)]
+    return replace(infinite_width(serial(dense(), *hidden)), divisor=1.0)
 
 
 # ---- classical kernels ----------------------------------------------------------------------------------------------
@@ -301,7 +220,7 @@ def _pairs(mask: np.ndarray, limit: int = 1 << 15):
 def _squared_distances(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
     size = np.einsum("ij,ij->i", x1, x1)[:, None] + np.einsum("ij,ij->i", x2, x2)[None, :]
     square = np.maximum(size - 2 * x1 @ x2.T, 0)
-    for i, j in _pairs(square < _NEAR * size):
+    for i, j in few(square < _NEAR * size):
         square[i, j] = ((x1[i] - x2[j]) ** 2).sum(1)
     return square
 
