@@ -10,13 +10,17 @@ from learning_mechanics.theory.architecture.constructors import (
     convolution,
     dense,
     flatten,
+    global_average_pool,
     layer_norm,
+    product,
     reshape,
+    residual,
     serial,
 )
 from learning_mechanics.theory.architecture.network import Network, Node, chain
 from learning_mechanics.theory.architecture.shapes import initial_spreads
 from learning_mechanics.theory.errors import BadData, UnknownName
+from learning_mechanics.theory.infinite_width.network_kernel import infinite_width
 from learning_mechanics.theory.initialisation import as_stated
 from learning_mechanics.theory.regression.linearised import tangent_kernel
 from learning_mechanics.validate.experiments.empirical_kernel import empirical_kernel
@@ -87,3 +91,86 @@ def test_refusals():
         empirical_kernel(gated, {}, x)
     with pytest.raises(BadData, match="shapes"):
         empirical_kernel(chain("input", "output"), {"W1": np.ones((1, 6))}, x, x[:, :3])
+
+
+# ---- finite networks approach the kernels of infinite width ---------------------------------------------------------
+
+relu, erf = activation("relu"), activation("erf")
+WIDE = {
+    "relu": serial(dense(1.4, 0.3), relu, dense(1.2, 0.2), relu, dense(1.1, 0.1)),
+    "erf": serial(dense(1.4, 0.3), erf, dense(1.2, 0.2), erf, dense(1.1, 0.1)),
+    "gelu": serial(dense(1.4, 0.3), activation("gelu"), dense(1.2, 0.2), activation("gelu"), dense(1.1, 0.1)),
+    "residual": serial(dense(1.2, 0.2), residual(relu, dense(1.3, 0.2), scale=0.7), relu, dense()),
+    "layer norm": serial(dense(1.2, 0.2), layer_norm(), relu, dense(1.3, 0.1), layer_norm(0.1), erf, dense()),
+    "layer norm after relu": serial(dense(1.2, 0.2), relu, layer_norm(), dense(1.1, 0.1), relu, layer_norm(), dense()),
+    "product": serial(dense(1.2, 0.2), relu, product(dense(1.1, 0.3), dense(0.9, 0.2)), dense(0.8, 0.1)),
+    "convolution, flat": serial(
+        reshape(4, 2), convolution((2,), 1.3, 0.2, padding="circular"), relu, convolution((2,), 1.2), erf,
+        flatten(), dense(),
+    ),
+    "convolution, global pooling": serial(
+        reshape(2, 2, 2), convolution(2, 1.3, 0.2, padding="same"), relu, convolution((2, 1), 1.2, 0.1), relu,
+        global_average_pool(), dense(1.2, 0.1),
+    ),
+    "attention": serial(
+        reshape(4, 2), dense(1.5, 0.3), attention(1.2), dense(1.3), relu, global_average_pool(), dense(),
+    ),
+}  # fmt: skip
+INPUTS = np.random.default_rng(4).standard_normal((3, 8))
+ENTRIES = np.triu_indices(3)
+
+
+def measured(network, width, seeds):
+    """Entries of the two kernels of networks drawn from these seeds, (seeds, 2, 6); NNGP from `width` outputs."""
+    found = []
+    for seed in seeds:
+        both = []
+        for name, outputs in (("nngp", width), ("ntk", 1)):
+            weights = drawn(network, 8, width, outputs, seed)
+            both.append(getattr(empirical_kernel(network, weights, INPUTS, get=(name,)), name)[ENTRIES])
+        found.append(both)
+    return np.array(found)
+
+
+def expected(network):
+    exact = infinite_width(network)(INPUTS)
+    return np.array([exact.nngp[ENTRIES], exact.ntk[ENTRIES]])
+
+
+@pytest.mark.parametrize("name", ["layer norm after relu", "convolution, global pooling", "attention"])
+def test_the_mean_over_networks(name):
+    """|z| < 4 for 12 entries: a false alarm in 1300 runs."""
+    found, exact = measured(WIDE[name], 192, range(30)), expected(WIDE[name])
+    z = (found.mean(0) - exact) / (found.std(0, ddof=1) / np.sqrt(len(found)))
+    assert np.abs(z).max() < 4, z
+
+
+def test_the_mean_would_notice_a_centring_that_is_forgotten():
+    """A norm after relu that subtracts no mean is sqrt(2) times a norm before it: both kernels are then off."""
+    norm, gain = layer_norm(), 2**0.5
+    uncentred = serial(dense(1.2, 0.2), norm, relu, dense(1.1 * gain, 0.1), norm, relu, dense(gain))
+    found, wrong = measured(WIDE["layer norm after relu"], 192, range(30)), expected(uncentred)
+    z = (found.mean(0) - wrong) / (found.std(0, ddof=1) / np.sqrt(len(found)))
+    assert np.abs(z).max(axis=-1).min() > 4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", WIDE)
+def test_the_error_falls_as_the_root_of_the_width(name):
+    """Slope -0.5 +- 0.1 with a standard error < 0.04; |z| < 4 for the means at the largest width."""
+    counts, exact = {128: 512, 256: 320, 512: 192, 1024: 128}, expected(WIDE[name])  # width: networks
+    scale = np.abs(exact).mean(-1)
+    logarithms, variances = [], []
+    for width, count in counts.items():
+        found = measured(WIDE[name], width, range(count))
+        square = np.square((found - exact) / scale[:, None]).mean(-1)  # of each seed, (seeds, 2)
+        logarithms.append(np.log(square.mean(0)) / 2)
+        variances.append((square.std(0, ddof=1) / square.mean(0) / 2) ** 2 / len(square))
+    x = np.log(list(counts))
+    x -= x.mean()
+    slope = x @ np.array(logarithms) / (x @ x)
+    error = np.sqrt(x**2 @ np.array(variances)) / (x @ x)
+    z = (found.mean(0) - exact) / (found.std(0, ddof=1) / np.sqrt(len(found)))
+    print(name, "slopes", slope.round(3), "+-", error.round(3), "largest |z|", np.abs(z).max().round(2))
+    assert np.abs(z).max() < 4
+    assert error.max() < 0.04 and np.abs(slope + 0.5).max() < 0.1
