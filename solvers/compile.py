@@ -92,6 +92,9 @@ def _printer(functions, backend):
         def _print_Polar(self, polar):
             return f"polar({self._print(polar.arg)})"
 
+        def _print_Identity(self, identity):
+            return f"eye({self._print(identity.rows)})"
+
         def _print_ElementwiseApplyFunction(self, applied):
             name = f"elementwise_{len(functions)}"
             body = applied.function(_z)

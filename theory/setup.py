@@ -87,7 +87,8 @@ class Setup:
     `sizes`     sample sizes of a `kernel_solve`
     `options`   anything else a procedure documents (ridge, kernel, batch ...)
     `output_scale`  alpha in f = alpha x network, trained at the learning rate over alpha^2: it learns as fast, and its
-                weights move as 1/alpha. With options "centred", f = alpha x (network - network at the start)
+                weights move as 1/alpha. With options "centred", f = alpha x (network - network at the start).
+                axes "richness" gamma, beside a "width" N, states alpha = 1/(gamma sqrt(N)): the mean-field scale
     """
 
     network: Network | None = None
@@ -161,6 +162,20 @@ class Setup:
             grid = np.linspace(0, last, self.records)
         return np.unique(np.round(grid).astype(int))
 
+    def stated_output_scale(self) -> float:
+        """alpha: `output_scale`, or 1/(gamma sqrt(N)) where the axes state a richness gamma and a width N.
+
+        >>> Setup(axes={"richness": 0.5, "width": 64}).stated_output_scale()
+        0.25
+        """
+        if "richness" not in self.axes:
+            return self.output_scale
+        gamma, width = self.axes["richness"], self.axes.get("width", 0)
+        if not (0 < gamma < math.inf and width >= 1) or self.output_scale != 1:
+            found = f"richness {gamma} at width {width} and output_scale {self.output_scale:g}"
+            raise BadData(found, where="Setup", remedy="give a richness above 0, a width, and no output_scale")
+        return 1 / (gamma * math.sqrt(width))
+
     def draw(self, seed: int, data: Dataset | None = None) -> "Instance":
         """Arrays at t = 0. `data` replaces a data set given by name; the same seed gives the same arrays."""
         if seed < 0:
@@ -215,9 +230,10 @@ class Setup:
                     remedy="give inputs that vary, and targets that depend on them",
                 )
             rate = rate / scale
-        if self.output_scale != 1:
-            arrays["output_scale"] = np.asarray(float(self.output_scale))
-            rate = rate / self.output_scale**2
+        output_scale = self.stated_output_scale()
+        if output_scale != 1:
+            arrays["output_scale"] = np.asarray(float(output_scale))
+            rate = rate / output_scale**2
         return Instance(self, seed, arrays, facts, rate)
 
 
