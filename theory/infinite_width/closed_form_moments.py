@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 import sympy as sp
+from sympy.codegen.rewriting import create_expand_pow_optimization
 
 from ..architecture.activations import activation_name
 from ..errors import BadData
@@ -41,11 +42,41 @@ def _damped_cosh(x, y):
     return 0.5 * np.exp(x + size) * (1 + np.exp(-2 * size))
 
 
+class _square_root(sp.Function):
+    """A square root that keeps its identity, so that its odd powers are products and not slow calls of pow."""
+
+    nargs = 1
+
+
+_multiplied = create_expand_pow_optimization(12)
+
+
+def _in_products(forms: list[sp.Expr]):
+    """Common subexpressions, with half-integer and whole powers as products."""
+    forms = [
+        form.replace(lambda x: x.is_Pow and x.exp.is_Rational and x.exp.q == 2, lambda x: _square_root(x.base) ** x.exp.p)
+        for form in forms
+    ]
+    steps, results = sp.cse(forms)
+    return [(symbol, _multiplied(step)) for symbol, step in steps], [_multiplied(result) for result in results]
+
+
 @lru_cache(maxsize=512)
-def _compiled(expression: sp.Expr) -> Callable:
-    """An expression of A, B, C as a function of arrays (a, b, cosine, sine, theta)."""
-    known = {"damped_sinh": _damped_sinh, "damped_cosh": _damped_cosh}
-    return sp.lambdify((A, B, COSINE, SINE, THETA), angular(expression), [known, "scipy", "numpy"], cse=True)
+def _compiled(*expressions: sp.Expr) -> Callable:
+    """Expressions of A, B, C as one function of arrays (a, b, gap), or of (a, b, cosine, sine, theta) if all are given."""
+    known = {"damped_sinh": _damped_sinh, "damped_cosh": _damped_cosh, "_square_root": np.sqrt}
+    forms = [angular(expression) for expression in expressions]
+    used = {SINE, THETA} & set().union(*(form.free_symbols for form in forms))
+    function = sp.lambdify((A, B, COSINE, SINE, THETA), forms, [known, "scipy", "numpy"], cse=_in_products)
+
+    def of_gap(a, b, gap, *circle):
+        if circle:
+            return function(a, b, gap, *circle)
+        sine = np.sqrt(gap * (2 - gap)) if SINE in used else None
+        theta = 2 * np.arcsin(np.sqrt(gap * 0.5)) if THETA in used else None
+        return function(a, b, 1 - gap, sine, theta)
+
+    return of_gap
 
 
 class ClosedForm:
@@ -63,7 +94,7 @@ class ClosedForm:
         q = np.asarray(q, float)
         safe = np.maximum(q, _SMALLEST)
         with np.errstate(all="ignore"):
-            found = _compiled(expression)(safe, safe, np.ones(()), np.zeros(()), np.zeros(()))
+            (found,) = _compiled(expression)(safe, safe, np.zeros(()))
         return np.broadcast_to(np.asarray(found, float), q.shape) + 0.0
 
     def _finite(self, found: np.ndarray, q) -> np.ndarray:
@@ -126,12 +157,13 @@ class ClosedForm:
         """One block of `pair`, into its part of the outputs."""
         gap = np.clip(gap, 0, 2)
         scale = root_a * root_b
-        here = a, b, *_circle(gap)
         with np.errstate(all="ignore"):
-            np.divide(_compiled(self.law.value)(*here), scale, out=found)
+            if slope is None:
+                (value,) = _compiled(self.law.value)(a, b, gap)
+            else:
+                value, slope[...] = _compiled(self.law.value, self.law.slope)(a, b, gap)
+            np.divide(value, scale, out=found)
             np.subtract(1, found, out=found)
-            if slope is not None:
-                slope[...] = _compiled(self.law.slope)(*here)
         near = found < _NEAR
         if near.any():
             entries = [np.broadcast_to(entry, found.shape)[near] for entry in (a, b, gap, scale)]
@@ -147,7 +179,7 @@ class ClosedForm:
             for place, weight in _NODES:
                 angle = place * theta
                 sine = np.sin(angle)
-                total += weight * sine * slope(a, b, np.cos(angle), sine, angle)
+                total += weight * sine * slope(a, b, np.cos(angle), sine, angle)[0]
             total = np.where(theta > 0, total * theta * np.sqrt(a) * np.sqrt(b) / scale, 0.0)
         different = a != b
         if self.law.degree is None and different.any():
@@ -158,7 +190,7 @@ class ClosedForm:
         """1 - V(a, b, 0) / sqrt(V(a) V(b)) of coincident directions; between close variances half a squared distance."""
         apart = np.log1p((a - b) / b)
         with np.errstate(all="ignore"):
-            found = 1 - _compiled(self.law.value)(a, b, *_circle(np.zeros_like(a))) / scale
+            found = 1 - _compiled(self.law.value)(a, b, np.zeros_like(a))[0] / scale
         close = np.abs(apart) < _CLOSE
         if close.any():
             speed = [self.series.turning(entry[close]) for entry in (a, b)]
@@ -169,12 +201,6 @@ class ClosedForm:
 def _rows(entry: np.ndarray, shape: tuple, part) -> np.ndarray:
     """The rows `part` of an array that broadcasts to `shape`, still in its own shape."""
     return entry[part] if entry.ndim == len(shape) and entry.shape and entry.shape[0] > 1 else entry
-
-
-def _circle(gap: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cosine, sine and angle of a gap 1 - cosine."""
-    half = np.sqrt(gap * 0.5)
-    return 1 - gap, np.sqrt(gap * (2 - gap)), 2 * np.arcsin(half)
 
 
 # ---- two half lines that meet at zero --------------------------------------------------------------------------------
