@@ -70,6 +70,7 @@ def facts(network: Network) -> dict[str, Facts]:
                     remedy="put a dense layer before it, or join both activations to one formula",
                 )
             identity = node.op == "activation" and node.activation == "identity"
+            terms = only.terms if identity else terms
             gaussian = only.gaussian and (node.op in KEEPS_GAUSSIAN or identity)
             centred = node.op == "layer_norm" or (only.centred and (node.op != "activation" or identity))
             made = (only.sources, gaussian, centred)

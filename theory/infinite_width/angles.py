@@ -7,9 +7,9 @@ its cosine, f is analytic also for activations with a kink, so few terms reach r
 as a polynomial of degree 7 in x times one in T_8(x), so that a matrix product does most of the work.
 
 >>> law = profile(lambda theta: np.stack([np.cos(theta), theta**2]), 2)
->>> law(np.array([0.0, 1.0])).round(12)
-array([[1.        , 0.54030231],
-       [0.        , 1.        ]])
+>>> law(np.array([0.5, 1.0])).round(12)
+array([[0.87758256, 0.54030231],
+       [0.25      , 1.        ]])
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,6 @@ import numpy as np
 from ..architecture.independence import Facts
 from ..architecture.network import Network
 from .activation_moments import moments
-from .covariances import NEAR, few
 
 TOLERANCE = (
     1e-14  # of the largest value: what coefficients may be left out, and what the check may differ by is 4 times it
@@ -103,18 +102,6 @@ def _arranged(series: np.ndarray) -> np.ndarray:
         else:
             table[j, i] += left[k]
     return table.transpose(2, 0, 1).reshape(-1, _INNER)
-
-
-def angle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Angles in [0, pi] between unit rows u (n1, d) and v (n2, d), exact also for nearly parallel or opposite rows."""
-    cosine = u @ v.T
-    theta = np.arccos(np.clip(cosine, -1, 1))
-    for sign in (1, -1):
-        for i, j in few(sign * cosine > 1 - NEAR):
-            chord = np.sqrt(np.square(u[i] - sign * v[j]).sum(1))
-            near = 2 * np.arcsin(np.minimum(chord / 2, 1))
-            theta[i, j] = near if sign == 1 else np.pi - near
-    return theta
 
 
 def of_angles(network: Network, facts: Mapping[str, Facts]) -> bool:

@@ -25,7 +25,7 @@ sample knows of itself (positions kept, samples first); then the gap and the tan
 state are shared between branches: a rule never writes into them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,9 +35,8 @@ from ..architecture.independence import Facts
 from ..architecture.network import Network, Node
 from ..errors import BadData
 from .activation_moments import moments
-
-NEAR = 1e-3  # where 1 - |cosine| is below this, rows are subtracted, not multiplied
-MANY = 1 << 14  # of them at a time
+from .directions import NEAR as NEAR  # grids use it too
+from .directions import cosine_gap, opposites, unit_rows
 
 
 @dataclass(frozen=True)
@@ -132,8 +131,7 @@ class Walk:
     def sides(self, node: Node, make: Callable[[], Side]) -> tuple[Side, Side]:
         """Left and right side of a node: made in a paired walk, found otherwise."""
         if self.paired:
-            with np.errstate(over="ignore", invalid="ignore"):
-                side = make()
+            side = make()
             if not np.isfinite(side.variance).all():
                 row = int(np.argwhere(~np.isfinite(side.variance))[0][0])
                 raise BadData(
@@ -203,39 +201,6 @@ def centred(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
 
-def cosine_gap(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """1 - u.v of unit rows u (n1, d), v (n2, d), to relative rounding error also where it is tiny; rows may be zero."""
-    gap = 1 - u @ v.T
-    np.clip(gap, 0, 2, out=gap)
-    for i, j in few(gap < NEAR):
-        gap[i, j] = 0.5 * np.square(u[i] - v[j]).sum(1)
-    return gap
-
-
-def opposites(u: np.ndarray, v: np.ndarray, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Rows, columns and 1 + u.v where that is small; None if it is nowhere."""
-    rows, columns = np.nonzero(gap > 2 - NEAR)
-    if not len(rows):
-        return None
-    rest = [0.5 * np.square(u[rows[k : k + MANY]] + v[columns[k : k + MANY]]).sum(1) for k in range(0, len(rows), MANY)]
-    return rows, columns, np.concatenate(rest)
-
-
-def few(mask: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Indices where the mask holds, a bounded number at a time."""
-    rows, columns = np.nonzero(mask)
-    for start in range(0, len(rows), MANY):
-        yield rows[start : start + MANY], columns[start : start + MANY]
-
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """Rows divided by their length; zero rows stay."""
-    largest = np.abs(x).max(axis=-1, keepdims=True, initial=0.0)
-    scaled = x / np.where(largest > 0, largest, 1.0)
-    length = np.sqrt(np.square(scaled).sum(axis=-1, keepdims=True))
-    return scaled / np.where(length > 0, length, 1.0)
-
-
 def input_rule(node: Node, states: list[State], walk: Walk) -> State:
     """K = <x, x'> / d on rows of features; the unit rows are kept beside the variance."""
     if walk.start is not None:
@@ -249,7 +214,7 @@ def input_rule(node: Node, states: list[State], walk: Walk) -> State:
     left, right = walk.sides(node, side)
     if walk.paired:
         return State(left, right, None, paired=True)
-    gap = cosine_gap(left.extra, right.extra)
+    gap = cosine_gap(left.extra, right.extra, walk.x1, walk.x2)
     return State(left, right, gap, opposite=opposites(left.extra, right.extra, gap))
 
 

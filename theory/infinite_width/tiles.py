@@ -5,8 +5,8 @@
 A symmetric matrix takes the blocks on and above the diagonal, and mirrors them. Blocks have the same size whatever
 the number of threads, so results are bitwise the same; NumPy releases the interpreter inside every operation.
 
->>> print(plan(2000, None, outputs=2))
-2 matrices 2000 x 2000 in 136 blocks of 128 x 128: 61 MB of results, 4 MB of work on 1 threads
+>>> print(plan(2000, None, outputs=2, threads=2))
+2 matrices 2000 x 2000 in 136 blocks of 128 x 128: 61 MB of results, 2.5 MB of work on 2 threads
 """
 
 import os

@@ -29,7 +29,7 @@ from ..architecture.activations import formula
 from ..architecture.constructors import activation as activation_layer
 from ..architecture.constructors import dense, serial
 from ..errors import BadData, UnknownName
-from ..infinite_width.covariances import few
+from ..infinite_width.directions import few
 from ..infinite_width.dual_activation import A, B, C, dual
 from ..infinite_width.network_kernel import InfiniteWidth, infinite_width
 from ..infinite_width.tiles import fill, plan, processors

@@ -1,0 +1,81 @@
+r"""Gaps and angles between the rows of two arrays, with all digits where rows are nearly parallel or opposite.
+
+    1 - cos  =  |x/|x| - y/|y||^2 / 2  =  (|x - y|^2 - (|x| - |y|)^2) / (2 |x| |y|).
+
+Most pairs come from one matrix product; the few where it loses digits are subtracted before they are multiplied.
+
+>>> x, y = np.array([[1.0, 1.0]]), np.array([[1.0, 1.0 + 2.0**-30]])
+>>> float(cosine_gap(unit_rows(x), unit_rows(y), x, y)[0, 0] * 2.0**63)  # the angle is 2^-31
+0.9999999990686774
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+NEAR = 1e-3  # where 1 - |cosine| is below this, rows are subtracted, not multiplied
+MANY = 1 << 14  # of them at a time
+
+
+def cosine_gap(u: np.ndarray, v: np.ndarray, x: np.ndarray | None = None, y: np.ndarray | None = None) -> np.ndarray:
+    """1 - u.v of unit rows u (n1, d), v (n2, d), to relative rounding error also where it is tiny; rows may be zero.
+
+    x and y are the rows of which these are the directions: with them even very small gaps keep all digits.
+    """
+    gap = 1 - u @ v.T
+    np.clip(gap, 0, 2, out=gap)
+    for i, j in few(gap < NEAR):
+        gap[i, j] = 0.5 * np.square(u[i] - v[j]).sum(1)
+        if x is not None and y is not None:
+            _between_raw_rows(gap, i, j, x, y)
+    return gap
+
+
+def _between_raw_rows(gap: np.ndarray, i: np.ndarray, j: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """2 |x| |y| gap = |x - y|^2 - (|x| - |y|)^2, where the difference is not mainly one of lengths."""
+    p, q = x[i], y[j]
+    largest = np.maximum(np.abs(p).max(axis=1), np.finfo(float).tiny)[:, None]
+    p, q = p / 2.0 ** np.floor(np.log2(largest)), q / 2.0 ** np.floor(np.log2(largest))  # no rounding, no overflow
+    apart = p - q
+    square, lengths = np.square(apart).sum(1), [np.sqrt(np.square(rows).sum(1)) for rows in (p, q)]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        radial = (apart * (p + q)).sum(1) / (lengths[0] + lengths[1])
+        found = (square - radial**2) / (2 * lengths[0] * lengths[1])
+        better = square / (2 * lengths[0] * lengths[1]) < np.sqrt(found)  # its relative error is eps times this / gap
+    gap[i[better], j[better]] = found[better]
+
+
+def opposites(u: np.ndarray, v: np.ndarray, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Rows, columns and 1 + u.v where that is small; None if it is nowhere."""
+    rows, columns = np.nonzero(gap > 2 - NEAR)
+    if not len(rows):
+        return None
+    rest = [0.5 * np.square(u[rows[k : k + MANY]] + v[columns[k : k + MANY]]).sum(1) for k in range(0, len(rows), MANY)]
+    return rows, columns, np.concatenate(rest)
+
+
+def few(mask: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices where the mask holds, a bounded number at a time."""
+    rows, columns = np.nonzero(mask)
+    for start in range(0, len(rows), MANY):
+        yield rows[start : start + MANY], columns[start : start + MANY]
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """Rows divided by their length; zero rows stay."""
+    largest = np.abs(x).max(axis=-1, keepdims=True, initial=0.0)
+    scaled = x / np.where(largest > 0, largest, 1.0)
+    length = np.sqrt(np.square(scaled).sum(axis=-1, keepdims=True))
+    return scaled / np.where(length > 0, length, 1.0)
+
+
+def angle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Angles in [0, pi] between unit rows u (n1, d) and v (n2, d), exact also for nearly parallel or opposite rows."""
+    cosine = u @ v.T
+    theta = np.arccos(np.clip(cosine, -1, 1))
+    for sign in (1, -1):
+        for i, j in few(sign * cosine > 1 - NEAR):
+            chord = np.sqrt(np.square(u[i] - sign * v[j]).sum(1))
+            near = 2 * np.arcsin(np.minimum(chord / 2, 1))
+            theta[i, j] = near if sign == 1 else np.pi - near
+    return theta
