@@ -157,22 +157,28 @@ def lazy_flow() -> Flow:
 
 @cache
 def rich_flow() -> Flow:
-    """Rich end of `whole_range_flow`: f' = 2 alpha |f| (s - f), the logistic law of balanced layers.
+    """Rich end of `whole_range_flow`: f' = 2 alpha f (s - f), the logistic law of balanced layers, for f > 0.
 
     A mode that starts at zero is not balanced while it is small: f = (alpha delta / 2) sinh(2 alpha s t) at first, so
     that it joins the logistic law from the effective start alpha delta / 4.
 
     >>> print(rich_flow().equations[0])
-    2*alpha*(-f + s)*Abs(f)
+    2*f*alpha*(-f + s)
     """
-    return _limited("small output scale", "alpha delta goes to zero at fixed s", sp.S.Zero, ALPHA, SAXE)
+    flow = _limited("small output scale", "alpha delta goes to zero at fixed s", sp.S.Zero, ALPHA, SAXE)
+    (f,) = flow.unknowns
+    made = replace(flow, equations=tuple(equation.replace(sp.Abs(f), f) for equation in flow.equations))
+    return replace(made, trail=flow.trail.then("f > 0", made.statement()))
 
 
 def _limited(name, statement, point, clock, reference) -> Flow:
     """The limit of the whole range in its own clock, written back in the time of the weights."""
     flow = replace(whole_range_flow(), observables={})
-    limit = Limit(name, statement, variable=ALPHA, point=point, clock=clock, reference=reference)
-    limited = flow.assume(limit)
+    squared = positive("alpha_squared")  # alone in the flow, but for the clock: what is left over is of this order
+    inside = replace(flow, equations=tuple(e.subs(ALPHA, sp.sqrt(squared)) for e in flow.equations))
+    inside = replace(inside, trail=flow.trail.then("alpha^2 as one number", inside.statement()))
+    limit = Limit(name, statement, squared, point, clock.subs(ALPHA, sp.sqrt(squared)), reference)
+    limited = inside.assume(limit)
     equation = clock * limited.equations[0]
     made = Flow(flow.unknowns, (equation,), trail=limited.trail)
     return replace(made, trail=limited.trail.then("in the time of the weights", made.statement()))

@@ -40,23 +40,26 @@ def second_order_descent() -> Map:
     """Gradient descent on a network quadratic in its parameters, to first order in 1 / output scale.
 
     Unknowns D, c, g (P, 1): residuals of the linearised network, its path in the span of the gradients, and the first
-    correction g to the outputs without its quadratic part. Parameters K = Theta_0 / P, A (P, P^2), B (P, P^2) and
-    O (Q^2, P) from `bound`, y, samples = P, eta. Observables "outputs", "lazy_outputs" and "movement" =
+    correction g to the outputs without its quadratic part. Parameters K = Theta_0 / P, y, samples = P, eta and, from
+    `bound`, A and B (P, pairs), O (entries, P) and the rows E_n, E_l (pairs, P) of the unit matrix that say which two
+    samples make a pair. Observables "outputs", "lazy_outputs" and "movement" =
     |Theta - Theta_0| / |Theta_0|, whose norm is `kernel_norm`.
 
     Reference: Dyer & Gur-Ari 2019 (arXiv:1909.11304); Huang & Yau 2019 (arXiv:1909.08156).
     """
-    P, Q = dimensions("P Q")
+    P, pairs, entries = dimensions("P pairs entries")
     samples, norm = positive("samples kernel_norm")
     D, c, g, y = (sp.MatrixSymbol(name, P, 1) for name in ("D", "c", "g", "y"))
     K = sp.MatrixSymbol("K", P, P)
-    A, B, O3 = sp.MatrixSymbol("A", P, P**2), sp.MatrixSymbol("B", P, P**2), sp.MatrixSymbol("O", Q**2, P)
+    A, B, O3 = sp.MatrixSymbol("A", P, pairs), sp.MatrixSymbol("B", P, pairs), sp.MatrixSymbol("O", entries, P)
+    E_n, E_l = sp.MatrixSymbol("E_n", pairs, P), sp.MatrixSymbol("E_l", pairs, P)
+    paired = lambda a, b: sp.HadamardProduct(E_n * a, E_l * b)  # noqa: E731
     rate = LEARNING_RATE
-    correction = g + A * sp.KroneckerProduct(c, c) / 2
+    correction = g + A * paired(c, c) / 2
     equations = (
         D - rate * K * D,
         c + rate / samples * D,
-        g - rate * K * correction + rate / samples * B * sp.KroneckerProduct(D, c),
+        g - rate * K * correction + rate / samples * B * paired(D, c),
     )
     change = O3 * c
     trail = (
@@ -138,6 +141,8 @@ def bound(network: Network, weights: Mapping[str, np.ndarray], x: np.ndarray, y:
         "A": A.reshape(P, -1),
         "B": np.swapaxes(A, 0, 1).reshape(P, -1),
         "O": moving.reshape(-1, P),
+        "E_n": np.repeat(np.eye(P), P, axis=0),
+        "E_l": np.tile(np.eye(P), (P, 1)),
         "kernel_norm": float(np.linalg.norm(kernel[rows, rows])),
         "D": y,
         "c": zero,
