@@ -267,3 +267,13 @@ def test_bias_on_gaussian_features_is_within_five_percent(capacity, target, ridg
         resolution, bias = np.std(errors) / 20 / predicted, np.mean(errors) / predicted - 1
         print(f"n = {n}: bias {bias:+.3%}, resolution {resolution:.2%}")
         assert resolution < 0.02 and abs(bias) < 0.05
+
+
+@pytest.mark.instant
+def test_a_level_may_hold_power_without_counting_as_a_mode():
+    """Fitted spectra have such levels: their power is learned at its eigenvalue and takes no degree of freedom."""
+    with_it = learning_curve([1.0, 0.5], [0.0, 1.0], [2.0], multiplicities=[6.0, 0.0])
+    alone = learning_curve([1.0], [0.0], [2.0], multiplicities=[6.0])
+    assert with_it.kappa[0] == pytest.approx(alone.kappa[0], rel=1e-14)
+    share = with_it.kappa[0] / (0.5 + with_it.kappa[0])
+    assert with_it.test[0] == pytest.approx(with_it.inflation[0] * share**2, rel=1e-13)

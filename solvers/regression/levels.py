@@ -65,7 +65,7 @@ def levels(
         if wrong.any():
             bad = int(np.argmax(wrong))
             raise BadData(f"{name} holds {array[bad]} at mode {bad}", where=where, remedy="give values >= 0")
-    used = (lam > 0) & (count > 0)
+    used = lam > 0
     if not used.any():
         raise BadData("no eigenvalue is positive", where=where, remedy="check the spectrum")
     lost = float(power[~used].sum())  # power in the kernel's null space is never learned

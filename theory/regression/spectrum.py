@@ -11,7 +11,7 @@ References: Bordelon, Canatar, Pehlevan 2020 (arXiv:2002.02561); Simon et al. 20
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -273,6 +273,24 @@ def cross_fit(
         )
     facts = {"splits": splits, "fraction": fraction, "rows_left_out": left_out, "grouped": groups is not None}
     return _spectrum(mean, "cross-fitted", len(gram), paths, facts)
+
+
+def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
+    """The same spectrum had the independent rows or groups been drawn `weights` (groups,) times: power refitted.
+
+    Only for `in_sample` spectra, which keep the share of every group in the error. Errors: `BadData` for others.
+
+    >>> x = np.random.default_rng(0).standard_normal((60, 20))
+    >>> spectrum = in_sample(x @ x.T, x, x[:, 0])
+    >>> bool(np.allclose(resampled(spectrum, np.ones(60)).power.sum(), spectrum.power.sum()))
+    True
+    """
+    path = spectrum.path
+    if path is None or path.shares is None or len(path.shares) != len(weights):
+        raise BadData("no share of each group", where="resampled spectrum", remedy="give an in_sample spectrum")
+    drawn = replace(path, unlearned=path.unlearned * (np.asarray(weights, float) @ path.shares), shares=None)
+    eigenvalues, multiplicities, power, _ = _levels(drawn)
+    return replace(spectrum, eigenvalues=eigenvalues, multiplicities=multiplicities, power=power, path=drawn)
 
 
 def _spectrum(path, method, samples, paths, facts):
