@@ -231,11 +231,11 @@ def critical_scale(movement: Any) -> Any:
     alpha_c = 2 s / (delta sqrt((1 + m)^2 - 1)); for the wide Gaussian start, delta = 2, richer than
     gamma_0 = sqrt((1 + m)^2 - 1) / s.
     """
-    share, s = sp.sympify(movement), positive("s")
+    share, s = positive("m s")
     scale = 2 * s / (IMBALANCE * sp.sqrt(sp.expand((1 + share) ** 2 - 1)))
-    if sp.simplify(final_movement().subs(ALPHA, scale) - share) != 0:
+    if sp.simplify(sp.expand((final_movement() + 1) ** 2).subs(ALPHA, scale) - (1 + share) ** 2) != 0:
         raise LearningMechanicsError("the kernel does not move by that share there", where="critical scale")
-    return scale
+    return scale.subs(share, sp.sympify(movement))
 
 
 @cache
