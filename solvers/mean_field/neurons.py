@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...theory.architecture.activations import formula
-from ...theory.errors import BadData, DidNotConverge
+from ...theory.errors import DidNotConverge
 from ..compile import compile
 
 
@@ -40,29 +40,6 @@ def _traced(activation):
     both = jax.jit(lambda h: jax.jvp(activation, (h,), (jax.numpy.ones_like(h),)))
     numbers = x64(lambda h: both(jax.numpy.asarray(h)))
     return (lambda h: numbers(h)[0]), (lambda h: numbers(h)[1])
-
-
-def normal_start(rng: np.random.Generator, count: int, inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Standard normal first (count, inputs) and last (count, outputs) weights of `count` neurons."""
-    return rng.standard_normal((count, inputs)), rng.standard_normal((count, outputs))
-
-
-def sobol_start(rng: np.random.Generator, count: int, inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same at the points of a scrambled Sobol sequence, in pairs of opposite last weights: f = 0 exactly.
-
-    >>> first, last = sobol_start(np.random.default_rng(0), 64, 3, 1)
-    >>> first.shape, bool(abs((first**2).mean() - 1) < 0.05), float(last.sum())
-    ((64, 3), True, 0.0)
-    """
-    from scipy.special import ndtri
-    from scipy.stats import qmc
-
-    if count < 2 or count & (count - 1):
-        raise BadData(f"{count} particles", where="Sobol points", remedy="give a power of 2")
-    points = qmc.Sobol(inputs + outputs, rng=rng).random(count // 2)
-    drawn = ndtri(np.clip(points, 1e-16, 1 - 1e-16))
-    first, last = drawn[:, :inputs], drawn[:, inputs:]
-    return np.concatenate([first, first]), np.concatenate([last, -last])
 
 
 def trained(

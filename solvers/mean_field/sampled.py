@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from ...theory.errors import BadData
+from ...theory.mean_field.starts import normal_start
 from .arguments import accepted, directions_of, requested
-from .neurons import normal_start, trained
+from .neurons import trained
 
 _WHERE = "sampled mean field"
 _KEPT = 1e-7  # directions that add less than this share of the largest vector so far are left out

@@ -13,7 +13,7 @@ kernels and responses of layer l from those of its neighbours: closed, causal ma
 every (step, output), m in all; those of features have one for every (direction of the data, step), n in all.
 
 >>> print(self_consistency(2).equations[1])
--c_1 + HadamardProduct(past_n, eta*K*D.T)
+HadamardProduct(eta*K*D.T, past_n) - c_1
 """
 
 from functools import cache

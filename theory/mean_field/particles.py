@@ -7,7 +7,7 @@ field of all others. N particles drawn from rho are a network of width N at the 
 learning rate eta gamma^2 N; as N -> oo they are the mean field. z (P, r) are inputs over sqrt(d), along any axes.
 
 >>> print(potential("tanh").velocity)
-(gamma*over(left*tanh(h))/samples, gamma*left*w*(1 - tanh(h)**2)/samples)
+(gamma*over(left*tanh(h))/samples, left*gamma*w*(1 - tanh(h)**2)/samples)
 """
 
 from dataclasses import dataclass

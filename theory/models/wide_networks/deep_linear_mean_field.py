@@ -6,7 +6,7 @@ With the richness gamma fixed as the width N grows, kernels move by an amount th
 network of width N depart from the theory by about 1/sqrt(N). gamma -> 0 is gradient descent with a kernel that stays.
 
 >>> print(DeepLinearMeanField(depth=2).derive().equations[-1])
--F + c_1*G_1 + K*D.T*e_1.T*R_1.T
+-F + K*D.T*e_1.T*R_1.T + c_1*G_1
 """
 
 from collections.abc import Mapping
