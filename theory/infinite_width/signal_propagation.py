@@ -54,10 +54,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The rules of a walk on pairs of inputs; `w_std` and `b_std` replace those of every dense layer."""
+    """The rules of a walk on pairs of inputs; `w_std` and `b_std` replace those of every dense layer.
+
+    With `tangent` a slope that starts at 0 becomes the tangent kernel: every layer adds what its own weights do.
+    """
 
     w_std: Any = None
     b_std: Any = None
+    tangent: bool = False
 
     def dense(self, state: Pair, node) -> Pair:
         w, b = (given if given is not None else stated for given, stated in self._scales(node))
@@ -65,7 +69,8 @@ class Numbers:
         noise = np.square(np.asarray(b, float)) + 0.0 * weight
         slope = None if state.slope is None else weight * state.slope
         scaled = Pair(weight * state.first, weight * state.second, state.gap, slope)
-        return added([scaled, Pair(noise, noise, np.zeros_like(noise), None)], slope) if np.any(noise) else scaled
+        made = added([scaled, Pair(noise, noise, np.zeros_like(noise), None)], slope) if np.any(noise) else scaled
+        return replace(made, slope=slope + made.covariance) if self.tangent else made
 
     def _scales(self, node):
         return (self.w_std, node.w_std), (self.b_std, node.b_std if node.bias else 0.0)

@@ -61,3 +61,16 @@ def gradient_growth(context, parameters):
     by_row = jax.vmap(jax.grad(output), in_axes=(None, 0))(ends, context.arrays["x"])
     first, last = (jnp.square(by_row[name]).sum() for name in (biases[0], biases[-1]))
     return ((first / last) ** (1 / (len(biases) - 1)))[None]
+
+
+def _gram_eigenvalues(instance):
+    kernel = instance.setup.options["kernel"]
+    count = int(instance.setup.options["eigenvalues"])
+    x = instance["x"]
+    return {"gram_eigenvalues": np.linalg.eigvalsh(kernel(x) / len(x))[::-1][:count].copy()}
+
+
+@observable("gram_eigenvalues", _gram_eigenvalues)
+def gram_eigenvalues(context, parameters):
+    """The largest eigenvalues of K/n, the matrix of options["kernel"] on the inputs: options["eigenvalues"] of them."""
+    return context.arrays["gram_eigenvalues"]
