@@ -58,10 +58,7 @@ class HermiteEigenstructure(Theory):
         return (
             self._eigenvalues("gaussian", "Gaussian rows with a power-law covariance", _gaussian_rows(100, 0.5), 0.1),
             self._eigenvalues("digits", "the digits", "digits", 0.16, ("centre", "unit_scale"), width=8.0),
-            replace(
-                self._eigenvalues("two_dimensions", "Gaussian rows of two dimensions", few, 0.1),
-                expected="outside_domain",
-            ),
+            replace(few, expected="outside_domain"),
             self._learning_curve(),
         )
 
@@ -149,7 +146,8 @@ def mode_eigenvalue() -> FixedPoint:
 def hermite_closure(mixing: float) -> Closure:
     """Data are near enough to Gaussian ones of high effective dimension; the distance is that of `Validity`.
 
-    The largest of its distances in units of their radii, that of mixing being `mixing`. Needs "validity", as the laws here bind it.
+    The largest of its distances in units of their radii, that of mixing being `mixing`. Needs
+    "validity", as the laws here bind it.
     """
 
     def measure(arrays: Any) -> float:
