@@ -30,7 +30,12 @@ from learning_mechanics.theory.infinite_width.output_scale import (
     whole_range_flow,
 )
 from learning_mechanics.theory.infinite_width.output_scale import TIME as TAU
-from learning_mechanics.theory.infinite_width.tangent_hierarchy import bound, curvatures, second_order_descent
+from learning_mechanics.theory.infinite_width.tangent_hierarchy import (
+    bound,
+    curvatures,
+    lazy_from,
+    second_order_descent,
+)
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.theory.symbols import positive
 from learning_mechanics.validate.experiments.forward import forward
@@ -92,6 +97,9 @@ def test_an_output_scale_of_one_changes_nothing_and_others_are_seen():
     for wrong in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(BadData, match="output_scale"):
             setting(wrong)
+    for wrong in ({"network": None}, {"procedure": "one_pass"}):
+        with pytest.raises(BadData, match="train a network"):
+            setting(2.0, **wrong)
 
 
 @pytest.mark.short
@@ -204,6 +212,33 @@ def test_kernels_of_two_layers_move_as_one_over_width_at_a_fixed_scale():
             found.append(np.linalg.norm(values["O"] @ final) / values["kernel_norm"])
         moved.append(np.mean(found))
     assert np.polyfit(np.log(widths), np.log(moved), 1)[0] == pytest.approx(-1.0, abs=0.2)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("share", [0.02, 0.002])
+def test_the_kernel_of_a_network_moves_by_the_stated_share_at_its_critical_scale(share):
+    """Trained to the end; the relative error of the leading order is of the order of the share itself."""
+    setup = setting(axes={"width": 40}, steps=4000, records=2).at(learning_rate=2.0)
+    instance = setup.draw(6, DATA)
+    alpha = lazy_from(setup.network, instance.weights, instance["x"], instance["y"], share)
+    found = train(setup.at(output_scale=alpha).draw(6, DATA), ["kernel_movement", "loss"])
+    assert found["loss"][-1, 0] < 1e-4 * found["loss"][0, 0]
+    assert found["kernel_movement"][-1, 0] == pytest.approx(share, rel=max(10 * share, 0.02))
+
+
+@pytest.mark.instant
+def test_a_wide_gaussian_start_is_an_imbalance_of_two():
+    """Width 20000 at a fixed richness, both layers integrated by descent: kernel x sqrt(1 + (gamma_0 s)^2)."""
+    gamma, s, width = 1.5, 0.9, 20_000
+    a, w = np.random.default_rng(8).standard_normal((2, width))
+    alpha = float(output_scale(gamma, width))
+    start, before = a @ w / np.sqrt(width), (a @ a + w @ w) / width
+    for _ in range(2000):
+        error = 0.005 / alpha * (s - alpha * (a @ w / np.sqrt(width) - start)) / np.sqrt(width)
+        a, w = a + error * w, w + error * a
+    predicted = float(final_movement().subs({ALPHA: 1 / gamma, IMBALANCE: 2, S: s}))
+    assert predicted == pytest.approx(np.sqrt(1 + (gamma * s) ** 2) - 1)
+    assert (a @ a + w @ w) / width / before - 1 == pytest.approx(predicted, rel=6 / np.sqrt(width))
 
 
 def integrated(alpha, delta, s, times):

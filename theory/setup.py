@@ -109,6 +109,7 @@ class Setup:
     output_scale: float = 1.0
 
     def __post_init__(self):
+        plain = self.output_scale == 1 and not self.options.get("centred")
         for kind, name, known in (
             ("procedure", self.procedure, PROCEDURES),
             ("loss", self.loss, LOSSES),
@@ -123,6 +124,7 @@ class Setup:
             ("steps", self.steps, self.steps >= 0, "give a whole number from 0"),
             ("records", self.records, self.records >= 1, "give a whole number from 1"),
             ("output_scale", self.output_scale, 0 < self.output_scale < math.inf, "give a finite number above 0"),
+            ("output_scale", self.output_scale, self._trains or plain, "train a network, full_batch or online"),
         ):
             if not right:
                 raise BadData(f"{name} = {value}", where="Setup", remedy=remedy)
@@ -131,6 +133,11 @@ class Setup:
 
     def __hash__(self):
         return hash((self.network, str(self.data), self.prepare, str(dict(self.axes)), self.optimizer, self.steps))
+
+    @property
+    def _trains(self) -> bool:
+        """Whether a network is trained by the gradient of its loss."""
+        return self.network is not None and self.procedure in ("full_batch", "online")
 
     def at(self, **moves: Any) -> "Setup":
         """The same setting elsewhere along named axes, or fields of the optimizer, the initialisation or the setup."""

@@ -152,6 +152,37 @@ def bound(network: Network, weights: Mapping[str, np.ndarray], x: np.ndarray, y:
     }
 
 
+def movement_constant(network: Network, weights: Mapping[str, np.ndarray], x: np.ndarray, y: np.ndarray) -> float:
+    """m_1 in |Theta - Theta_0| / |Theta_0| = m_1 / alpha + O(1/alpha^2) after training to y (P, 1) without error.
+
+    m_1 = |O_3 Theta_0^-1 y| / |Theta_0|: the path c in the span of the gradients ends at Theta_0^-1 y. Errors: those
+    of `curvatures`; `BadData` for a kernel without inverse, where training does not reach y.
+
+    >>> from ..architecture.network import chain
+    >>> movement_constant(chain(1, 1, 1), {"W1": np.array([[2.0]]), "W2": np.array([[3.0]])}, np.eye(1), np.eye(1))
+    0.14201183431952663
+    """
+    values = bound(network, weights, x, y)
+    kernel = values["K"] * values["samples"]
+    if np.linalg.cond(kernel) * np.finfo(float).eps > 1e-3:
+        raise BadData("the tangent kernel has no inverse", where="movement_constant", remedy="drop repeated inputs")
+    return float(np.linalg.norm(values["O"] @ np.linalg.solve(kernel, y)) / values["kernel_norm"])
+
+
+def lazy_from(
+    network: Network, weights: Mapping[str, np.ndarray], x: np.ndarray, y: np.ndarray, movement: float = 0.01
+) -> float:
+    """The output scale from which on the kernel moves by no more than the share `movement`, to leading order.
+
+    alpha_c = m_1 / movement, with the constant of `movement_constant`; good to a relative error of order `movement`.
+
+    >>> from ..architecture.network import chain
+    >>> lazy_from(chain(1, 1, 1), {"W1": np.array([[2.0]]), "W2": np.array([[3.0]])}, np.eye(1), np.eye(1))
+    14.201183431952662
+    """
+    return movement_constant(network, weights, x, y) / movement
+
+
 def curvatures(network: Network, weights: Mapping[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A[m, n, l] = grad h(x_n)' d^2 h(x_m) grad h(x_l), (P, P, P), and the tangent kernel (P, P), of one output.
 
