@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadData, Underpowered
-from .nonnegative import nonnegative_least_squares
+from .fitted_levels import fitted_levels
 from .ridge_path import RidgePath, path_sizes, trace_path
 
 FIRST_RANK = 10  # ranks below are not asymptotic
@@ -289,12 +289,13 @@ def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
     if path is None or path.shares is None or len(path.shares) != len(weights):
         raise BadData("no share of each group", where="resampled spectrum", remedy="give an in_sample spectrum")
     drawn = replace(path, unlearned=path.unlearned * (np.asarray(weights, float) @ path.shares), shares=None)
-    eigenvalues, multiplicities, power, _ = _levels(drawn)
+    near = (spectrum.eigenvalues, spectrum.multiplicities, spectrum.power)
+    eigenvalues, multiplicities, power, _ = fitted_levels(drawn, near)
     return replace(spectrum, eigenvalues=eigenvalues, multiplicities=multiplicities, power=power, path=drawn)
 
 
 def _spectrum(path, method, samples, paths, facts):
-    eigenvalues, multiplicities, power, misfit = _levels(path)
+    eigenvalues, multiplicities, power, misfit = fitted_levels(path)
     capacity, target = _exponents(path, paths, samples)
     return Spectrum(
         eigenvalues,
@@ -309,31 +310,6 @@ def _spectrum(path, method, samples, paths, facts):
         path=path,
         facts={**facts, "misfit": misfit},
     )
-
-
-def _levels(path):
-    """Levels whose degrees of freedom and unlearned power follow the path, and its power laws two decades beyond."""
-    n, log_kappa = np.log(path.sizes), np.log(path.kappa)
-    top = path.sizes > path.sizes[-1] / 5
-    beyond = n[-1] + np.linspace(0.1, 2, 20) * np.log(10)
-    fall = np.polyfit(n[top], log_kappa[top], 1)[0]
-    decay = min(np.polyfit(n[top], np.log(path.unlearned[top]), 1)[0], -1e-3)
-    all_n = np.concatenate([n, beyond])
-    kappa = np.exp(np.concatenate([log_kappa, log_kappa[-1] + fall * (beyond - n[-1])]))
-    smooth_end = np.exp(np.polyval(np.polyfit(n[top], np.log(path.unlearned[top]), 1), n[-1]))
-    unlearned = np.concatenate([path.unlearned, smooth_end * np.exp(decay * (beyond - n[-1]))])
-    low, high = np.log(kappa.min()) - 3, np.log(kappa.max()) + 4
-    levels = np.exp(np.linspace(high, low, int((high - low) * 3)))
-    learned = levels / (levels + kappa[:, None])
-    counts = nonnegative_least_squares(learned / np.exp(all_n)[:, None], np.ones(len(all_n)))
-    power = nonnegative_least_squares((1 - learned) ** 2 / unlearned[:, None], np.ones(len(all_n)))
-    inside = slice(0, len(n))
-    misfit = {
-        "degrees_of_freedom": float(np.abs((learned @ counts)[inside] / path.sizes - 1).max()),
-        "unlearned": float(np.abs(((1 - learned) ** 2 @ power)[inside] / path.unlearned - 1).max()),
-    }
-    used = (counts > 0) | (power > 0)
-    return levels[used], counts[used], power[used], misfit
 
 
 def _exponents(path, paths, samples):
