@@ -208,7 +208,10 @@ class _Layers:
 
     def __init__(self, network, weights, x):
         self.nodes, self.weights = network.nodes, weights
-        self.value, self.slope, self.bend, self.factor = {}, {}, {}, {}
+        self.value: dict[str, Any] = {}
+        self.slope: dict[str, Any] = {}
+        self.bend: dict[str, Any] = {}
+        self.factor: dict[str, tuple[float, float]] = {}
         dense = [node.weight for node in network.nodes if node.op == "dense"]
         if len(set(dense)) < len(dense):
             raise BadData("weights are tied", where="curvatures", remedy="use jax.hessian")
@@ -294,7 +297,7 @@ def _derivatives(activation: Any):
     z = sp.Symbol("z", real=True)
     law = formula(activation)
     bend = law(z).diff(z, 2) if law is not None else None
-    if bend is None or bend.has(sp.DiracDelta, sp.Derivative, sp.Subs):
+    if law is None or bend is None or bend.has(sp.DiracDelta, sp.Derivative, sp.Subs):
         raise BadData(
             f"{activation_name(activation)} has no second derivative",
             where="curvatures",

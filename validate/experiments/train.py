@@ -136,7 +136,9 @@ def _inputs(instance, names, dtype):
     arrays = {key: value for key, value in instance.arrays.items() if key not in weights}
     for name in names:
         arrays |= find(name).prepare(instance)
-    cast = {key: jnp.asarray(value, dtype) for key, value in arrays.items() if np.asarray(value).dtype.kind == "f"}
+    cast: dict[str, Any] = {
+        key: jnp.asarray(value, dtype) for key, value in arrays.items() if np.asarray(value).dtype.kind == "f"
+    }
     cast["learning_rate"] = jnp.asarray(instance.learning_rate, dtype)
     cast["seed"] = jnp.asarray(instance.seed, jnp.uint32)
     parameters = {key: jnp.asarray(value, dtype) for key, value in weights.items()}
