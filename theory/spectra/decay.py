@@ -92,14 +92,18 @@ class Decay:
         found = self.of_parity(odd)
         return sp.S.Zero if found is None else sp.simplify(singular_constant(*found))
 
-    def eigenvalue(self, level: Any, dimension: int, context: Any = None) -> Any:
-        """Asymptotic series of lambda_level: all singular terms that are known, each exactly, as a number."""
+    def eigenvalue(self, level: Any, dimension: int, odd: bool | None = None) -> Any:
+        """Asymptotic series of lambda_level: all singular terms that are known, each exactly, as an mpmath number.
+
+        A level that is not whole lies on the curve through the levels of the parity that `odd` states.
+        """
         import mpmath
 
-        m = context or mpmath.mp
+        m = mpmath.mp
+        odd = level % 2 == 1 if odd is None else odd
         k, d = m.mpf(level), m.mpf(dimension)
         total = m.zero
-        for sign, terms in ((1, self.plus), ((-1) ** level, self.minus)):
+        for sign, terms in ((1, self.plus), (-1 if odd else 1, self.minus)):
             for nu, c in terms.items():
                 power = m.mpf(nu.p) / nu.q
                 scale = 2**power * m.gamma(d - 1) * m.gamma(power + (d - 1) / 2) / m.gamma((d - 1) / 2)

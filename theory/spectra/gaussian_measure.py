@@ -30,7 +30,7 @@ from .zonal import Numbers, T, evaluate
 MEHLER = "Zhu, Williams, Rohwer & Morciniec 1998; Rasmussen & Williams 2006, section 4.3"
 _EXACT = 200  # levels up to which exact forms are written
 _LABELLED = 6  # blocks of equal variance up to which labels name every one
-_DROPPED = 1e-28  # coefficients of a power series below 1e-30 are taken for rounding
+_DROPPED = 1e-28  # terms of a power series below 1e-30 are taken for rounding
 _EPS = np.finfo(float).eps
 
 
@@ -141,7 +141,8 @@ def _power_series(formula: sp.Expr, variance: float, levels: int) -> LevelSpectr
     context.dps = 40
     orders, before = max(2 * levels, 24), None
     while True:
-        coefficients = taylor(formula, orders)
+        radius = max(1.0, orders * variance / 2)  # moments of high order grow like this
+        coefficients = [c / context.mpf(radius) ** m for m, c in enumerate(taylor(formula, orders, radius))]
         if min(coefficients) < 0:
             raise BadData(f"{formula} has a negative coefficient", where="Gaussian measure", remedy="give a kernel")
         found = _hermite_eigenvalues(coefficients, variance, orders, context)[:levels]

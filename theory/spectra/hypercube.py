@@ -23,9 +23,10 @@ from ..errors import BadData
 from ..trail import Trail
 from .level_spectrum import LevelSpectrum
 from .sphere import TOLERANCE
-from .zonal import T, Zonal, as_number, precise_values, zonal
+from .zonal import T, Zonal, as_number, parts, precise_values, zonal
 
 _EPS = np.finfo(float).eps
+_EXACT_PARTS = 25  # distinct parts of a formula up to which irrational sums are written out
 _EXACT_SUM = 12  # dimensions up to which irrational sums are written out
 YANG_SALMAN = "Yang & Salman 2019 (arXiv:1907.10599)"
 
@@ -59,7 +60,7 @@ def hypercube(
     elif law.formula is not None:
         shown, errors = _with_digits(law, krawtchouk, n, top, digits)
         method = "whole-number sums with certified digits"
-        if law.short and n <= _EXACT_SUM:
+        if n <= _EXACT_SUM and len(parts(law.formula)) <= _EXACT_PARTS:
             values = [law.formula.subs(_cosine(j, n)) for j in range(n + 1)]
             sums = [
                 sp.Add(*(sp.Rational(krawtchouk[j][k], 2**n) * v for j, v in enumerate(values))) for k in range(top + 1)

@@ -211,13 +211,13 @@ def constant(formula: sp.Expr) -> Any:
     raise NoClosedForm("the value at coincident points is lost", where="local expansion")
 
 
-def taylor(formula: sp.Expr, count: int) -> list:
-    """Coefficients c_0 ... c_(count-1) of the power series in T about 0, to about 60 digits.
+def taylor(formula: sp.Expr, count: int, radius: Any = 1) -> list:
+    """Coefficients c_m radius^m, m < `count`, of the power series in T about 0, to 1e-30 at least.
 
     >>> [round(float(c), 6) for c in taylor(sp.exp(T), 4)]
     [1.0, 1.0, 0.5, 0.166667]
     """
     found = evaluate(
-        formula, Expansions(count, exact=False), Expansion({Fraction(1): _NUMBERS.one}, Fraction(count), True)
+        formula, Expansions(count, exact=False), Expansion({Fraction(1): _NUMBERS.mpf(radius)}, Fraction(count), True)
     )
     return [found.terms.get(Fraction(m), _NUMBERS.zero) for m in range(count)]

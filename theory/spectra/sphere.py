@@ -132,7 +132,7 @@ def in_double(law: Zonal, dimension: int, levels: int) -> tuple[np.ndarray, np.n
             if (truncation <= rounding).all() or nodes > MOST_NODES:
                 break
         before, nodes = values, 2 * nodes
-    errors = truncation + rounding
+    errors = truncation + rounding + law.uncertainty * abs(float(law.at_coincidence))
     for parity, above in enumerate(law.vanishing()):
         if above is not None:
             gone = np.arange(parity, levels + 1, 2)

@@ -172,13 +172,16 @@ def _polynomial_exponential(factor: sp.Expr) -> tuple[int, sp.Expr]:
 
 
 def _moment(power: int, rate: sp.Expr, m: sp.Expr) -> sp.Expr:
-    """int_0^pi x^power exp(rate x) cos(m x) dx, as the real part of an exponential integral."""
-    s = sp.Symbol("s")
+    """int_0^pi x^power exp(rate x) cos(m x) dx by parts: E_p = (pi^p e^(s pi) - p E_{p-1}) / s with s = rate + i m."""
     if rate == 0 and m == 0:
         return sp.pi ** (power + 1) / (power + 1)
-    # derivatives by s of int_0^pi exp(s x) dx at s = rate + i m
-    integral = ((sp.exp(s * sp.pi) - 1) / s).diff(s, power)
-    return sp.re(sp.expand(integral.subs(s, rate + sp.I * m), complex=True))
+    last, size = sp.exp(rate * sp.pi) * (-1) ** m, rate**2 + m**2
+    real, imaginary = last - 1, sp.S.Zero
+    for p in range(power + 1):
+        if p:
+            real, imaginary = sp.pi**p * last - p * real, -p * imaginary
+        real, imaginary = (real * rate + imaginary * m) / size, (imaginary * rate - real * m) / size
+    return real
 
 
 def _arrangements(key: tuple[int, ...]) -> int:

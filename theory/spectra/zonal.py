@@ -27,7 +27,8 @@ _LONG = 60  # distinct parts of a formula beyond which it is only evaluated, nev
 
 @dataclass(frozen=True)
 class Zonal:
-    """A zonal kernel: `formula` in T, or `angles`, a NumPy function of the angle theta; `name` for people.
+    """A zonal kernel: `formula` in T, or `angles`, a NumPy function of the angle theta whose values have the relative
+    error `uncertainty`; `name` for people.
 
     >>> zonal(lambda theta: np.cos(theta) ** 2, name="square").formula is None
     True
@@ -36,6 +37,7 @@ class Zonal:
     name: str
     formula: sp.Expr | None = None
     angles: Callable[[np.ndarray], np.ndarray] | None = None
+    uncertainty: float = 0.0
 
     def on_angles(self, theta: np.ndarray) -> np.ndarray:
         """kappa(cos theta) in double precision."""
@@ -103,11 +105,13 @@ def zonal(kernel: Any, which: str = "ntk", name: str = "") -> Zonal:
             raise BadData(f"{kernel} has the symbols {sorted(map(str, free))}", where="kernel", remedy="keep one")
         formula = kernel.xreplace(dict.fromkeys(free, T))
         return Zonal(name or str(formula), formula)
+    if hasattr(kernel, "engine"):  # one of the two kernels of a network, as a callable on samples
+        kernel, which = kernel.engine, kernel.which
     if hasattr(kernel, "nodes"):
         from ..infinite_width.network_kernel import infinite_width
 
         kernel = infinite_width(kernel)
-    label = name or str(getattr(kernel, "name", "") or kernel)
+    label = name or str(getattr(kernel, "name", "")) or f"{which} of a network"
     if hasattr(kernel, "symbolic"):
         try:
             formula = sp.sympify(_chosen(kernel.symbolic(), which))
@@ -117,7 +121,7 @@ def zonal(kernel: Any, which: str = "ntk", name: str = "") -> Zonal:
             if not hasattr(kernel, "on_angles"):
                 raise
     if hasattr(kernel, "on_angles"):
-        return Zonal(label, None, lambda theta: _chosen(kernel.on_angles(theta), which))
+        return Zonal(label, None, lambda theta: _chosen(kernel.on_angles(theta), which), _uncertainty(kernel))
     if callable(kernel):
         known = getattr(kernel, "__name__", "<lambda>")
         return Zonal(name or (known if known != "<lambda>" else "a function of the angle"), None, kernel)
@@ -126,6 +130,16 @@ def zonal(kernel: Any, which: str = "ntk", name: str = "") -> Zonal:
         where="kernel",
         remedy="give an expression of t, a kernel, a network or a function of the angle",
     )
+
+
+def _uncertainty(kernel: Any) -> float:
+    """Relative error of the duals of a network's activations, layer upon layer."""
+    network = getattr(kernel, "network", None)
+    if network is None:
+        return 0.0
+    from ..infinite_width.activation_moments import moments
+
+    return sum(moments(node.activation).error for node in network.nodes if node.op == "activation")
 
 
 def _chosen(values: Any, which: str) -> Any:
