@@ -13,7 +13,7 @@ W2*W1*X
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import networkx as nx
@@ -91,6 +91,13 @@ class Node:
     strides: tuple[int, ...] = ()
     padding: str = "valid"
 
+    def __repr__(self) -> str:
+        stated_fields = [repr(self.name), repr(self.op), *([repr(self.inputs)] if self.inputs else [])]
+        for other in fields(self)[3:]:
+            if (value := getattr(self, other.name)) != other.default:
+                stated_fields.append(f"{other.name}={value!r}")
+        return f"Node({', '.join(stated_fields)})"
+
     def factors(self, fan_in: Any) -> tuple[Any, Any]:
         """What multiplies the weights and the bias of this layer in the forward pass.
 
@@ -141,6 +148,10 @@ class Network:
             if name not in seen:
                 raise UnknownName.among(name, seen, kind="node", where="outputs")
         object.__setattr__(self, "outputs", self.outputs or (self.nodes[-1].name,))
+
+    def __str__(self) -> str:
+        """One node a line: what it is called, what it does, what it starts from."""
+        return "\n".join(f"{node.name:<14} {_described(node)}" for node in self.nodes)
 
     @property
     def graph(self) -> nx.DiGraph:
@@ -246,3 +257,9 @@ def chain(
         if activation != "identity" and layer < len(widths) - 1:
             nodes.append(Node(f"a{layer}", "activation", (nodes[-1].name,), activation=activation))
     return Network(tuple(nodes))
+
+
+def _described(node: Node) -> str:
+    """The operation with everything stated about it, on the nodes it starts from."""
+    shown = [f"{f.name} = {getattr(node, f.name)}" for f in fields(node)[3:] if getattr(node, f.name) != f.default]
+    return f"{node.op}({', '.join(node.inputs)})" + "".join(f", {text}" for text in shown)
