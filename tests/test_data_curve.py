@@ -344,7 +344,7 @@ def test_what_cannot_be_forecast_is_explained():
         data_curve(linear(), x, y, [80], population=True)
     with pytest.raises(BadData, match="sizes"):
         data_curve(linear(), x, y, [0.0])
-    x, noise = planted(600, 0, capacity=2.0)[0], np.random.default_rng(1).standard_normal(600)
+    x, noise = planted(600, 0, dim=1000, capacity=2.0)[0], np.random.default_rng(1).standard_normal(600)
     with pytest.raises(Underpowered, match="dominated by noise"):
         data_curve(linear(), x, noise)
     noise = data_curve(linear(), x, noise, [5, 10], ridge=1.0, population=True)

@@ -21,7 +21,7 @@ from ...theory.errors import BadData
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """`test` (generalised), `left_out` (row by row) and `train` mean squared errors, `kappa` and `learned`, over `ridge`.
+    """`test` (generalised), `left_out` (row by row) and `train` mean squared errors, and `kappa`, at every `ridge`.
 
     All are (R,); `learned` are degrees of freedom, n - ridge tr G.
     """

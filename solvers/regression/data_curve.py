@@ -102,8 +102,8 @@ class DataCurve:
         lines.append(f"  trust it up to n = {self.trusted:.0f}: {self.reason}")
         for check in self.checks:
             lines.append(
-                f"  left out at n = {check['size']}: {check['test']:.4e} (forecast {check['forecast']:.4e}, generalised "
-                f"{check['generalised']:.4e}), kappa {check['kappa']:.2e} ({check['kappa_forecast']:.2e})"
+                f"  left out at n = {check['size']}: {check['test']:.4e} (forecast {check['forecast']:.4e}, "
+                f"generalised {check['generalised']:.4e}), kappa {check['kappa']:.2e} ({check['kappa_forecast']:.2e})"
             )
         return "\n".join(lines)
 
@@ -143,9 +143,8 @@ def data_curve(
         raise BadData(f"x {x.shape}, y {y.shape}", where=WHERE, remedy="give finite rows, one target each")
     if groups is not None and len(groups) != len(x):
         raise BadData(f"{len(groups)} groups of {len(x)} rows", where=WHERE, remedy="name the group of every row")
-    if sizes is None:
-        sizes = np.unique(np.round(np.geomspace(min(10, len(x) / 8), len(x) * (0.25 if population else 4.0), 12)))
-    n = np.sort(np.atleast_1d(np.asarray(sizes, float)))
+    usual = np.unique(np.round(np.geomspace(min(10, len(x) / 8), len(x) * (0.25 if population else 4.0), 12)))
+    n = np.sort(np.atleast_1d(np.asarray(usual if sizes is None else sizes, float)))
     if not y.std(0).any():
         raise BadData("the target is constant", where=WHERE, remedy="give a target that varies")
     if population:

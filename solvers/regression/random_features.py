@@ -305,13 +305,16 @@ def _errors(modes, n, k, gamma, rest, samples, features, ridge, noise):
         kappa = np.where(np.isinf(k), gamma, gamma * over_ / k)
         train = np.where(above == 0, 0.0, np.where(np.isinf(n), 1.0, above / n) ** 2 * test)
     shape = (np.size(samples), np.size(features))
-    parts = (array.reshape(shape) for array in (test, train, gamma, kappa, z, outside))
-    stated = ridge if np.ndim(ridge) == 0 else ridge.reshape(shape)
     return RandomFeatureErrors(
-        np.atleast_1d(np.asarray(samples, float)),
-        np.atleast_1d(np.asarray(features, float)),
-        *parts,
-        ridge=stated,
+        samples=np.atleast_1d(np.asarray(samples, float)),
+        features=np.atleast_1d(np.asarray(features, float)),
+        test=test.reshape(shape),
+        train=train.reshape(shape),
+        gamma=gamma.reshape(shape),
+        kappa=kappa.reshape(shape),
+        learned=z.reshape(shape),
+        out_of_span=outside.reshape(shape),
+        ridge=ridge if np.ndim(ridge) == 0 else ridge.reshape(shape),
         noise=noise,
         modes=modes.modes,
     )

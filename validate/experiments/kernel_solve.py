@@ -118,11 +118,11 @@ def _pool_of_neurons(instance, seeds, observable):
 
     x, y, ridge, sizes = _rows(instance)
     kernel, count = instance.setup.options["kernel"], _count(instance)
-    if getattr(kernel, "kind", "") != "nngp" or kernel.depth != 2:
+    law = formula(kernel.activation) if getattr(kernel, "kind", "") == "nngp" and kernel.depth == 2 else None
+    if law is None:
         raise BadData(
             f"random features of {kernel}", where="kernel_solve", remedy="give the kernel nngp(depth=2, activation)"
         )
-    law = formula(kernel.activation)
     activation = compile([law.expr], law.signature, backend="numpy")
     for row, seed in enumerate(seeds):
         for column, n in enumerate(sizes):
