@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-
 from ..architecture.activations import activation_name, array_formula
 from ..errors import NoClosedForm
 from .closed_form_moments import ClosedForm
@@ -34,8 +33,8 @@ class Moments:
     `tangent`      False where E phi' phi' is infinite at coincident inputs, as for a step
     `second(q)`    E phi(sqrt(q) z)^2;  `mean(q)` E phi(sqrt(q) z);  `slope(q)` E phi'(sqrt(q) z)^2
     `curvature(q)` E phi''(sqrt(q) z)^2, inf at kinks
-    `pair(a, b, gap, want_slope=True)`   (gap', slope or None), inputs broadcast; where a variance of the outputs is zero
-                   the correlation is undefined and gap' = gap
+    `pair(a, b, gap, want_slope=True)`   (gap', slope or None), inputs broadcast; where a variance of the outputs is
+                   zero the correlation is undefined and gap' = gap
     `hermite(q, order)`  a_k, k = 0..order, with phi(sqrt(q) z) = sum_k a_k He_k(z) / sqrt(k!)
     `error_at(q)`  the estimate of `error` at another variance
     Errors: `BadData` naming the activation where numbers overflow at the given variance.

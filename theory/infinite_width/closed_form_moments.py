@@ -1,7 +1,7 @@
 r"""Closed-form duals compiled to arrays that keep their digits at coincident inputs.
 
-Far from coincidence the formula is evaluated as it stands, in the angle. Where the new gap comes out small it is integrated
-instead, since V(a, b, 0) - V(a, b, gap) is an integral of the slope over the angle, free of cancellation:
+Far from coincidence the formula is evaluated as it stands, in the angle. Where the new gap comes out small it is
+integrated instead: V(a, b, 0) - V(a, b, gap) is an integral of the slope over the angle, free of cancellation,
 
     gap'  =  1 - V(a, b, 0) / sqrt(V(a) V(b))  +  sqrt(a b / (V(a) V(b)))  int_0^theta slope(t) sin(t) dt.
 
@@ -54,7 +54,9 @@ _multiplied = create_expand_pow_optimization(12)
 def _in_products(forms: list[sp.Expr]):
     """Common subexpressions, with half-integer and whole powers as products."""
     forms = [
-        form.replace(lambda x: x.is_Pow and x.exp.is_Rational and x.exp.q == 2, lambda x: _square_root(x.base) ** x.exp.p)
+        form.replace(
+            lambda x: x.is_Pow and x.exp.is_Rational and x.exp.q == 2, lambda x: _square_root(x.base) ** x.exp.p
+        )
         for form in forms
     ]
     steps, results = sp.cse(forms)
@@ -63,7 +65,7 @@ def _in_products(forms: list[sp.Expr]):
 
 @lru_cache(maxsize=512)
 def _compiled(*expressions: sp.Expr) -> Callable:
-    """Expressions of A, B, C as one function of arrays (a, b, gap), or of (a, b, cosine, sine, theta) if all are given."""
+    """Expressions of A, B, C as one function of arrays (a, b, gap), or of (a, b, cosine, sine, theta) if given."""
     known = {"damped_sinh": _damped_sinh, "damped_cosh": _damped_cosh, "_square_root": np.sqrt}
     forms = [angular(expression) for expression in expressions]
     used = {SINE, THETA} & set().union(*(form.free_symbols for form in forms))
@@ -86,6 +88,7 @@ class ClosedForm:
         self.law, self.series, self.name = law, series, activation_name(law.activation)
         self.at_zero = series.at_zero
         self._line = _bent_line(law) if law.homogeneous else None
+        self._sizes: dict[bytes, np.ndarray] = {}
         self._mean = sp.lambdify(A, law.mean, ["scipy", "numpy"])
 
     # ---- one variance ------------------------------------------------------------------------------------------------
@@ -131,6 +134,18 @@ class ClosedForm:
     def error_at(self, q):
         return 0.0
 
+    def _size(self, q: np.ndarray) -> np.ndarray:
+        """sqrt(E phi^2); blocks of a matrix ask for the same variances again and again, so the last ones are kept."""
+        key = q.tobytes()
+        known = self._sizes.get(key)
+        if known is None or known.shape != q.shape:
+            known = np.sqrt(self.second(q))
+            if q.size <= _CHUNK:
+                if len(self._sizes) >= 256:
+                    self._sizes.clear()
+                self._sizes[key] = known
+        return known
+
     # ---- two variances and a gap -------------------------------------------------------------------------------------
 
     def pair(self, a, b, gap, want_slope=True):
@@ -141,22 +156,21 @@ class ClosedForm:
         if not shape:
             found, slope = self.pair(a[None], b[None], gap[None], want_slope)
             return found[0], None if slope is None else slope[0]
-        root_a, root_b = (np.sqrt(self.second(q)) for q in (a, b))
+        root_a, root_b = self._size(a), self._size(b)
         a, b = np.maximum(a, _SMALLEST), np.maximum(b, _SMALLEST)
         found, slope = np.empty(shape), np.empty(shape) if want_slope else None
         rows = max(1, _CHUNK // max(1, int(np.prod(shape[1:]))))
         for start in range(0, shape[0], rows):
             part = slice(start, start + rows)
-            cut = (_rows(entry, shape, part) for entry in (a, b, gap, root_a, root_b))
-            self._fill(*cut, found[part], None if slope is None else slope[part])
+            left, right, here, size_a, size_b = (_rows(entry, shape, part) for entry in (a, b, gap, root_a, root_b))
+            self._fill(left, right, here, size_a * size_b, found[part], None if slope is None else slope[part])
         if slope is not None and self.law.bends is not None:
             self._finite(slope, np.maximum(a, b))
         return found, slope
 
-    def _fill(self, a, b, gap, root_a, root_b, found, slope) -> None:
+    def _fill(self, a, b, gap, scale, found, slope) -> None:
         """One block of `pair`, into its part of the outputs."""
         gap = np.clip(gap, 0, 2)
-        scale = root_a * root_b
         with np.errstate(all="ignore"):
             if slope is None:
                 (value,) = _compiled(self.law.value)(a, b, gap)
@@ -187,7 +201,7 @@ class ClosedForm:
         return total
 
     def _drift(self, a, b, scale) -> np.ndarray:
-        """1 - V(a, b, 0) / sqrt(V(a) V(b)) of coincident directions; between close variances half a squared distance."""
+        """1 - V(a, b, 0) / sqrt(V(a) V(b)): coincident directions; of close variances half a squared distance."""
         apart = np.log1p((a - b) / b)
         with np.errstate(all="ignore"):
             found = 1 - _compiled(self.law.value)(a, b, np.zeros_like(a))[0] / scale
@@ -207,7 +221,7 @@ def _rows(entry: np.ndarray, shape: tuple, part) -> np.ndarray:
 
 
 def _bent_line(law: Dual) -> tuple[float, float]:
-    """(p, q) of dV/dC = q - p theta, so that V = sqrt(a b) (p sin + (q - p theta) cos): all activations of degree one."""
+    """(p, q) of dV/dC = q - p theta, so that V = sqrt(a b) (p sin + (q - p theta) cos): activations of degree one."""
     slope = angular(law.slope)
     p = sp.simplify(-slope.diff(THETA))
     q = sp.simplify(slope + p * THETA)

@@ -49,8 +49,8 @@ class Dual:
 
 @lru_cache(maxsize=128)
 def dual(activation: Any) -> Dual:
-    """The dual of an activation: a name, or a formula that is a sum of powers, exponentials of them up to squares, sines
-    and cosines, signs (so kinks at zero) and error functions, times each other within limits.
+    """The dual of an activation: a name, or a formula that is a sum of powers, exponentials of them up to squares,
+    sines and cosines, signs (so kinks at zero) and error functions, times each other within limits.
 
     Errors: `UnknownName`; `NoClosedForm` where a part of the formula is none of these or an integral is not elementary.
 
@@ -148,7 +148,8 @@ def _even_and_odd(expression: sp.Expr) -> sp.Expr:
     """Pairs c exp(x + y) -+ c exp(x - y), y odd in the cosine, as one function: no cancellation, no overflow."""
     if not expression.has(sp.exp):
         return expression
-    rest, pairs = sp.S.Zero, {}
+    rest: sp.Expr = sp.S.Zero
+    pairs: dict[tuple, dict[int, sp.Expr]] = {}
     for part in sp.Add.make_args(sp.powsimp(sp.expand(expression))):
         weight, power = sp.S.One, None
         for factor in sp.Mul.make_args(part):

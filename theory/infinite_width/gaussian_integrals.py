@@ -4,10 +4,10 @@ For (u, v) Gaussian with variances A, B and covariance C (mean zero), W(f, g) = 
 
     dW(f, g)/dC  =  W(f', g'),        W(f, g) at C = 0  =  E f(u)  E g(v).
 
-Functions are sums of terms z^p exp(rate z^2 + tilt z), alone or times sign(z) or erf(scale z). Powers times exponentials
-pair by completing the square and Stein's recursion; of the rest, derivatives are taken until they do (or are deltas), and
-integrated back in C. The integrands are C^n (r^2 - C^2)^(m/2), m odd, and polynomials times asin(C/r): integration by
-parts stays in this class.
+Functions are sums of terms z^p exp(rate z^2 + tilt z), alone or times sign(z) or erf(scale z). Powers times
+exponentials pair by completing the square and Stein's recursion; of the rest, derivatives are taken until they do (or
+are deltas), and integrated back in C. The integrands are C^n (r^2 - C^2)^(m/2), m odd, and polynomials times asin(C/r):
+integration by parts stays in this class.
 
 >>> print(paired(terms(sp.erf(z), z), terms(sp.erf(z), z)))
 2*asin(2*C/(sqrt(2*A + 1)*sqrt(2*B + 1)))/pi
@@ -143,6 +143,7 @@ def derivative(function: tuple[Term, ...]) -> tuple[Term, ...]:
 # ---- parts of an integrand that must stay whole ----------------------------------------------------------------------
 
 _WRITTEN: dict[sp.Symbol, sp.Expr] = {}  # what a symbol below stands for
+_SQUARES: dict[sp.Symbol, sp.Expr] = {}  # r^2 of its D or S
 _variance = sp.Symbol("variance", positive=True)
 
 
@@ -153,9 +154,6 @@ def _root(square: sp.Expr) -> tuple[sp.Symbol, sp.Symbol]:
     _WRITTEN[root], _WRITTEN[angle] = sp.sqrt(square - C**2), sp.asin(C / sp.sqrt(square))
     _SQUARES[root] = _SQUARES[angle] = square
     return root, angle
-
-
-_SQUARES: dict[sp.Symbol, sp.Expr] = {}
 
 
 @lru_cache(maxsize=1024)
@@ -237,7 +235,8 @@ def paired(f: tuple[Term, ...], g: tuple[Term, ...]) -> sp.Expr:
                 continue
             # exp(r u^2 + r' v^2) makes another Gaussian pair: take it into the covariance
             plain = [replace(x, rate=x.rate - r, coefficient=sp.S.One) for x, r in zip((s, t), bent, strict=True)]
-            a, b, c = _reweighted(*bent, mass := _mass(*bent))
+            mass = _mass(bent[0], bent[1])
+            a, b, c = _reweighted(bent[0], bent[1], mass)
             value = _explicit(_pair(*plain, 0)).subs({A: a, B: b, C: c}, simultaneous=True)
             tilted.append(s.coefficient * t.coefficient * value / sp.sqrt(mass))
     return _real(_tidy(sp.Add(*direct)) + sp.Add(*tilted))
@@ -272,15 +271,9 @@ def _pair(s: Term, t: Term, depth: int) -> sp.Expr:
         return _at_zero(s, B, A)
     if depth == _LONGEST:
         raise _refuse(f"no derivative up to order {_LONGEST} pairs in closed form")
-    slope = sum(
-        (
-            x.coefficient * y.coefficient * _pair(_one(x), _one(y), depth + 1)
-            for x in derivative((s,))
-            for y in derivative((t,))
-        ),
-        sp.S.Zero,
-    )
-    return sp.expand(_mean(s, A) * _mean(t, B) + _integrated(sp.expand(slope)))
+    parts = [(x, y) for x in derivative((s,)) for y in derivative((t,))]
+    slope = sp.Add(*(x.coefficient * y.coefficient * _pair(_one(x), _one(y), depth + 1) for x, y in parts))
+    return sp.expand(_mean(s, A) * _mean(t, B) + _integrated(slope))
 
 
 def _smooth_pair(s: Term, t: Term) -> sp.Expr:

@@ -244,7 +244,7 @@ class Series:
         return unit.reshape(-1, *q.shape), norm.reshape(q.shape), whole.reshape(q.shape), root
 
     def _fill(self, left, right, gap, found, slope, order) -> None:
-        """One block of `pair`, into its part of the outputs: Horner's rule in rho, or rho^2 for even and odd functions."""
+        """One block of `pair`, into its part of the outputs: Horner in rho, or rho^2 for even and odd functions."""
         (c, size_c, whole_c, root_c), (d, size_d, whole_d, root_d) = left, right
         rho = np.broadcast_to(1 - gap, found.shape)
         size = (np.abs(x[:order]).reshape(order, -1).max(axis=1) for x in (c, d))
