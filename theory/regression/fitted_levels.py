@@ -21,10 +21,10 @@ def fitted_levels(path: RidgePath, near: Fit | None = None) -> tuple[np.ndarray,
 
     `near`: the first three of a path with the same kappa: multiplicities are taken from it, powers searched from there.
 
-    >>> kappa = np.geomspace(1.0, 0.01, 12)
-    >>> path = RidgePath(2 / (1 + kappa) + 9 * 0.1 / (0.1 + kappa), kappa, (kappa / (1 + kappa)) ** 2, total=1.0)
-    >>> eigenvalues, multiplicities, powers, misfit = fitted_levels(path)
-    >>> print(max(misfit.values()) < 0.01)
+    >>> eigenvalues, kappa = np.arange(1.0, 2001.0) ** -2, np.geomspace(0.5, 1e-4, 30)
+    >>> learned = eigenvalues / (eigenvalues + kappa[:, None])
+    >>> path = RidgePath(learned.sum(1), kappa, (1 - learned) ** 2 @ eigenvalues**0.75, total=2.6)
+    >>> print(max(fitted_levels(path)[3].values()) < 0.01)
     True
     """
     n, log_kappa = np.log(path.sizes), np.log(path.kappa)
