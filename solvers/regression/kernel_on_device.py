@@ -28,7 +28,8 @@ from ...theory.architecture.activations import activation_name, formula
 from ...theory.architecture.network import Node
 from ...theory.errors import BadData, UnknownName
 from ...theory.infinite_width.activation_moments import moments
-from ...theory.infinite_width.covariances import NEAR, Side, variances
+from ...theory.infinite_width.covariances import Side, variances
+from ...theory.infinite_width.directions import NEAR
 from ...theory.infinite_width.network_kernel import KERNELS, InfiniteWidth, NetworkKernels
 from ...theory.infinite_width.quadrature_duals import Series
 from ...theory.infinite_width.walks import Recursion
@@ -92,7 +93,8 @@ class OnDevice:
         if x2 is None:
             for name, result in zip(names, results, strict=True):
                 np.fill_diagonal(result, getattr(own, name))
-        return NetworkKernels(**dict(zip(names, results, strict=True)))
+        found: dict[str, Any] = dict(zip(names, results, strict=True))
+        return NetworkKernels(**found)
 
     def diagonal(self, x: Any, get: Sequence[str] | str = KERNELS) -> NetworkKernels:
         """K(x, x) and Theta(x, x) of every row, (n,): one recursion a sample, as on the processor."""
@@ -136,7 +138,8 @@ class OnDevice:
 
     def _block(self, left: dict, right: dict, names: tuple[str, ...]) -> list[Any]:
         """Kernels of one block, traced by JAX: the states are (gap, 2 - gap or None, tangent or None, roots)."""
-        recursion, states = self._recursion, {}
+        recursion = self._recursion
+        states: dict[str, _State] = {}
         columns = left[self.kernel.network.inputs[0]]["unit"].shape[1]
         fan_in = recursion.fan_in(columns) if "ntk" in names else {}
         for node in self.kernel.network.nodes:
@@ -228,7 +231,8 @@ def _centred_gap(gap, here, there, name=""):
 def _summed(terms, sides) -> dict[str, np.ndarray]:
     """Shares of the parts of a sum, their mean beside them where several parts have one."""
     several = sum(sides[name].mean is not None for name, _ in terms) > 1
-    parts, needed = {}, {}
+    parts: dict[str, Any] = {}
+    needed: dict[str, np.ndarray] = {}
     for k, (name, factor) in enumerate(terms):
         side = sides[name]
         mean = side.mean if several and side.mean is not None else 0.0

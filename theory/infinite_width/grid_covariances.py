@@ -27,7 +27,8 @@ import numpy as np
 from ..architecture.independence import Facts
 from ..architecture.network import Network, Node
 from ..errors import BadData
-from .covariances import NEAR, Side, State, Walk, affine, unit_rows, variances
+from .covariances import Side, State, Walk, affine, variances
+from .directions import cosine_gap, unit_rows
 
 SNAP = 8 * np.finfo(float).eps  # gaps below this, computed as a difference, are those of equal features
 
@@ -58,23 +59,33 @@ def reshape_rule(node: Node, states: list[State], walk: Walk) -> State:
     def side() -> Side:
         square = np.einsum("npi,npi->np", first, first) / divisor
         mean = first.mean(axis=-1).reshape(-1, *positions) if walk.means else None
-        return Side(square.reshape(-1, *positions), mean)
+        return Side(square.reshape(-1, *positions), mean, unit_rows(first))
 
-    left, right = walk.sides(node, side)
-    pairs = walk.pairs(node)
+    (left, right), pairs = walk.sides(node, side), walk.pairs(node)
     if walk.paired and not pairs:
-        return State(left, right, None, None, True, False)
-    u, v = unit_rows(first), unit_rows(second)
+        return State(left, right, None, paired=True)
+    u, v = left.extra, right.extra
+    assert u is not None and v is not None
+    count, size = u.shape[1], len(v)
     if walk.paired:
-        gap = _gaps(u, v).reshape(-1, *positions, *positions)
+        gap = np.empty((size, count, count))
+        for row in range(size):
+            gap[row] = _gap(u[row], v[row], first[row], second[row])
     elif pairs:
-        flat = _gaps(u.reshape(1, -1, u.shape[-1]), v.reshape(1, -1, v.shape[-1]))[0]
-        gap = flat.reshape(len(u), u.shape[1], len(v), v.shape[1]).swapaxes(1, 2)
-        gap = np.ascontiguousarray(gap).reshape(len(u), len(v), *positions, *positions)
+        every = (array.reshape(-1, array.shape[-1]) for array in (u, v, first, second))
+        gap = np.ascontiguousarray(_gap(*every).reshape(len(u), count, size, count).swapaxes(1, 2))
     else:
-        gap = np.moveaxis(_gaps(u.swapaxes(0, 1), v.swapaxes(0, 1)), 0, -1)
-        gap = np.ascontiguousarray(gap).reshape(len(u), len(v), *positions)
-    return State(left, right, gap, None, walk.paired, pairs)
+        gap = np.empty((len(u), size, count))
+        for place in range(count):
+            gap[:, :, place] = _gap(*(array[:, place] for array in (u, v, first, second)))
+    lead = (size,) if walk.paired else (len(u), size)
+    gap = gap.reshape(*lead, *positions * (2 if pairs else 1))
+    return State(left, right, gap, paired=walk.paired, pairs=pairs)
+
+
+def _gap(u: np.ndarray, v: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """1 - u.v of unit rows; of single channels, which are +-1 or 0, without looking for small ones."""
+    return 1 - u * v.T if u.shape[1] == 1 else cosine_gap(u, v, x, y)
 
 
 def convolution_rule(node: Node, states: list[State], walk: Walk) -> State:
@@ -83,7 +94,7 @@ def convolution_rule(node: Node, states: list[State], walk: Walk) -> State:
     after, shifts = _windows(node, before.left.variance.shape[1:], (1,) * len(node.window))
     share = 1 / len(shifts)
     parts = [[share * _shifted(_rows(side.variance), i) for i in shifts] for side in (before.left, before.right)]
-    means = [sum(part) for part in parts]
+    means = [np.sum(part, axis=0) for part in parts]
     roots = [np.sqrt(np.where(total > 0, total, 1.0)) for total in means]
     gap: Any = None
     tangent: Any = None
@@ -276,19 +287,6 @@ def _windows(node: Node, positions: tuple[int, ...], strides: tuple[int, ...]) -
         flat = np.ravel_multi_index([np.maximum(grid, 0) for grid in grids], positions)
         shifts.append(np.where(np.min(grids, axis=0) >= 0, flat, -1).ravel())
     return tuple(after), shifts
-
-
-def _gaps(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """1 - u.v of unit vectors (B, n1, c), (B, n2, c), to relative rounding error also where it is tiny."""
-    cosine = u @ v.swapaxes(-1, -2)
-    gap = np.clip(1 - cosine, 0, 2)
-    for sign in (1, -1):
-        found = np.nonzero(sign * cosine > 1 - NEAR)
-        for start in range(0, len(found[0]), 1 << 14):
-            b, i, j = (index[start : start + (1 << 14)] for index in found)
-            half = 0.5 * np.square(u[b, i] - sign * v[b, j]).sum(1)
-            gap[b, i, j] = half if sign == 1 else 2 - half
-    return gap
 
 
 RULES: dict[str, Callable[[Node, list[State], Walk], State]] = {
