@@ -23,6 +23,7 @@ import sympy as sp
 
 from ..derivation.assumptions import Limit
 from ..derivation.derive import network_map
+from ..derivation.probe import evaluate
 from ..dynamics.linear_networks import stack
 from ..errors import BadData
 from ..regression.linearised import training_residuals
@@ -194,14 +195,12 @@ def _unrolled(depth: int) -> Trail:
 
 
 def _put_back(recursion, solution) -> float:
-    """Largest entry of left - right of the recursion at its solution, with strictly lower triangular whole numbers."""
-    rng, size, draws = np.random.default_rng(0), 4, 2
+    """Largest entry of left - right of the recursion at its solution, at random strictly lower triangular matrices."""
+    rng, size, draws = np.random.default_rng(0), 5, 3
+    values = {_m: size, dimensions("draws"): draws, RICHNESS: 0.7}
     given = {symbol for _, right in recursion for symbol in right.atoms(sp.MatrixSymbol)} - set(solution)
-    shapes = {_m: size, dimensions("draws"): draws, RICHNESS: sp.Rational(7, 10)}
-    values = {}
     for symbol in sorted(given, key=str):
-        drawn = rng.integers(-3, 4, (size, size if symbol.shape == (_m, _m) else draws))
-        values[symbol.subs(shapes)] = sp.Matrix(np.tril(drawn, -1) if symbol.shape == (_m, _m) else drawn)
-    number = lambda expression: sp.Matrix(expression.subs(shapes).subs(values).doit())  # noqa: E731
-    misses = [number(solution[symbol]) - number(right.subs(solution)) for symbol, right in recursion]
-    return max(float(abs(entry)) for miss in misses for entry in miss)
+        drawn = rng.standard_normal((size, size if symbol.shape == (_m, _m) else draws))
+        values[symbol] = np.tril(drawn, -1) if symbol.shape == (_m, _m) else drawn
+    values |= {symbol: evaluate(made, values) for symbol, made in solution.items()}
+    return max(float(np.abs(values[symbol] - evaluate(right, values)).max()) for symbol, right in recursion)
