@@ -144,7 +144,7 @@ class OnDevice:
         fan_in = recursion.fan_in(columns) if "ntk" in names else {}
         for node in self.kernel.network.nodes:
             here, there = left[node.name], right[node.name]
-            inputs = [states[name] for name in node.inputs]
+            inputs: list[Any] = [states[name] for name in node.inputs]
             if node.op == "sum":
                 inputs = [(states[name], factor) for name, factor in recursion.facts[node.name].terms]
             states[node.name] = _RULES[node.op](node, inputs, here, there, fan_in, "ntk" in names)
