@@ -19,6 +19,7 @@ from learning_mechanics.theory.infinite_width.finite_width import (
     one_network_map,
     own_numbers,
 )
+from learning_mechanics.theory.infinite_width.finite_width_kernels import kernel_corrections
 from learning_mechanics.theory.models.wide_networks.finite_width import FiniteWidth
 from learning_mechanics.validate.judging.check import run_claim
 
@@ -109,6 +110,64 @@ def test_what_a_network_owes_to_chance_averages_to_zero_and_leaves_less():
         assert abs(chance.mean()) < 4 * chance.std() / np.sqrt(4000)
     slopes = np.polyfit(np.log(widths), np.log(rest), 1)[0]
     assert slopes == pytest.approx([-0.5, -1.5], abs=0.1)
+
+
+def sampled_kernels(width, depth, networks, inputs, w_std, b_std, seed):
+    """Kernels (A, B, C) of the last pre-activations of tanh networks, every weight and bias drawn: (networks, 3)."""
+    rng = np.random.default_rng(seed)
+    features = np.broadcast_to(np.linalg.cholesky(inputs).T, (networks, 2, 2))  # (unit, input): their Gram is `inputs`
+    kernel = inputs
+    for layer in range(depth - 1):
+        fan_in = features.shape[1]
+        weight = rng.standard_normal((networks, width, fan_in)) * (w_std / np.sqrt(fan_in) if layer else 1.0)
+        bias = rng.standard_normal((networks, width, 1)) * (b_std if layer else 0.0)
+        features = np.tanh(weight @ features + bias)
+        kernel = w_std**2 * np.einsum("sna,snb->sab", features, features) / width + b_std**2
+    return np.stack([kernel[:, 0, 0], kernel[:, 1, 1], kernel[:, 0, 1]], axis=1)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize(("depth", "width", "networks"), [(2, 10, 20_000), (4, 20, 15_000)])
+def test_kernels_of_deep_networks_against_sampled_weights(depth, width, networks):
+    """|z| < 4 for three means: a false alarm in 5000. Covariances within a tenth and their own noise."""
+    inputs = np.array([[1.5, 0.6], [0.6, 0.8]])
+    law = kernel_corrections("tanh", np.array([1.5, 0.8, 0.6]), depth, 1.4, 0.2)
+    found = sampled_kernels(width, depth, networks, inputs, 1.4, 0.2, seed=depth)
+    error = found.std(0) / np.sqrt(networks)
+    mean, scatter = law.at(width)
+    beyond = 3 / width * np.abs(law.bias).max() / width
+    assert (np.abs(found.mean(0) - mean) < 4 * error + beyond).all()
+    if depth > 2:
+        assert (np.abs(found.mean(0) - law.limit) > 4 * error + beyond).any()
+    else:
+        assert np.abs(law.bias).max() == 0
+    assert found.std(0) == pytest.approx(scatter, rel=0.1 if depth == 2 else 0.2)
+
+
+@pytest.mark.instant
+def test_kernels_of_linear_and_cubic_networks_by_hand():
+    """One hidden layer: Cov of averages of u^2, v^2, u v by Wick; depth 4 linear: E A^2 = A^2 (1 + 2/N)^3."""
+    A, B, C = 1.3, 0.7, -0.4
+    one = kernel_corrections("identity", np.array([A, B, C]), 2)
+    by_wick = [[2 * A**2, 2 * C**2, 2 * A * C], [2 * C**2, 2 * B**2, 2 * B * C], [2 * A * C, 2 * B * C, A * B + C**2]]
+    assert np.abs(one.covariance - by_wick).max() < 1e-12
+    deep = kernel_corrections("identity", np.array([A, B, C]), 4)
+    assert np.abs(deep.bias).max() < 1e-12 and deep.covariance[0, 0] == pytest.approx(6 * A**2)
+    square = kernel_corrections("power(2)", np.array([A, B, C]), 3)
+    # E z^4 = 3 S^2, so that the mean of the second layer is 3 E S'^2 with E S' = 3 A^2 and Var S' = (105 - 9) A^4 / N
+    assert square.limit[0] == pytest.approx(3 * (3 * A**2) ** 2)
+    assert square.bias[0] == pytest.approx(3 * 96 * A**4)
+
+
+@pytest.mark.instant
+def test_kernel_corrections_refuse_by_name():
+    for activation, inputs, message in (
+        ("relu", [1.0, 1.0, 0.5], "relu has a kink"),
+        ("tanh", [1.0, 1.0, 1.0], "covariance 1, 1, 1"),
+        (np.tanh, [1.0, 1.0, 0.5], "no formula"),
+    ):
+        with pytest.raises(BadData, match=message):
+            kernel_corrections(activation, np.array(inputs), 3)
 
 
 WIDTHS = np.array([8.0, 16.0, 32.0, 64.0, 128.0])
