@@ -12,7 +12,9 @@ the number of threads, so results are bitwise the same; NumPy releases the inter
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -109,9 +111,25 @@ def fill(plan: Plan, compute: Callable[[slice, slice], Sequence[np.ndarray]], re
         for block in blocks:
             one(block)
         return
-    with ThreadPoolExecutor(plan.threads) as pool:
+    with _one_thread_a_product(), ThreadPoolExecutor(plan.threads) as pool:
         for _ in pool.map(one, blocks):
             pass
+
+
+@cache
+def _controller():
+    """The linear algebra libraries that are loaded; None if they cannot be asked."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()
+
+
+def _one_thread_a_product() -> AbstractContextManager:
+    """Matrix products inside of threads start none of their own, which would wait for one another."""
+    controller = _controller()
+    return nullcontext() if controller is None else controller.limit(limits=1, user_api="blas")
 
 
 def processors() -> int:

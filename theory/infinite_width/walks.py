@@ -19,7 +19,7 @@ from ..architecture.network import SPATIAL, Network, Node
 from ..architecture.shapes import feature_shapes
 from ..errors import BadData, LearningMechanicsError
 from .activation_moments import moments
-from .angles import angular_degree, of_angles, profile
+from .angles import ALIVE, angular_degree, of_angles, profile
 from .covariances import RULES, Side, State, Walk
 from .directions import angle
 
@@ -64,7 +64,7 @@ class Recursion:
             held += 1
             most = max(most, held)
             held -= len(self._last_uses.get(node.name, ()))
-        return 2 * most + 12
+        return max(2 * most + 12, ALIVE if self.of_angles else 0)
 
     @cached_property
     def of_angles(self) -> bool:
