@@ -10,13 +10,12 @@
 d/(d - 1)
 """
 
+from .characters import DISTANCE, hypercube, lattice, torus
 from .decay import DIMENSION, Decay, decay, singular_constant
 from .funk_hecke import eigenvalue as sphere_eigenvalue
 from .gaussian_measure import gaussian
-from .hypercube import hypercube
 from .level_spectrum import LevelSpectrum, largest_products
 from .sphere import multiplicity, sphere
-from .torus import DISTANCE, lattice, torus
 from .zonal import T, Zonal, zonal
 
 __all__ = [
