@@ -39,7 +39,7 @@ from learning_mechanics.theory.infinite_width.tangent_hierarchy import (
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
 from learning_mechanics.theory.symbols import positive
 from learning_mechanics.validate.experiments.forward import forward
-from learning_mechanics.validate.experiments.train import train
+from learning_mechanics.validate.experiments.train import train, train_all
 
 RNG = np.random.default_rng(2024)
 DATA = Dataset(RNG.standard_normal((6, 3)), RNG.standard_normal((6, 1)))
@@ -303,3 +303,10 @@ def test_the_rich_end_is_joined_from_the_effective_start():
     first = float(effective_start().subs({ALPHA: alpha, IMBALANCE: delta}))
     logistic = closed_form(rich_flow()).unknowns_at(times, s=s, alpha=alpha, f=first)["f"]
     assert np.abs(np.ravel(logistic) - f).max() < 2 * first
+
+
+@pytest.mark.short
+def test_seeds_as_one_batch_give_the_same_numbers():
+    instances = [setting(3.0, steps=4).draw(seed, DATA) for seed in range(3)]
+    one, all_at_once = (train_all(instances, ["kernel_movement"], batched=batched) for batched in (False, True))
+    assert np.abs(one["kernel_movement"] - all_at_once["kernel_movement"]).max() < 1e-14
