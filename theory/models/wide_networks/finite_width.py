@@ -78,7 +78,7 @@ class FiniteWidth(Theory):
             law=Law("to order 1/width", mean_map, _start, "own_mean", reference=DYER),
             rival=Law("infinite width", mean_map, _start, "own_infinite", reference=LEE),
             rival_home="infinite width",
-            seeds=100,
+            seeds=200,
             stochastic=True,
             relative="none",
             # c_1 is -0.22 where it is largest
