@@ -37,13 +37,12 @@ def gaussian_mean(function, variance):
 
 
 def pair_mean(function, variance, correlation):
-    """E f(u) f(v) at equal variances by two nested mpmath quadratures, 13 digits."""
-    with mp.workdps(15):
-        c, root = mp.mpf(correlation), mp.sqrt(variance)
-        s = mp.sqrt(1 - c * c)
-        density = lambda z: mp.exp(-z * z / 2) / mp.sqrt(2 * mp.pi)  # noqa: E731
-        inner = lambda x: mp.quad(lambda y: function(root * (c * x + s * y)) * density(y), [-8, 0, 8], maxdegree=5)  # noqa: E731
-        return mp.quad(lambda x: function(root * x) * inner(x) * density(x), [-8, 0, 8], maxdegree=5)
+    """E f(u) f(v) at equal variances by the trapezoidal rule in the plane, exact to rounding for analytic functions."""
+    z = np.arange(-9, 9.01, 0.05)
+    weight = np.exp(-(z**2) / 2) * 0.05 / np.sqrt(2 * np.pi)
+    u = np.sqrt(variance) * z
+    v = correlation * u[:, None] + np.sqrt(1 - correlation**2) * u
+    return weight @ (function(u)[:, None] * function(v)) @ weight
 
 
 def test_tanh_fixed_point_and_chi_by_high_precision_quadrature():
@@ -59,11 +58,11 @@ def test_tanh_fixed_point_and_chi_by_high_precision_quadrature():
     assert abs(found.correlation.scale + 1 / np.log(float(chi))) < 1e-9
 
 
-def test_correlation_map_by_nested_quadrature():
+def test_correlation_map_by_quadrature_in_the_plane():
     q, c = 0.7, 0.35
-    value = 1.5 * pair_mean(mp.tanh, q, c) + 0.05
+    value = 1.5 * pair_mean(np.tanh, q, c) + 0.05
     size = 1.5 * gaussian_mean(lambda x: mp.tanh(x) ** 2, mp.mpf(q)) + 0.05
-    assert abs(SignalPropagation(block("tanh", *TANH)).correlation(c, q) / float(value / size) - 1) < 1e-11
+    assert abs(SignalPropagation(block("tanh", *TANH)).correlation(c, q) / float(value / size) - 1) < 1e-12
 
 
 def test_the_gap_decays_by_chi_per_layer():
@@ -155,6 +154,7 @@ def test_critical_tanh_without_bias_freezes():
         (block("tanh", 1e3, 1e3), "chaotic"),
         (residual(activation("relu"), dense(1.0), scale=0.5), "exploding"),
         (serial(layer_norm(), activation("relu"), dense(2**0.5)), "critical"),
+        (block("sign", 1.0, 0.3), "chaotic"),
     ],
 )
 def test_phases_have_their_names(given, name):

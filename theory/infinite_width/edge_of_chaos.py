@@ -21,6 +21,7 @@ import numpy as np
 
 from ..architecture.network import Network
 from ..errors import BadData, LearningMechanicsError, NoClosedForm, OutsideDomain
+from .activation_moments import moments
 from .signal_propagation import Numbers, SignalPropagation
 
 SMALLEST, LARGEST = 1.23e-12, 1.23e12  # variances searched
@@ -74,7 +75,7 @@ class Phase:
 
     `name`         "ordered", "critical", "chaotic", "vanishing" or "exploding"
     `variance`     q*, 0 or inf; `neutral` says that every variance is kept
-    `chi`          growth of squared gradients per block, backwards
+    `chi`          growth of squared gradients per block, backwards (at variance 1000 where q* is infinite)
     `fixed_correlation`  c* that two inputs approach (nan where it depends on them)
     `variance_decay`, `correlation`, `gradient`   behaviour in depth of |q - q*|, of 1 - c or |c - c*|, of gradients
     """
@@ -157,7 +158,7 @@ def phase(block: Network, start: float = 1.0) -> Phase:
     q = start if neutral else _attractor(points, start, here)
     inside = min(max(q, SMALLEST), LARGEST)
     try:
-        chi = float(signal.gradient(inside))
+        chi = float(signal.gradient(FAR / 10 if np.isinf(q) else inside))
     except NoClosedForm:
         chi = np.inf  # gradients do not exist, and nearby inputs part at once
     slope = 1.0 if neutral else _slope_at(signal, q, points, inside)
@@ -231,7 +232,8 @@ def _correlations(signal, q, inside, ratio, variance_decay) -> tuple[float, Deca
         return -1.0, Decay("growth", scale=1 / np.log(ratio))
     i = crossing[0]
     gap = _root(lambda x: float(signal.gap(x, inside)) / x - 1, grid[i], grid[i + 1])
-    slope = float(signal.correlation_slope(inside, gap))
+    h = 1e-5 * min(gap, 2 - gap)  # a difference, not chi: it exists for steps too
+    slope = float(signal.gap(gap + h, inside) - signal.gap(gap - h, inside)) / (2 * h)
     decay = Decay("exponential", scale=_length(slope)) if abs(slope) < 1 - SAME else Decay("constant")
     return 1 - gap, decay
 
@@ -270,7 +272,7 @@ def _while_the_variance_grows(signal, variance_decay) -> tuple[float, Decay, Dec
         fixed, correlation = 1 - gap, Decay("algebraic", power=float(rate))
     else:
         fixed, correlation = 1.0, Decay("algebraic")
-    power, factor = leading_term(lambda q: float(signal.gradient(q)) - 1, FAR)
+    power, factor = leading_term(lambda q: float(signal.gradient(q)) - 1, 2.0)
     # chi - 1 = k q^p with q = a l^s: its sum is k a^p l^(1 + p s) / (1 + p s)
     raised = 1 + power * grown
     strength = factor * variance_decay.amplitude**power
@@ -343,7 +345,7 @@ def edge_of_chaos(block: Network, b_std: float | None = None, w_std: float | Non
     """
     if (b_std is None) == (w_std is None):
         raise BadData("both or neither of b_std and w_std", where="edge of chaos", remedy="give one of them")
-    given = b_std if w_std is None else w_std
+    given = float(b_std if b_std is not None else w_std or 0.0)
     if not (np.isfinite(given) and given >= 0):
         raise BadData(f"a standard deviation of {given}", where="edge of chaos", remedy="give a finite number from 0")
     signal = SignalPropagation(_with_biases(block))
@@ -358,6 +360,8 @@ def edge_of_chaos(block: Network, b_std: float | None = None, w_std: float | Non
         left, right = excess[i], excess[i + 1]
         if not (np.isfinite(left) and np.isfinite(right)) or left * right > 0 or min(abs(left), abs(right)) < SAME:
             continue
+        if max(abs(left), abs(right)) < 3 * _uncertain(block, grid[i + 1]):
+            continue  # chi differs from 1 by less than quadrature knows it
         log_q = _root(lambda x: _excess(signal, np.exp([x]), b_std, w_std)[1][0], np.log(grid[i]), np.log(grid[i + 1]))
         q = float(np.exp(log_q))
         other = float(_excess(signal, np.array([q]), b_std, w_std)[0][0])
@@ -430,6 +434,12 @@ def _at_vanishing_variance(signal, b_std, w_std) -> list[EdgePoint]:
     return [EdgePoint(_short(w), 0.0, 0.0)]
 
 
+def _uncertain(block: Network, q: float) -> float:
+    """The largest relative error of the moments of a block's activations at this variance."""
+    errors = [moments(node.activation).error_at(q) for node in block.nodes if node.op == "activation"]
+    return max([error for error in errors if np.isfinite(error)], default=0.0)
+
+
 def _short(number: float) -> float:
     """A number that differs from one with ten digits by the variance at which it was measured is that number."""
     near = round(number, 10)
@@ -443,7 +453,9 @@ def _slope_with(signal, point) -> float:
 
 
 def _point(scale, q, b_std, w_std, stable) -> EdgePoint:
-    return EdgePoint(float(scale), b_std, q, stable) if w_std is None else EdgePoint(w_std, float(scale), q, stable)
+    if w_std is None:
+        return EdgePoint(float(scale), b_std, q, stable)
+    return EdgePoint(w_std, float(scale) if scale > 1e-12 else 0.0, q, stable)
 
 
 def _with_biases(block: Network) -> Network:

@@ -6,7 +6,7 @@ is 1: with c = cos(theta), 1 - c' = (theta^2 / 2) slope - r theta^p ...
 
 >>> from ..architecture.constructors import activation, dense, serial
 >>> print(signal_map(serial(activation("erf"), dense(1.5, 0.1))).equations[0])
-2*sigma_w**2*asin(2*q/(2*q + 1))/pi + sigma_b**2
+sigma_b**2 + 2*sigma_w**2*asin(2*q/(2*q + 1))/pi
 """
 
 from dataclasses import dataclass, replace
@@ -110,7 +110,7 @@ def scales_of(block: Network) -> dict[str, float]:
     >>> scales_of(serial(activation("erf"), dense(1.5, 0.1)))
     {'sigma_w': 1.5, 'sigma_b': 0.1}
     """
-    found = {}
+    found: dict[str, float] = {}
     for node in block.nodes:
         if node.op == "dense":
             w, b = symbols_of(block)[node.weight]

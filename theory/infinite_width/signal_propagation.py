@@ -83,6 +83,11 @@ class Numbers:
                 where=node.name,
                 remedy="only variances and correlations propagate",
             )
+        if not np.any(state.gap) and np.array_equal(state.first, state.second):
+            # coincident inputs: one index is enough
+            variance, mean = law.second(state.first), law.mean(state.first)
+            slope = None if state.slope is None else law.slope(state.first) * state.slope
+            return Pair(variance, variance, np.zeros_like(variance), slope, (mean, mean))
         first, second = law.second(state.first), law.second(state.second)
         dead = (state.first <= 0) | (state.second <= 0)
         a, b = np.where(state.first > 0, state.first, 1.0), np.where(state.second > 0, state.second, 1.0)
@@ -128,13 +133,12 @@ class Numbers:
         gap = np.zeros(())
         for state in states:
             gap = gap + state.gap - gap * state.gap
-        slope = None
-        if states[0].slope is not None:
-            terms = []
-            for k, state in enumerate(states):
+        slope: Any = None
+        for k, state in enumerate(states):
+            if state.slope is not None:
                 others = [other.covariance for j, other in enumerate(states) if j != k]
-                terms.append(np.prod(np.broadcast_arrays(state.slope, *others), axis=0))
-            slope = np.sum(terms, axis=0)
+                term = np.prod(np.broadcast_arrays(state.slope, *others), axis=0)
+                slope = term if slope is None else slope + term
         if any(state.mean is None for state in states):
             return Pair(first, second, gap, slope)
         at, to = (np.prod(np.broadcast_arrays(*(s.mean[i] for s in states)), axis=0) for i in (0, 1))
@@ -238,13 +242,11 @@ class SignalPropagation:
         if not all(np.isfinite(array).all() for array in arrays) or any((array < 0).any() for array in arrays):
             raise BadData("variances or gaps below 0 or not finite", where="signal propagation", remedy="check them")
         rules = rules or Numbers()
-        start = Pair(*arrays, np.ones_like(arrays[0]) if want_slope else None)
-        try:
-            # a block that ends with a dense layer is entered by Gaussian features of mean zero
-            end = passed(self.block, start, rules, gaussian=True)
-        except NoClosedForm:
-            end = None
-        if end is None or not end.gaussian or end.state.mean is not None:
+        one = np.ones_like(arrays[0]) if want_slope else None
+        start = Pair(arrays[0], arrays[1], arrays[2], one)
+        # a block that ends with a dense layer is entered by Gaussian features of mean zero
+        end = passed(self.block, start, rules, gaussian=True)
+        if not end.gaussian or end.state.mean is not None:
             end = passed(self.block, replace(start, mean=UNKNOWN), rules)
         return end.state
 
@@ -262,12 +264,12 @@ class SignalPropagation:
 
     def gradient(self, q: Any, gap: Any = 0.0) -> np.ndarray:
         """chi: growth of squared gradients through the block, backwards; at a gap, of their covariance."""
-        return self.pair(q, q, gap).slope
+        return np.asarray(self.pair(q, q, gap).slope)
 
     def correlation_slope(self, q: Any, gap: Any = 0.0) -> np.ndarray:
         """dc'/dc at variance q: chi q / q'; below 1 at gap 0, nearby inputs come closer."""
         after = self.pair(q, q, gap)
-        return after.slope * q / after.first
+        return np.asarray(after.slope) * q / after.first
 
     def variance_slope(self, q: Any) -> np.ndarray:
         """dq'/dq, by central differences in log q at two steps, extrapolated (error about 1e-11)."""

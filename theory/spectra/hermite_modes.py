@@ -164,8 +164,8 @@ def mode_features(modes: Modes, count: int, z: np.ndarray) -> np.ndarray:
     """Normalised Hermite products of whitened components z (rows, d) for the first modes: (rows, count).
 
     >>> top = top_modes(np.log([0.6, 0.3]), np.log([1.0, 1.0, 1.0]), 4)
-    >>> mode_features(top, 4, np.array([[2.0, 1.0]])).round(6)  # 1, z, (z^2 - 1) / sqrt 2, z'
-    array([[1.      , 2.      , 2.12132 , 1.      ]])
+    >>> mode_features(top, 4, np.array([[2.0, 1.0]])).round(6).tolist()  # 1, z, (z^2 - 1) / sqrt 2, z'
+    [[1.0, 2.0, 2.12132, 1.0]]
     """
     highest = int(modes.degrees[:count].max(initial=0))
     table = np.ones((highest + 1, *z.shape))

@@ -274,7 +274,8 @@ def _of_function(kernel: Callable, q: float, order: int) -> LevelCoefficients:
             return _made(series[: order + 1], q, top, direct)
     order = min(order, REAL_ORDER)
     half = 0.5
-    fitted = np.polynomial.chebyshev.chebinterpolate(lambda u: np.asarray(kernel(half * u), float), 28)
+    nodes = np.cos(np.pi * (np.arange(29) + 0.5) / 29)
+    fitted = np.polynomial.chebyshev.chebfit(nodes, np.asarray(kernel(half * nodes), float), 28)
     series = np.polynomial.chebyshev.cheb2poly(fitted)[: order + 1] / half ** np.arange(order + 1)
     return _made(series, q, top, direct, 1e-7)
 

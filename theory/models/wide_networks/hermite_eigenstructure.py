@@ -6,7 +6,7 @@ sum of gamma^alpha over the level: see `theory.spectra.hermite_eigenstructure`. 
 and at a low effective dimension the model says that it does not apply.
 
 >>> print(HermiteEigenstructure().derive().equations[0])
--lambda + k*monomial/level_sum
+k*monomial/level_sum - lambda
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ chi = 1 at the fixed variance lies the edge of chaos. A network of finite width 
 the budgets are five standard deviations of that scatter, derived layer by layer.
 
 >>> print(SignalPropagation().derive().equations[0])
-2*sigma_w**2*asin(2*q/(2*q + 1))/pi + sigma_b**2
+sigma_b**2 + 2*sigma_w**2*asin(2*q/(2*q + 1))/pi
 """
 
 from collections.abc import Mapping
