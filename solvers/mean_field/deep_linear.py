@@ -12,7 +12,7 @@ Three reductions keep it small. Backward fields of a linear network do not depen
 (T o, T o) matrices; what trains is one combination hbar of features per step and output; and samples enter through the
 r <= min(P, d) directions that the inputs span. For T steps, o outputs and L weight matrices:
 
-    time ~ 4 (L - 1) (r + 6 o) (T o)^3 / o operations,     memory = 8 (8 L + r (L + 2)) (T o)^2 bytes.
+    time ~ 2 (L - 1) (r + 4 o) (T o)^3 / o operations,     memory = 8 (8 L + r (L + 2)) (T o)^2 bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -209,6 +209,7 @@ class _State:
         self.c = np.zeros((depth, last, rank, size))
         self.left = np.zeros((last, rank, outputs))  # what is left of the targets, over P, along the directions
         self.first = np.zeros((rank, size))  # k of layer 0, the same at every time
+        self.k = np.zeros((depth, rank, size))  # of the present step
         self.f = np.zeros((last, rank, outputs))
 
 
@@ -230,25 +231,25 @@ def _run(state: _State, targets: np.ndarray, shares: np.ndarray) -> None:
 
 
 def _backward(state: _State, past: slice, now: slice) -> None:
-    """Rows `now` of e, gu, Gr and G, from the last layer down: what trained between past and now flows back."""
-    upto = slice(0, now.stop)
+    """Rows `now` of g = r + gamma e hbar from the last layer down: what trained between past and now flows back."""
+    upto, square = slice(0, now.stop), state.square
     for layer in range(state.depth - 1, 0, -1):
-        e = state.rate * state.G[layer + 1][now, past]
+        above = state.G[layer + 1]
+        e = state.rate * above[now, past]
         if layer < state.depth - 1:
             e = e + state.gu[layer + 1][now, past]
         state.e[layer][now, past] = e
         state.gu[layer][now, past] = e @ state.Hu[layer][past, past]
-        state.Gr[layer][now, past] = state.square * e @ state.hr[layer][past, past]
+        state.Gr[layer][now, past] = square * e @ state.hr[layer][past, past]
         state.Gr[layer][now, now] = np.eye(state.outputs)
-        rows = state.Gr[layer][now, upto] @ state.G[layer + 1][upto, upto] @ state.Gr[layer][upto, upto].T
-        rows += (
-            state.square * state.gu[layer][now, past] @ state.Phi[layer - 1][past, past] @ state.gu[layer][upto, past].T
-        )
-        state.G[layer][now, upto], state.G[layer][upto, now] = rows, rows.T
+        s = state.s[layer]
+        s[now, past] = above[now, past] @ state.hr[layer][past, past].T + e @ state.Phi[layer][past, past]
+        row = above[now, upto] @ state.Gr[layer][upto, upto].T + square * e @ s[upto, past].T
+        state.G[layer][now, upto], state.G[layer][upto, now] = row, row.T
 
 
 def _forward(state: _State, step: int, past: slice, now: slice) -> None:
-    """Rows of every direction at `now`: c, and k towards the past, from the first layer up; then the outputs."""
+    """Rows of every direction `now`: c, and k towards the past, from the first layer up; then the outputs."""
     k, a = state.first[:, past], 0.0
     for layer in range(1, state.depth):
         c = a + state.rate * k
@@ -257,33 +258,24 @@ def _forward(state: _State, step: int, past: slice, now: slice) -> None:
             state.f[step] = k @ state.gu[layer][now, past].T + c @ state.G[layer][past, now]
         a = c @ state.Gr[layer][past, past]
         k = k @ state.Hu[layer][past, past].T + state.square * c @ state.s[layer][past, past]
+        state.k[layer][:, past] = k
 
 
 def _contract(state: _State, step: int, past: slice, now: slice) -> None:
-    """Rows and columns `now` of hbar = left'h and its kernels, now that it is known what is left of the targets."""
+    """Rows and columns `now` of hbar = ubar + gamma cbar g, now that it is known what is left of the targets."""
     left, upto, square = state.left[step], slice(0, now.stop), state.square
     state.first[:, now] = left
     row = left.T @ state.first[:, upto]
     state.Phi[0][now, upto], state.Phi[0][upto, now] = row, row.T
     for layer in range(1, state.depth):
         cbar = left.T @ state.c[layer, step, :, past]
-        Hu, hr, Gr, gu = state.Hu[layer], state.hr[layer], state.Gr[layer], state.gu[layer]
-        Hu[now, past], Hu[now, now] = square * cbar @ gu[past, past], np.eye(state.outputs)
-        hr[now, past] = cbar @ Gr[past, past]
-        through_u, through_r = (
-            state.Phi[layer - 1][upto, upto] @ Hu[now, upto].T,
-            state.G[layer + 1][upto, past] @ hr[now, past].T,
-        )
-        column = gu[upto, upto] @ through_u + Gr[upto, upto] @ through_r
-        state.s[layer][now, past] = (
-            gu[now, past] @ state.Phi[layer - 1][past, past] @ Hu[past, past].T
-            + Gr[now, upto] @ state.G[layer + 1][upto, past] @ hr[past, past].T
-        )
-        state.s[layer][upto, now] = column
-        row = (
-            Hu[upto, upto] @ through_u + square * hr[upto, past] @ state.G[layer + 1][past, past] @ hr[now, past].T
-        ).T
-        state.Phi[layer][now, upto], state.Phi[layer][upto, now] = row, row.T
+        Hu, below, s, Phi = state.Hu[layer], state.Phi[layer - 1], state.s[layer], state.Phi[layer]
+        Hu[now, past], Hu[now, now] = square * cbar @ state.gu[layer][past, past], np.eye(state.outputs)
+        state.hr[layer][now, past] = cbar @ state.Gr[layer][past, past]
+        s[upto, now] = state.gu[layer][upto, past] @ below[past, now] + state.G[layer][upto, past] @ cbar.T
+        row = left.T @ state.k[layer][:, past]
+        Phi[now, past], Phi[past, now] = row, row.T
+        Phi[now, now] = below[now, upto] @ Hu[now, upto].T + square * cbar @ s[past, now]
 
 
 def _residual(state: _State, targets: np.ndarray, shares: np.ndarray) -> float:
