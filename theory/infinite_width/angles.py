@@ -127,6 +127,7 @@ def angular_degree(network: Network, facts: Mapping[str, Facts]) -> float | None
     degrees: dict[str, Any] = {}
     for node in network.nodes:
         before = [degrees[name] for name in node.inputs]
+        made: float | None
         if node.op == "input":
             made = 1.0
         elif node.op == "dense":

@@ -52,15 +52,15 @@ class Side:
 
     def rows(self, which: Any) -> "Side":
         """The same for some of the samples: a slice does not copy."""
-        return Side(*(None if array is None else array[which] for array in (self.variance, self.mean, self.extra)))
+        return replace(self, **{name: array[which] for name, array in vars(self).items() if array is not None})
 
     @staticmethod
     def joined(parts: "list[Side]") -> "Side":
         """The samples of several sides after one another."""
         if len(parts) == 1:
             return parts[0]
-        columns = zip(*((part.variance, part.mean, part.extra) for part in parts), strict=True)
-        return Side(*(None if column[0] is None else np.concatenate(column) for column in columns))
+        names = [name for name, array in vars(parts[0]).items() if array is not None]
+        return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 @dataclass(frozen=True)
@@ -201,14 +201,15 @@ def centred(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     left, right = state.left, state.right
     if left.mean is None or right.mean is None:
         return left.variance, right.variance, state.gap
-    less = [np.maximum(side.variance - side.mean**2, 0) for side in (left, right)]
+    means = (left.mean, right.mean)
+    less = [np.maximum(side.variance - mean**2, 0) for side, mean in zip((left, right), means, strict=True)]
     if state.gap is None:
         return less[0], less[1], None
     # everything relative to sqrt(A B): r = m / sqrt(A)
     relative = []
-    for side in (left, right):
+    for side, mean in zip((left, right), means, strict=True):
         root = np.sqrt(side.variance)
-        relative.append(side.mean / np.where(root > 0, root, 1.0))
+        relative.append(mean / np.where(root > 0, root, 1.0))
     r, s = state.spread(*relative)
     rest = [np.sqrt(np.maximum(1 - ratio**2, 0)) for ratio in relative]
     p, q = state.spread(*rest)
@@ -235,8 +236,9 @@ def input_rule(node: Node, states: list[State], walk: Walk) -> State:
     left, right = walk.sides(node, side)
     if walk.paired:
         return State(left, right, None, paired=True)
-    gap = cosine_gap(left.extra, right.extra, walk.x1, walk.x2)
-    return State(left, right, gap, opposite=opposites(left.extra, right.extra, gap))
+    u, v = np.asarray(left.extra), np.asarray(right.extra)
+    gap = cosine_gap(u, v, walk.x1, walk.x2)
+    return State(left, right, gap, opposite=opposites(u, v, gap))
 
 
 def variances(node: Node) -> tuple[float, float]:
@@ -335,7 +337,7 @@ def sum_rule(node: Node, states: list[State], walk: Walk) -> State:
             p, q = first.spread(np.sign(M), np.sign(N))
             opposite = 1 - p * q
         pieces.append((M**2, N**2, opposite))
-    own = walk.sides(node, lambda: Side(sum(piece[0] for piece in pieces), mean("left")))
+    own = walk.sides(node, lambda: Side(np.sum([piece[0] for piece in pieces], axis=0), mean("left")))
     if len(pieces) == 1:
         return replace(first, left=own[0], right=own[1], tangent=tangent)
     gap = None if first.gap is None else direct_sum(first, pieces)
@@ -347,9 +349,8 @@ def product_rule(node: Node, states: list[State], walk: Walk) -> State:
 
     def side() -> Side:
         variance = np.prod([state.left.variance for state in states], axis=0)
-        if any(state.left.mean is None for state in states):
-            return Side(variance)
-        return Side(variance, np.prod([state.left.mean for state in states], axis=0))
+        means = [state.left.mean for state in states if state.left.mean is not None]
+        return Side(variance, np.prod(means, axis=0) if len(means) == len(states) else None)
 
     own = walk.sides(node, side)
     gap, tangent, covariances = states[0].gap, None, [state.covariance() for state in states]

@@ -113,7 +113,7 @@ class InfiniteWidth:
                 for result, diagonal in zip(results, own, strict=True):
                     np.fill_diagonal(result, diagonal)
             error = self._recursion.error(left, right)
-        return NetworkKernels(**dict(zip(names, results, strict=True)), error=error)
+        return _named(names, results, error)
 
     def diagonal(self, x: Any, get: Sequence[str] | str = KERNELS) -> NetworkKernels:
         """K(x, x) and Theta(x, x) of every row, (n,), by recursions in one index.
@@ -127,7 +127,7 @@ class InfiniteWidth:
         self._check(names)
         samples = self._samples(x, "x")
         values = self._recursion.sides(samples, names)[1] if len(samples) else [np.empty(0) for _ in names]
-        return NetworkKernels(**dict(zip(names, values, strict=True)))
+        return _named(names, values)
 
     def plan(self, n1: int, n2: int | None = None, d: int | None = None, get: Sequence[str] | str = KERNELS) -> Plan:
         """How a matrix would be computed, and the bytes it takes; networks on grids may need `d`, the columns."""
@@ -196,7 +196,7 @@ class InfiniteWidth:
             raise BadData(f"q = {q}", where="infinite_width", remedy="give a finite number from 0")
         self._check(names)
         d = dict(self.widths).get("input", 0)
-        return NetworkKernels(**dict(zip(names, self._recursion.at(gap, rest, float(q), names, d), strict=True)))
+        return _named(names, self._recursion.at(gap, rest, float(q), names, d))
 
     # ---- what is asked for ------------------------------------------------------------------------------------------
 
@@ -242,6 +242,11 @@ class InfiniteWidth:
             "threads": threads,
         }
         return plan(n1, n2, outputs=len(names), limit=self.memory, given=given, **options)
+
+
+def _named(names: Sequence[str], values: Sequence[np.ndarray], error: float = 0.0) -> NetworkKernels:
+    found = dict(zip(names, values, strict=True))
+    return NetworkKernels(found.get("nngp"), found.get("ntk"), error)
 
 
 def _results(names: Sequence[str], shape: tuple[int, int], out: Mapping[str, np.ndarray] | None) -> list[np.ndarray]:
