@@ -46,7 +46,7 @@ OWN = [
     sp.sin(z + 1) ** 2,
     sp.exp(z) * sp.sin(z),
     sp.erf(z) + sp.erf(2 * z) / 2,
-    sp.erf(z) + sp.exp(z / 2),
+    sp.Max(z, 0) + sp.sin(z),
     sp.Piecewise((z**2, z > 0), (-z / 2, True)),
 ]
 UNKNOWN = ["tanh", "sigmoid", "softplus", np.tanh, sp.Lambda(z, sp.Max(z, -1)), sp.Lambda(z, sp.exp(z**2))]
@@ -56,8 +56,8 @@ CASES = [(1.0, 1.0, 0.3), (1.5, 0.5, -0.6), (0.01, 2.0, 0.95), (3.0, 0.2, 0.0)]
 
 
 HYPERBOLIC = {
-    "damped_sinh": lambda x, y: mpmath.exp(x) * mpmath.sinh(y),
-    "damped_cosh": lambda x, y: mpmath.exp(x) * mpmath.cosh(y),
+    "damped_sinh": lambda x, y, cosine: mpmath.exp(x - y) * mpmath.sinh(y * cosine),
+    "damped_cosh": lambda x, y, cosine: mpmath.exp(x - y) * mpmath.cosh(y * cosine),
 }
 
 
@@ -124,7 +124,7 @@ def precise_rule(*edges):
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("activation", ["erf", "rectified_power(3)"])
+@pytest.mark.parametrize("activation", ["rectified_power(3)"])
 def test_closed_forms_in_many_digits(activation):
     f = sp.lambdify(formula(activation).signature, formula(activation).expr, "mpmath")
     a, b, rho = sp.Rational(6, 5), sp.Rational(3, 4), sp.Rational(3, 5)  # the sine is 4/5

@@ -26,20 +26,21 @@ from .gaussian_integrals import A, B
 from .quadrature_duals import Series
 
 _CHUNK = 1 << 14  # entries worked on at a time, so that temporaries stay in cache
-_NEAR = 1e-4  # gaps below this are integrated: the plain formula has lost four digits of them
+_NEAR = 1e-3  # gaps below this are integrated: the plain formula has lost three digits of them
+_AGREE = 1e-13  # how far the plain formula is off at most, times 1 + a + b
 _CLOSE = 4e-4  # variances that differ by less than this, relatively, are compared through a derivative
 _SMALLEST = 1e-100  # stands for a variance of zero: formulas may divide by it
 _NODES = [(entry / 2 + 0.5, weight / 2) for entry, weight in zip(*np.polynomial.legendre.leggauss(12), strict=True)]
 
 
-def _damped_sinh(x, y):
-    size = np.abs(y)
-    return -0.5 * np.sign(y) * np.exp(x + size) * np.expm1(-2 * size)
+def _damped_sinh(x, y, cosine):
+    size = np.abs(cosine)
+    return -0.5 * np.sign(cosine) * np.exp(x - y * (1 - size)) * np.expm1(-2 * y * size)
 
 
-def _damped_cosh(x, y):
-    size = np.abs(y)
-    return 0.5 * np.exp(x + size) * (1 + np.exp(-2 * size))
+def _damped_cosh(x, y, cosine):
+    size = np.abs(cosine)
+    return 0.5 * np.exp(x - y * (1 - size)) * (1 + np.exp(-2 * y * size))
 
 
 class _square_root(sp.Function):
@@ -180,8 +181,12 @@ class ClosedForm:
             np.subtract(1, found, out=found)
         near = found < _NEAR
         if near.any():
-            entries = [np.broadcast_to(entry, found.shape)[near] for entry in (a, b, gap, scale)]
-            found[near] = self._integrated(*entries)
+            near &= gap < 1
+            a, b, gap_here, scale_here = (np.broadcast_to(entry, found.shape)[near] for entry in (a, b, gap, scale))
+            better = self._integrated(a, b, gap_here, scale_here)
+            plain = found[near]
+            # of a function that is nearly constant the slope may vary faster than the nodes see
+            found[near] = np.where(np.abs(better - plain) < _AGREE * (1 + a + b), better, plain)
         if not scale.all():
             np.copyto(found, gap, where=scale == 0)
 
@@ -202,8 +207,8 @@ class ClosedForm:
 
     def _drift(self, a, b, scale) -> np.ndarray:
         """1 - V(a, b, 0) / sqrt(V(a) V(b)): coincident directions; of close variances half a squared distance."""
-        apart = np.log1p((a - b) / b)
         with np.errstate(all="ignore"):
+            apart = np.log1p((a - b) / b)
             found = 1 - _compiled(self.law.value)(a, b, np.zeros_like(a))[0] / scale
         close = np.abs(apart) < _CLOSE
         if close.any():

@@ -133,15 +133,15 @@ def angular(expression: sp.Expr) -> sp.Expr:
 
 
 class damped_sinh(sp.Function):
-    """exp(x) sinh(y), for which y is added to x first."""
+    """exp(x - y) sinh(y cosine), which for y > 0 does not overflow where exp(x) does not."""
 
-    nargs = 2
+    nargs = 3
 
 
 class damped_cosh(sp.Function):
-    """exp(x) cosh(y), for which y is added to x first."""
+    """exp(x - y) cosh(y cosine), which for y > 0 does not overflow where exp(x) does not."""
 
-    nargs = 2
+    nargs = 3
 
 
 def _even_and_odd(expression: sp.Expr) -> sp.Expr:
@@ -166,10 +166,13 @@ def _even_and_odd(expression: sp.Expr) -> sp.Expr:
         both = pairs.setdefault((level, sign * odd), {1: sp.S.Zero, -1: sp.S.Zero})
         both[sign] += weight
     for (level, odd), both in pairs.items():
-        if both[1] == both[-1]:
-            rest += 2 * both[1] * damped_cosh(level, odd)
-        elif both[1] == -both[-1]:
-            rest += 2 * both[1] * damped_sinh(level, odd)
+        even = both[1] == both[-1]
+        if even or both[1] == -both[-1]:
+            size = odd / COSINE
+            half = size / (2 * sp.sqrt(A) * sp.sqrt(B))
+            top = sp.expand(level + half * (A + B))  # -(sqrt A - sqrt B)^2 is what these give with y
+            top = top - half * (sp.sqrt(A) - sp.sqrt(B)) ** 2
+            rest += 2 * both[1] * (damped_cosh if even else damped_sinh)(top, size, COSINE)
         else:
             rest += both[1] * sp.exp(level + odd) + both[-1] * sp.exp(level - odd)
     return rest

@@ -27,6 +27,7 @@ _REACH = 20.0  # integrals run over |z| <= this: exp(-z^2/4) is 4e-44 there
 _ORDERS = (64, 128, 256, 512, 1024, 2048, 4096)
 _FINEST = 20  # panels shrink to 2^-20 around zero, where activations of large arguments have their features
 _POINTS, _OTHER = 24, 17  # nodes a panel; of the rule that checks it
+_ROUNDING = 2e-16  # coefficients below this, relatively, are noise
 _ENOUGH = 1e-17  # tails below this, relatively, are rounding
 _CHUNK = 1 << 14  # entries worked on at a time, so that temporaries stay in cache
 _KEPT = 1 << 23  # coefficients kept, of all variances asked for lately: 64 MB
@@ -68,7 +69,7 @@ class Series:
     def __init__(self, function: Callable, name: str = "the function"):
         self.function, self.name = function, name
         self._orders: dict[int, int] = {}
-        self._recent: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self._recent: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
         self._lock = Lock()
 
     # ---- coefficients ------------------------------------------------------------------------------------------------
@@ -103,13 +104,17 @@ class Series:
             self._orders[octave] = order
         return self._orders[octave]
 
-    def coefficients(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(a_k(q), E phi^2), of shapes (len(q), order + 1) and (len(q),); the last few answers are kept."""
-        key = q.tobytes()
+    def coefficients(self, q: np.ndarray, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """(a_k(q), E phi^2), of shapes (len(q), order + 1) and (len(q),); the last few answers are kept.
+
+        `least` is an order that is reached at least, for products with the coefficients at another variance.
+        """
+        order = max(self._order(float(q.max())), least)
+        key = order, q.tobytes()
         known = self._recent.get(key)
         if known is None:
             unique, back = np.unique(q, return_inverse=True)
-            table = _hermite_functions(self._order(float(unique[-1])))
+            table = _hermite_functions(order)
             w = _grid()[1]
             a, second = np.empty((len(unique), len(table))), np.empty(len(unique))
             for start in range(0, len(unique), 256):
@@ -117,6 +122,7 @@ class Series:
                 values = self._values(unique[part])
                 a[part], second[part] = values @ table.T, np.square(values) @ w
             a[unique == 0, 1:] = 0.0
+            a[np.abs(a) < _ROUNDING * np.sqrt(second)[:, None]] = 0.0
             for other in (0, 1):  # even and odd functions exactly so
                 if np.square(a[:, other::2]).sum() <= 1e-29 * second.sum():
                     a[:, other::2] = 0.0
@@ -144,23 +150,32 @@ class Series:
         return self._each(q, lambda a, second, q: a[:, 0])
 
     def slope(self, q):
-        return self._each(q, lambda a, second, q: self._derivatives(a, q, 1))
+        return self._each(q, lambda a, second, q: self._derivatives(a, second, q, 1))
 
     def curvature(self, q):
-        return self._each(q, lambda a, second, q: self._derivatives(a, q, 2))
+        return self._each(q, lambda a, second, q: self._derivatives(a, second, q, 2))
 
-    def _derivatives(self, a: np.ndarray, q: np.ndarray, order: int) -> np.ndarray:
+    def _derivatives(self, a: np.ndarray, second: np.ndarray, q: np.ndarray, order: int) -> np.ndarray:
         """E (phi^(order))^2 = sum_k k (k-1)... a_k^2 / q^order; at q = 0 in the limit; inf where the sum diverges."""
         found = np.empty(len(q))
         zero = q < _TINY
         if zero.any():
-            found[zero] = self._derivatives(self.coefficients(np.array([_TINY]))[0], np.array([_TINY]), order)
+            found[zero] = self._derivatives(*self.coefficients(np.array([_TINY])), np.array([_TINY]), order)
         k = np.arange(a.shape[1], dtype=float)
         weight = k if order == 1 else k * (k - 1)
         for row in np.flatnonzero(~zero):
             energy = weight * np.square(a[row])
-            found[row] = np.inf if np.isinf(_tail(energy)) else energy.sum() / q[row] ** order
+            found[row] = np.inf if np.isinf(self._tail(energy, second[row])) else energy.sum() / q[row] ** order
         return found
+
+    def _tail(self, energy: np.ndarray, second: float) -> float:
+        """What a sum of positive numbers lacks beyond the largest order, by its last octaves; inf where it diverges."""
+        n = len(energy)
+        upper, lower = energy[n // 2 :].sum(), energy[n // 4 : n // 2].sum()
+        noise = 1e-13 * energy.sum() + 1e-31 * n**3 * second
+        if n <= 3 * _ORDERS[-1] // 4 or upper <= noise:
+            return 0.0
+        return np.inf if upper > 0.97 * lower else float(upper * upper / (lower - upper))
 
     @property
     def at_zero(self) -> float:
@@ -193,7 +208,7 @@ class Series:
             abs(1 - np.square(a[0]).sum() / second[0]),
             abs(1 - np.square(values) @ w / second[0]).item(),
             np.abs(check - known).max() / size,
-            _tail(slope) / slope.sum() if self.has_slope and slope.any() else 0.0,
+            self._tail(slope, second[0]) / slope.sum() if self.has_slope and slope.any() else 0.0,
             self._rounding,
         ]
         return float(max(parts))
@@ -223,7 +238,8 @@ class Series:
         a, b = (entry.ravel()[:1].reshape((1,) * len(shape)) if _constant(entry) else entry for entry in (a, b))
         found, slope = np.empty(shape), np.empty(shape) if want_slope else None
         rows = max(1, _CHUNK // max(1, int(np.prod(shape[1:]))))
-        left, right = self._normalised(a), self._normalised(b)
+        least = self._order(float(max(a.max(), b.max())))
+        left, right = self._normalised(a, least), self._normalised(b, least)
         order = min(len(left[0]), len(right[0]))
         for start in range(0, shape[0], rows):
             part = slice(start, start + rows)
@@ -232,9 +248,9 @@ class Series:
             self._fill(c, d, here, found[part], None if slope is None else slope[part], order)
         return found, slope
 
-    def _normalised(self, q: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _normalised(self, q: np.ndarray, least: int) -> tuple[np.ndarray, ...]:
         """Unit vectors a_k / |a| as (order + 1, shape of q); then |a|, |a| / sqrt(E phi^2) and sqrt(q)."""
-        a, second = self.coefficients(np.maximum(q, _TINY).ravel())
+        a, second = self.coefficients(np.maximum(q, _TINY).ravel(), least)
         norm = np.sqrt(np.square(a).sum(axis=1))
         safe = np.where(norm > 0, norm, 1.0)
         unit = np.ascontiguousarray((a / safe[:, None]).T)
@@ -282,20 +298,10 @@ _TINY = 1e-12  # stands for a variance of zero
 
 
 def _length(a: np.ndarray) -> int:
-    """How many coefficients matter, for the slope too: beyond, k^2 a_k^2 sums to rounding."""
-    energy = np.square(a * np.arange(1, a.shape[1] + 1))
-    beyond = np.cumsum(energy[:, ::-1], axis=1)[:, ::-1]
+    """How many coefficients matter, for the slope too: beyond, k |a_k| sums to rounding."""
+    size = np.abs(a) * np.arange(1, a.shape[1] + 1)
+    beyond = np.cumsum(size[:, ::-1], axis=1)[:, ::-1]
     return max(1, int(np.count_nonzero((beyond > _ENOUGH * beyond[:, :1]).any(axis=0))))
-
-
-def _tail(energy: np.ndarray) -> float:
-    """What a sum of positive numbers lacks beyond its last, from its last two octaves; inf where it diverges."""
-    n = len(energy)
-    upper, lower = energy[n // 2 :].sum(), energy[n // 4 : n // 2].sum()
-    if n < 16 or upper <= 1e-13 * energy.sum():
-        return 0.0
-    ratio = upper / lower
-    return np.inf if ratio > 0.97 else float(upper * ratio / (1 - ratio))
 
 
 def _constant(entry: np.ndarray) -> bool:
