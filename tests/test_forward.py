@@ -142,10 +142,16 @@ def drawn(network, d, width=5, output=2, seed=0):
     return as_stated(np.random.default_rng(seed), shapes, 1.0, {}, initial_spreads(network, sizes))
 
 
+def applied(network):
+    import jax
+
+    return x64(jax.jit(forward(network)))
+
+
 def assert_agrees(network, d, **kwargs):
     weights = drawn(network, d, **kwargs)
     x = np.random.default_rng(1).standard_normal((3, d))
-    found = x64(forward(network))(weights, x)
+    found = applied(network)(weights, x)
     expected = np.array([looped(network, weights, row) for row in x])
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
@@ -170,10 +176,7 @@ def test_plain_layers(name):
 
 
 @pytest.mark.parametrize("padding", ["valid", "same", "circular"])
-@pytest.mark.parametrize(
-    "positions, window, strides",
-    [((7,), (3,), ()), ((7,), (4,), (2,)), ((6,), (3,), (3,)), ((4, 5), (2, 3), ()), ((5, 6), (3, 2), (2, 1))],
-)
+@pytest.mark.parametrize("positions, window, strides", [((7,), (4,), (2,)), ((5, 6), (3, 2), (2, 1))])
 def test_convolutions(positions, window, strides, padding):
     network = serial(
         reshape(*positions, 2),
@@ -191,7 +194,7 @@ def test_a_circular_window_may_be_wider_than_the_grid():
 
 
 @pytest.mark.parametrize("padding", ["valid", "same", "circular"])
-@pytest.mark.parametrize("window, strides", [((2, 2), ()), ((3, 2), (1, 2)), ((2, 3), (2, 2))])
+@pytest.mark.parametrize("window, strides", [((2, 2), ()), ((3, 2), (1, 2))])
 def test_average_pooling(window, strides, padding):
     pool = average_pool(window, strides, padding)
     assert_agrees(serial(reshape(4, 5, 1), convolution((2, 2)), activation("relu"), pool, flatten(), dense()), 20)
@@ -244,8 +247,8 @@ def test_layer_norm_of_constant_features_is_zero_and_so_is_its_gradient(x):
     network = serial(layer_norm(), dense())
     weights = drawn(network, 3)
     with double_precision():
-        value, pull = jax.vjp(lambda x: forward(network)(weights, x), x)
-        (gradient,) = pull(np.ones_like(value))
+        value = forward(network)(weights, x)
+        gradient = jax.jit(jax.grad(lambda x: forward(network)(weights, x).sum()))(x)
     assert np.all(np.asarray(value) == 0) and np.all(np.asarray(gradient) == 0)
 
 
@@ -262,7 +265,8 @@ def test_gradients_against_finite_differences(network, d):
     weights, x = drawn(network, d), np.random.default_rng(2).standard_normal((2, d))
     f = forward(network)
     with double_precision():
-        found = jax.grad(lambda weights: f(weights, x).sum())(weights)
+        f = jax.jit(f)
+        found = jax.jit(jax.grad(lambda weights: f(weights, x).sum()))(weights)
         for name, array in weights.items():
             step = np.zeros_like(array)
             step.flat[1] = 1e-6
@@ -287,6 +291,6 @@ def test_a_formula_and_a_function_are_traced_like_names():
         serial(dense(), activation(a), dense()) for a in ("tanh", sp.tanh(z), lambda v: jnp.tanh(v))
     )
     weights = drawn(by_name, 4)
-    expected = x64(forward(by_name))(weights, x)
-    np.testing.assert_allclose(x64(forward(by_formula))(weights, x), expected, rtol=1e-14)
-    np.testing.assert_allclose(x64(forward(by_function))(weights, x), expected, rtol=1e-14)
+    expected = applied(by_name)(weights, x)
+    np.testing.assert_allclose(applied(by_formula)(weights, x), expected, rtol=1e-14)
+    np.testing.assert_allclose(applied(by_function)(weights, x), expected, rtol=1e-14)

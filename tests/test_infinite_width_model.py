@@ -17,6 +17,8 @@ model = InfiniteWidthKernels()
 
 
 def measured(name, instance):
+    import jax
+
     run = forward(instance.setup.network)
     with double_precision():
         context = SimpleNamespace(
@@ -25,7 +27,7 @@ def measured(name, instance):
             network=instance.setup.network,
         )
         weights = {name: np.asarray(value) for name, value in instance.weights.items()}
-        return np.asarray(find(name).measure(context, (), weights, None, 0)[1])
+        return np.asarray(jax.jit(lambda weights: find(name).measure(context, (), weights, None, 0)[1])(weights))
 
 
 @pytest.fixture

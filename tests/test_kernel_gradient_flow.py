@@ -1,13 +1,17 @@
 """Kernel predictions against integrated equations, explicit steps of linear models, scikit-learn and wide networks."""
 
+from functools import lru_cache
+
 import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from learning_mechanics.theory.architecture.constructors import activation, dense, serial
 from learning_mechanics.theory.errors import BadData, OutsideDomain
 from learning_mechanics.theory.infinite_width.gradient_flow import gaussian_process, kernel_training, trained_ensemble
-from learning_mechanics.theory.regression.kernels import nngp, ntk, rbf
+from learning_mechanics.theory.infinite_width.network_kernel import infinite_width
+from learning_mechanics.theory.regression.kernels import ntk, rbf
 
 pytestmark = pytest.mark.instant
 
@@ -152,48 +156,39 @@ def test_what_is_no_kernel_is_refused():
         kernel_training(np.eye(2), y, ridge=-1.0)
 
 
-class Both:
-    """Both kernels of one hidden layer, in the form of `infinite_width`."""
-
-    def __init__(self, activation):
-        self.kernels = {k.__name__: k(depth=2, activation=activation, weight_variance=1.0) for k in (ntk, nngp)}
-
-    def __call__(self, x1, x2=None, get=("nngp", "ntk")):
-        self.nngp, self.ntk = (self.kernels[name](x1, x2) for name in ("nngp", "ntk"))
-        return type("Pair", (), {"nngp": self.nngp, "ntk": self.ntk})
-
-
-def ensemble_of_wide_networks(width, networks, steps, rate, x, y, x_test, seed):
-    """Outputs (networks, Q) of one-hidden-layer erf networks after gradient descent, gradients written by hand."""
+@lru_cache(maxsize=1)
+def ensemble_of_wide_networks(width=1000, networks=300, steps=60, rate=1.0, seed=7):
+    """Data and outputs (networks, Q) of one-hidden-layer erf networks after descent, gradients written by hand."""
     from scipy.special import erf
 
+    generator = np.random.default_rng(11)
+    x, x_test, y = generator.standard_normal((4, 3)), generator.standard_normal((3, 3)), np.array([1.0, -1.0, 2.0, 0.5])
+    inputs, tests = x / np.sqrt(3), x_test / np.sqrt(3)
     generator, found = np.random.default_rng(seed), []
     for _ in range(networks):
         W, a = generator.standard_normal((width, x.shape[1])), generator.standard_normal(width)
         for _ in range(steps):
-            h = x @ W.T
+            h = inputs @ W.T
             error = (y - erf(h) @ a / np.sqrt(width)) / len(x)
             slope = 2 / np.sqrt(np.pi) * np.exp(-(h**2))
             a, W = (
                 a + rate * error @ erf(h) / np.sqrt(width),
-                W + rate * (error[:, None] * slope * a).T @ x / np.sqrt(width),
+                W + rate * (error[:, None] * slope * a).T @ inputs / np.sqrt(width),
             )
-        found.append(erf(x_test @ W.T) @ a / np.sqrt(width))
-    return np.array(found)
+        found.append(erf(tests @ W.T) @ a / np.sqrt(width))
+    return x, y, x_test, np.array(found)
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("steps, wrong", [(60, False), (60, True)])
-def test_against_trained_wide_networks(steps, wrong):
+@pytest.mark.parametrize("wrong", [False, True])
+def test_against_trained_wide_networks(wrong):
     """|z| < 4 for 3 means and 3 variances: false-alarm rate 4e-4. With the covariance at the start it must fail."""
-    generator = np.random.default_rng(11)
-    x, x_test, y = generator.standard_normal((4, 3)), generator.standard_normal((3, 3)), np.array([1.0, -1.0, 2.0, 0.5])
-    networks, rate = 300, 1.0
-    outputs = ensemble_of_wide_networks(1000, networks, steps, rate, x, y, x_test, seed=7)
-    found = trained_ensemble(Both("erf"), x, y, x_test, t=rate * steps, learning_rate=rate)
-    variance = np.diag(Both("erf")(x_test).nngp if wrong else found.covariance)
-    z_mean = (outputs.mean(0) - found.mean[:, 0]) / np.sqrt(variance / networks)
-    z_variance = (outputs.var(0, ddof=1) / variance - 1) / np.sqrt(2 / networks)
+    kernel = infinite_width(serial(dense(), activation("erf"), dense()))
+    x, y, x_test, outputs = ensemble_of_wide_networks()
+    found = trained_ensemble(kernel, x, y, x_test, t=60.0, learning_rate=1.0)
+    variance = np.diag(kernel(x_test).nngp if wrong else found.covariance)
+    z_mean = (outputs.mean(0) - found.mean[:, 0]) / np.sqrt(variance / len(outputs))
+    z_variance = (outputs.var(0, ddof=1) / variance - 1) / np.sqrt(2 / len(outputs))
     if wrong:
         assert np.abs(z_variance).max() > 4
     else:

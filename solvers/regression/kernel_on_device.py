@@ -38,7 +38,7 @@ from ..precision import double_precision
 DTYPES = ("float64", "float32")
 WORK = 1 << 30  # bytes that the arrays of one block may take on the device
 ALIVE = 12  # arrays of the size of a block at a time
-_TERMS, _LACKS = 512, 1e-13  # of a Hermite series: the most terms, and the share of E phi^2 it may leave out
+_TERMS, _LACKS = 2048, 1e-13  # of a Hermite series: the most terms, and the share of E phi^2 it may leave out
 
 
 def on_device(kernel: InfiniteWidth, device: Any = None, dtype: str = "float64") -> "OnDevice":
