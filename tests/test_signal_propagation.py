@@ -266,6 +266,9 @@ def test_refusals_name_the_layer():
         phase(block("relu", 1.0), start=0.0)
     with pytest.raises(BadData):
         SignalPropagation(dense()).through(-1)
+    with pytest.raises(BadData, match="overflows in layer 5"):
+        SignalPropagation(block("relu", 1e3)).through(200)
+    assert SignalPropagation(block("relu", 10.0)).through(30).variance[-1] == pytest.approx(50.0**30, rel=1e-12)
 
 
 def test_a_planted_error_is_seen():

@@ -244,10 +244,11 @@ class SignalPropagation:
         rules = rules or Numbers()
         one = np.ones_like(arrays[0]) if want_slope else None
         start = Pair(arrays[0], arrays[1], arrays[2], one)
-        # a block that ends with a dense layer is entered by Gaussian features of mean zero
-        end = passed(self.block, start, rules, gaussian=True)
-        if not end.gaussian or end.state.mean is not None:
-            end = passed(self.block, replace(start, mean=UNKNOWN), rules)
+        with np.errstate(over="ignore", invalid="ignore"):  # a variance that overflows is infinite
+            # a block that ends with a dense layer is entered by Gaussian features of mean zero
+            end = passed(self.block, start, rules, gaussian=True)
+            if not end.gaussian or end.state.mean is not None:
+                end = passed(self.block, replace(start, mean=UNKNOWN), rules)
         return end.state
 
     def variance(self, q: Any) -> np.ndarray:
@@ -292,13 +293,20 @@ class SignalPropagation:
         first, second = q if isinstance(q, tuple) else (q, q)
         gap = 1 - np.asarray(c, float)
         variances, gaps, slopes = [np.asarray(first, float)], [gap], []
-        for _ in range(int(layers)):
+        for layer in range(int(layers)):
             slopes.append(self.gradient(first))
             after = self.pair(first, second, gap, want_slope=False)
+            if not all(np.isfinite(array).all() for array in (after.first, after.second, after.gap)):
+                raise BadData(
+                    f"the variance overflows in layer {layer + 1}",
+                    where="signal propagation",
+                    remedy="lower w_std or the number of layers; phase(block) says how it grows",
+                )
             first, second, gap = after.first, after.second, after.gap
             variances.append(first)
             gaps.append(gap)
         growth = [np.ones_like(np.asarray(first, float))]
-        for slope in reversed(slopes):
-            growth.append(growth[-1] * slope)
+        with np.errstate(over="ignore"):  # inf is what a growth beyond 1e308 is
+            for slope in reversed(slopes):
+                growth.append(growth[-1] * slope)
         return Profile(*(np.stack(np.broadcast_arrays(*found)) for found in (variances, gaps, growth[::-1])))
