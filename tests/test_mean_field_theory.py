@@ -71,6 +71,20 @@ def test_the_recursion_solves_the_stated_equations(depth, richness, outputs):
 
 
 @pytest.mark.instant
+def test_the_reported_residual_sees_planted_errors():
+    x = np.random.default_rng(3).standard_normal((4, 3))
+    z = solver.directions_of(x)
+    state, targets, shares = solver._State(3, 3, 8, 1, 1.0, 0.4), z.T @ np.ones((4, 1)) / 4, (z**2).sum(0) / 4
+    solver._run(state, targets, shares)
+    assert solver._residual(state, targets, shares) < 1e-13
+    for name in ("G", "e", "c", "f", "left"):
+        kept = getattr(state, name).copy()
+        getattr(state, name).flat[np.flatnonzero(kept)[-1]] += 1e-6
+        assert solver._residual(state, targets, shares) > 1e-8
+        setattr(state, name, kept)
+
+
+@pytest.mark.instant
 def test_kernels_of_one_neuron_by_monte_carlo():
     """4e5 neurons of a random causal recursion; |z| < 5 at 48 entries, false alarm below 1e-4."""
     rng, size, draws, gamma = np.random.default_rng(3), 4, 400_000, 0.8

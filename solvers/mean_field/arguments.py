@@ -1,6 +1,5 @@
 """What all mean-field solvers are given: data, numbers of the training run, and which steps are recorded."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ def accepted(x: Any, y: Any, x_test: Any, where: str) -> tuple[np.ndarray, np.nd
 
 
 def requested(
-    depth: int, richness: float, learning_rate: float, steps: int | Sequence[int], where: str, least: float = 0.0
+    depth: int, richness: float, learning_rate: float, steps: Any, where: str, least: float = 0.0
 ) -> np.ndarray:
     """Recorded steps (R,): those given, or all up to a number. Raises `BadData` for numbers that make no sense.
 

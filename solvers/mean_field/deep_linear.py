@@ -12,7 +12,7 @@ Three reductions keep it small. Backward fields of a linear network do not depen
 (T o, T o) matrices; what trains is one combination hbar of features per step and output; and samples enter through the
 r <= min(P, d) directions that the inputs span. For T steps, o outputs and L weight matrices:
 
-    time ~ 2 (L - 1) (r + 4 o) (T o)^3 / o operations,     memory = 8 (8 L + r (L + 2)) (T o)^2 bytes.
+    time ~ 2 (L - 1) (r + 4 o) (T o)^3 / o operations,     memory = 8 (12 L + 8 + r (L + 7)) (T o)^2 bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,7 +106,7 @@ def descend(
     depth: int = 3,
     richness: float = 1.0,
     learning_rate: float = 0.1,
-    steps: int | Sequence[int] = 100,
+    steps: int | Sequence[int] | np.ndarray = 100,
     x_test: Any = None,
     largest: float = LARGEST,
 ) -> MeanFieldDescent:
@@ -129,7 +129,7 @@ def descend(
     directions = directions_of(x)
     strengths = (directions**2).sum(0)
     last, outputs, rank = int(records[-1]) + 1, y.shape[1], len(strengths)
-    needed = 8.0 * (last * outputs) ** 2 * (8 * depth + rank * (depth + 2))
+    needed = 8.0 * (last * outputs) ** 2 * (12 * depth + 8 + rank * (depth + 7))
     if needed > largest:
         raise BadData(
             f"{last - 1} steps of {outputs} output{'s' * (outputs > 1)} and {rank} directions: {needed / 1e9:.1f} GB",
@@ -285,11 +285,8 @@ def _residual(state: _State, targets: np.ndarray, shares: np.ndarray) -> float:
     time = np.repeat(np.arange(last), outputs)
     past, now = time[:, None] > time, np.arange(last)
     gathered = lambda rows: np.einsum("tro,tra->toa", state.left, rows).reshape(size, size)  # noqa: E731
-    contracted = [None, *(gathered(state.c[layer]) for layer in range(1, state.depth))]
-    full = [
-        None,
-        *(np.linalg.inv(identity - square * state.e[layer] @ contracted[layer]) for layer in range(1, state.depth)),
-    ]
+    contracted = [gathered(rows) for rows in state.c]  # that of layer 0 is zero, and so is its e
+    full = [np.linalg.inv(identity - square * e @ cbar) for e, cbar in zip(state.e, contracted, strict=True)]
     misses = []
     k, flows_up = np.broadcast_to(state.first, (last, *state.first.shape)), np.zeros(1)
     for layer in range(1, state.depth):

@@ -18,7 +18,7 @@ from ...theory.errors import BadData
 from ...theory.mean_field.starts import normal_start, sobol_start
 from .arguments import accepted, directions_of, requested
 from .neurons import trained
-from .sampled import SampledDescent, means_and_errors, recorded
+from .sampled import SampledDescent, averaged, recorded
 
 _WHERE = "mean-field particles"
 
@@ -63,4 +63,4 @@ def descend(
         first, last = draw(rng, int(particles), z.shape[1], y.shape[1])
         path = trained(activation, first, [], last, richness, learning_rate, z, y, start == "normal", _WHERE)
         runs.append(recorded(path, records, y))
-    return SampledDescent(records, *means_and_errors(runs), samples=particles, batches=batches, directions=0)
+    return averaged(runs, records, int(particles), 0)

@@ -183,7 +183,7 @@ def sample(
         path = trained(activation, first, hidden, last, richness, learning_rate, z, y, centred, _WHERE)
         runs.append(recorded(path, records, y))
         most = max([most, *(matrix.right.vectors.shape[1] for matrix in hidden)])
-    return SampledDescent(records, *means_and_errors(runs), samples=samples, batches=batches, directions=most)
+    return averaged(runs, records, int(samples), most)
 
 
 def recorded(path, records: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -201,10 +201,22 @@ def recorded(path, records: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]
     return fitted, found[:, len(y) :], loss, np.stack(features, axis=1)
 
 
-def means_and_errors(runs: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
-    """Of every quantity its mean over independent runs and the standard error of that, one after the other."""
-    found = []
-    for parts in zip(*runs, strict=True):
-        values = np.stack(parts)
-        found += [values.mean(0), values.std(0, ddof=1) / np.sqrt(len(runs))]
-    return found
+def averaged(runs: list[tuple[np.ndarray, ...]], records: np.ndarray, samples: int, most: int) -> SampledDescent:
+    """Means over independent runs, as `recorded` gives them, and their standard errors."""
+    values = [np.stack(parts) for parts in zip(*runs, strict=True)]
+    outputs, test_outputs, loss, features = (found.mean(0) for found in values)
+    errors = [found.std(0, ddof=1) / np.sqrt(len(runs)) for found in values]
+    return SampledDescent(
+        steps=records,
+        outputs=outputs,
+        outputs_error=errors[0],
+        test_outputs=test_outputs,
+        test_outputs_error=errors[1],
+        loss=loss,
+        loss_error=errors[2],
+        features=features,
+        features_error=errors[3],
+        samples=samples,
+        batches=len(runs),
+        directions=most,
+    )

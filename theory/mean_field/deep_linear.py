@@ -197,7 +197,7 @@ def _unrolled(depth: int) -> Trail:
 def _put_back(recursion, solution) -> float:
     """Largest entry of left - right of the recursion at its solution, at random strictly lower triangular matrices."""
     rng, size, draws = np.random.default_rng(0), 5, 3
-    values = {_m: size, dimensions("draws"): draws, RICHNESS: 0.7}
+    values: dict = {_m: size, dimensions("draws"): draws, RICHNESS: 0.7}
     given = {symbol for _, right in recursion for symbol in right.atoms(sp.MatrixSymbol)} - set(solution)
     for symbol in sorted(given, key=str):
         drawn = rng.standard_normal((size, size if symbol.shape == (_m, _m) else draws))
