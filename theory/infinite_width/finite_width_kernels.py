@@ -28,7 +28,7 @@ from ..errors import BadData
 
 YAIDA = "Yaida 2019, arXiv:1910.00019"
 _ENTRIES = ((0, 0), (1, 1), (0, 1))  # A, B, C
-_NODES = 60
+_NODES = 100
 
 
 @dataclass(frozen=True, eq=False)
