@@ -316,7 +316,7 @@ def test_one_kernel_as_a_callable():
     np.testing.assert_array_equal(kernel(x), infinite_width(net)(x).ntk)
     np.testing.assert_allclose(kernel.diagonal(x), 3 * 2 * np.square(x).sum(1) / 4, rtol=1e-14)
     assert kernel == infinite_width(deep("relu", 2)).as_kernel() and len({kernel, infinite_width(net).as_kernel()}) == 1
-    assert kernel != infinite_width(net).as_kernel("nngp") and "ntk" in str(kernel)
+    assert kernel != infinite_width(net).as_kernel("nngp") and str(kernel) == "ntk of dense, relu, dense, relu, dense"
     assert kernel.symbolic().subs(sp.Symbol("t", real=True), 1) == 6
     with pytest.raises(UnknownName, match="ntk"):
         infinite_width(net).as_kernel("ntkk")
@@ -397,6 +397,23 @@ def test_zero_rows_duplicates_and_one_column(b_std, count):
 
 
 @pytest.mark.instant
+@pytest.mark.parametrize("function", ["cos", "normal_cdf", "exp", "gelu", "softplus", "rectified_power(2)"])
+@pytest.mark.parametrize("b_std", [0.0, 0.3])
+def test_zero_rows_are_the_limit_of_small_rows(function, b_std):
+    """Also of activations that are not zero at zero: kernels move by the size of the row, here 1e-7."""
+    rng = np.random.default_rng(14)
+    x = rng.standard_normal((3, 4))
+    kernel = infinite_width(
+        serial(dense(1.0, b_std), activation(function), dense(1.0, b_std), activation("erf"), dense())
+    )
+    zero, small = (
+        kernel(np.concatenate([first, x])) for first in (np.zeros((2, 4)), 1e-7 * rng.standard_normal((2, 4)))
+    )
+    for which in ("nngp", "ntk"):
+        np.testing.assert_allclose(getattr(zero, which), getattr(small, which), atol=1e-6)
+
+
+@pytest.mark.instant
 def test_empty_sets_give_empty_matrices():
     kernel = infinite_width(deep("relu", 2))
     none, some = np.empty((0, 3)), np.ones((2, 3))
@@ -408,16 +425,16 @@ def test_empty_sets_give_empty_matrices():
 @pytest.mark.parametrize("function", ["relu", "erf", "tanh"])
 def test_large_weights_and_thirty_layers(function):
     """W_std = 10: finite, symmetric, not indefinite; chaotic maps of inputs 1e-7 apart against 50 digits."""
-    x = np.random.default_rng(11).standard_normal((40, 6))
-    x = np.concatenate([x, x[:5], x[:5] + 1e-7])
+    x = np.random.default_rng(11).standard_normal((15, 6))
+    x = np.concatenate([x, x[:3], x[:3] + 1e-7])
     both = infinite_width(deep(function, 30, 10.0, 0.1))(x)
     for matrix in (both.nngp, both.ntk):
         assert np.isfinite(matrix).all() and (matrix == matrix.T).all()
         scale = np.sqrt(np.outer(np.diag(matrix), np.diag(matrix)))
         assert np.linalg.eigvalsh(matrix / scale)[0] > -1e-12
     if function in DUALS:
-        expected = precise(DUALS[function], x[0], x[45], 30, 10.0, 0.1)
-        np.testing.assert_allclose((both.nngp[0, 45], both.ntk[0, 45]), expected, rtol=1e-11)
+        expected = precise(DUALS[function], x[0], x[18], 30, 10.0, 0.1)
+        np.testing.assert_allclose((both.nngp[0, 18], both.ntk[0, 18]), expected, rtol=1e-11)
         expected = precise(DUALS[function], x[0], x[1], 30, 10.0, 0.1)
         np.testing.assert_allclose((both.nngp[0, 1], both.ntk[0, 1]), expected, rtol=1e-11)
 
@@ -458,13 +475,19 @@ def test_angles_and_formulas_are_refused_where_there_are_none():
 
 @pytest.mark.instant
 def test_a_norm_of_the_inputs_subtracts_their_mean():
-    x = np.random.default_rng(12).standard_normal((4, 7)) + 3
-    centred = x - x.mean(axis=1, keepdims=True)
-    centred /= np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
+    """Also where the mean is a million standard deviations: dyadic numbers, so that the mean itself is exact."""
+    x = np.random.default_rng(12).integers(-512, 512, (4, 8)) / 256
     plain = serial(dense(), activation("relu"), dense())
-    np.testing.assert_allclose(
-        infinite_width(serial(layer_norm(), plain))(x).ntk, infinite_width(plain)(centred).ntk, rtol=1e-12
-    )
+    for shift in (3.0, 2.0**20):
+        centred = x - x.mean(axis=1, keepdims=True)
+        centred /= np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
+        found, expected = infinite_width(serial(layer_norm(), plain))(x + shift), infinite_width(plain)(centred)
+        np.testing.assert_allclose(found.ntk, expected.ntk, rtol=1e-13)
+        np.testing.assert_allclose(
+            infinite_width(serial(layer_norm(0.5), plain))(x + shift, x + shift, get="nngp").nngp[0, 1],
+            infinite_width(plain)(centred).nngp[0, 1] / np.sqrt(np.prod([1 + 0.5 / row.var() for row in x[:2]])),
+            rtol=1e-13,
+        )
 
 
 @pytest.mark.instant

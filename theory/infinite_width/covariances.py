@@ -36,7 +36,7 @@ from ..architecture.network import Network, Node
 from ..errors import BadData
 from .activation_moments import moments
 from .directions import NEAR as NEAR  # grids use it too
-from .directions import cosine_gap, opposites, unit_rows
+from .directions import cosine_gap, opposites, reflected, unit_rows
 
 
 @dataclass(frozen=True)
@@ -292,23 +292,9 @@ def activation_rule(node: Node, states: list[State], walk: Walk) -> State:
     p, q = before.spread(A, B)
     gap, slope = law.pair(p, q, before.gap, want_slope=tangent is not None)
     if before.opposite is not None and law.homogeneous:
-        gap, slope = _reflected(law, before.opposite, gap, slope)
+        gap, slope = reflected(law, before.opposite, gap, slope)
     tangent = None if tangent is None else slope * tangent
     return replace(before, left=own[0], right=own[1], gap=gap, tangent=tangent, opposite=None)
-
-
-def _reflected(law: Any, opposite: tuple, gap: np.ndarray, slope: Any) -> tuple[np.ndarray, Any]:
-    """Two half lines alpha z + beta |z| at nearly opposite inputs: the dual of |z| is even in the covariance."""
-    rows, columns, rest = opposite
-    second = float(law.second(1.0))
-    odd = second - np.pi / 2 * float(law.mean(1.0)) ** 2  # alpha^2; the mean of |z| is sqrt(2 / pi)
-    there, steepness = law.pair(1.0, 1.0, rest, want_slope=slope is not None)
-    gap = np.array(gap)
-    gap[rows, columns] = there + 2 * odd / second * (1 - rest)
-    if slope is not None:
-        slope = np.array(slope)
-        slope[rows, columns] = 2 * odd - steepness
-    return gap, slope
 
 
 def sum_rule(node: Node, states: list[State], walk: Walk) -> State:
@@ -367,6 +353,11 @@ def product_rule(node: Node, states: list[State], walk: Walk) -> State:
 def layer_norm_rule(node: Node, states: list[State], walk: Walk) -> State:
     """K <- (K - m m') / sqrt((A - m^2 + eps) (B - m'^2 + eps)), Theta over the same root; the gap of K - m m' stays."""
     (before,) = states
+    if (
+        node.inputs[0] == walk.network.inputs[0] and walk.start is None
+    ):  # no digits of the inputs are lost to their mean
+        x1, x2 = (x - x.mean(axis=-1, keepdims=True) for x in (walk.x1, walk.x2))
+        before = input_rule(node, [], replace(walk, x1=x1, x2=x2, means=False))
     A, B, gap = centred(before)
 
     def side() -> Side:
@@ -377,7 +368,7 @@ def layer_norm_rule(node: Node, states: list[State], walk: Walk) -> State:
                 where=node.name,
                 remedy="give layer_norm(eps=...) a positive number, or drop such samples",
             )
-        return Side(A / (A + node.epsilon))
+        return Side(A / (A + node.epsilon), extra=before.left.extra)
 
     own = walk.sides(node, side)
     tangent = before.tangent

@@ -10,6 +10,7 @@ Most pairs come from one matrix product; the few where it loses digits are subtr
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -79,3 +80,17 @@ def angle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
             near = 2 * np.arcsin(np.minimum(chord / 2, 1))
             theta[i, j] = near if sign == 1 else np.pi - near
     return theta
+
+
+def reflected(law: Any, opposite: tuple, gap: np.ndarray, slope: Any) -> tuple[np.ndarray, Any]:
+    """Two half lines alpha z + beta |z| at nearly opposite inputs: the dual of |z| is even in the covariance."""
+    rows, columns, rest = opposite
+    second = float(law.second(1.0))
+    odd = second - np.pi / 2 * float(law.mean(1.0)) ** 2  # alpha^2; the mean of |z| is sqrt(2 / pi)
+    there, steepness = law.pair(1.0, 1.0, rest, want_slope=slope is not None)
+    gap = np.array(gap)
+    gap[rows, columns] = there + 2 * odd / second * (1 - rest)
+    if slope is not None:
+        slope = np.array(slope)
+        slope[rows, columns] = 2 * odd - steepness
+    return gap, slope

@@ -23,7 +23,7 @@ import sympy as sp
 
 from ..architecture.activations import activation_name
 from ..architecture.network import Network
-from ..errors import BadData, UnknownName
+from ..errors import BadData, UnknownName, shortened
 from .activation_moments import moments
 from .tiles import Plan, fill, plan, processors
 from .walks import Recursion
@@ -272,8 +272,13 @@ class NetworkKernel:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
-        return f"{self.which} of {len(self.engine.network.nodes) - 1} layers"
+        """What it is called in messages: the kernel and the layers."""
+        layers = [
+            activation_name(node.activation) if node.op == "activation" else node.op
+            for node in self.engine.network.nodes
+            if node.op != "input"
+        ]
+        return f"{self.which} of {shortened(layers, most=9)}"
 
     def __call__(self, x1: Any, x2: Any = None) -> np.ndarray:
         """The matrix (n1, n2), or the symmetric one."""
