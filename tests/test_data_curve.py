@@ -16,7 +16,7 @@ from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.solvers.regression.cross_validation import cross_validation
 from learning_mechanics.solvers.regression.data_curve import data_curve
 from learning_mechanics.theory.errors import BadData, Underpowered
-from learning_mechanics.theory.regression.kernels import laplace, linear, ntk
+from learning_mechanics.theory.regression.kernels import laplace, linear, ntk, rbf
 from learning_mechanics.theory.regression.spectrum import finite_population
 from learning_mechanics.validate.inputs.data import load
 
@@ -338,6 +338,10 @@ def test_what_cannot_be_forecast_is_explained():
         data_curve(linear(), x, np.ones(60))
     with pytest.raises(BadData, match="finite"):
         data_curve(linear(), x, np.where(np.arange(60) == 3, np.nan, y))
+    with pytest.raises(BadData, match="0 rows"):
+        data_curve(linear(), x[:0], y[:0])
+    with pytest.raises(BadData, match="rank 1"):
+        data_curve(linear(), x[:, :1], y)
     with pytest.raises(BadData, match="59 groups of 60"):
         data_curve(linear(), x, y, groups=np.arange(59))
     with pytest.raises(BadData, match="n = 80 of 60"):
@@ -349,3 +353,18 @@ def test_what_cannot_be_forecast_is_explained():
         data_curve(linear(), x, noise)
     noise = data_curve(linear(), x, noise, [5, 10], ridge=1.0, population=True)
     assert np.isfinite(noise.test).all() and "whole population" in str(noise)
+
+
+@pytest.mark.short
+def test_hard_rows_give_a_finite_forecast_and_no_trust_where_it_is_undeserved():
+    """Duplicates, a zero row, several outputs, a nearly constant kernel: no NaN, no warning."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 3))
+    y = np.sin(x[:, 0])
+    twice = data_curve(laplace(1.0), np.repeat(x, 2, 0), np.repeat(y, 2), resamples=10)
+    assert np.isfinite(twice.test).all() and twice.trusted == 0 and "leaving out" in twice.reason
+    blank = data_curve(ntk(depth=2), np.vstack([0 * x[:1], x]), np.append(0.0, y), resamples=10)
+    several = data_curve(laplace(1.0), x, np.stack([y, x[:, 1]], 1), ridge=0.1, resamples=10)
+    flat = data_curve(rbf(50.0), x, y, ridge=1e-8, resamples=10)
+    for found in (blank, several, flat):
+        assert np.isfinite(found.test).all() and np.isfinite(found.high).all() and found.trusted < 40

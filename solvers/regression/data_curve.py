@@ -30,6 +30,7 @@ TAIL = 0.1  # uncertainty of the slope of a tail that is not resolved
 CHECK_DRAWS = 4
 FEW_DRAWS = 3.18  # two-sided 95 % quantile of Student's t with three degrees of freedom
 CHECK_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
+LEAST_ROWS = 10
 LEAST_CHECKED = 20  # rows: with fewer, cross-validation itself is off
 WHERE = "data curve"
 
@@ -141,6 +142,8 @@ def data_curve(
     y = y[:, None] if y.ndim == 1 else y
     if x.ndim != 2 or len(x) != len(y) or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise BadData(f"x {x.shape}, y {y.shape}", where=WHERE, remedy="give finite rows, one target each")
+    if len(x) < LEAST_ROWS:
+        raise BadData(f"{len(x)} rows", where=WHERE, remedy=f"give at least {LEAST_ROWS}")
     if groups is not None and len(groups) != len(x):
         raise BadData(f"{len(groups)} groups of {len(x)} rows", where=WHERE, remedy="name the group of every row")
     usual = np.unique(np.round(np.geomspace(min(10, len(x) / 8), len(x) * (0.25 if population else 4.0), 12)))
