@@ -8,7 +8,9 @@ their geometric mean. Its nominal 90 % interval, in the logarithm of the test er
 `gap` is the distance of the two curves, 0.05 an allowance for features that are not Gaussian, the third term, beyond
 the resolved spectrum, one for a tail that goes on otherwise, and `scatter` that of curves whose power is resampled over
 rows, or over groups of rows; sqrt(2), because what is forecast is another draw like this one. The allowances were fixed
-on other tasks and splits than those that the intervals were then tried on once (`tests/test_data_curve.py`).
+on other tasks and splits than the 64 forecasts that they were then tried on once (`tests/test_data_curve.py`): 84 % of
+433 points lay inside, the median level was off by 7 %, slopes by 0.03 and at most 0.12. Few regions that differ much,
+as those of two photographs, are where intervals fail.
 """
 
 from collections.abc import Callable, Mapping, Sequence
