@@ -138,6 +138,20 @@ def test_mehler_sum_equals_the_closed_form():
 
 
 @pytest.mark.instant
+def test_formulas_that_cancel_at_small_variances():
+    """sin(u) - u is nearly -u^3/6: the terms of its dual cancel to 1e-12 of them at q = 1e-4, to nothing below."""
+    law = moments(sp.Lambda(z, sp.sin(z) - z))
+    for q in (1e-2, 1e-4, 1e-8):
+        with mpmath.workdps(40):
+            rest = lambda x, q=q: (mpmath.sin(u := mpmath.sqrt(q) * x) - u) ** 2 * mpmath.npdf(x)  # noqa: E731
+            expected = float(mpmath.quad(rest, [-12, -6, -2, 0, 2, 6, 12]))
+        assert float(law.second(q)) == pytest.approx(expected, rel=1e-6)
+    # odd and nearly cubic: 1 - (9 rho + 6 rho^3) / 15
+    assert float(law.pair(1e-6, 1e-6, 0.5)[0]) == pytest.approx(1 - (4.5 + 0.75) / 15, rel=1e-6)
+    assert law.error_at(1e-6) > 0 and law.error == 0
+
+
+@pytest.mark.instant
 def test_overflow_is_refused_by_name():
     for activation in ("exp", "rectified_power(6)", "power(6)"):
         law, huge = moments(activation), 1e60
@@ -153,16 +167,18 @@ def test_overflow_is_refused_by_name():
 
 @pytest.mark.instant
 def test_planted_errors_are_seen():
-    """A slope or a value that is off by 1e-9 does not pass for the closed form."""
+    """A slope off by 1e-9 does not pass for the closed form; a value is replaced by the series it disagrees with."""
     from dataclasses import replace
 
     law = dual("erf")
     series = Series(array_formula("erf"))
-    for changed in (replace(law, value=law.value * (1 + C / 10**9)), replace(law, slope=law.slope * (1 + C / 10**9))):
-        wrong = ClosedForm(changed, series)
-        exact, steep = precise_gap("erf", 1.0, 1.0, 0.3)
-        found, slope = wrong.pair(1.0, 1.0, 0.3)
-        assert abs(found - exact) > 1e-11 or abs(slope - steep) > 1e-11
+    exact, steep = precise_gap("erf", 1.0, 1.0, 0.3)
+    off = 1 + C / 10**9
+    found, slope = ClosedForm(replace(law, slope=law.slope * off), series).pair(1.0, 1.0, 0.3)
+    assert abs(found - exact) < 1e-14 and abs(slope - steep) > 1e-11
+    wrong = ClosedForm(replace(law, value=law.value * off), series)
+    assert wrong.reliable_from > 1 and ClosedForm(law, series).reliable_from == 0
+    assert abs(wrong.pair(1.0, 1.0, 0.3)[0] - exact) < 1e-14
 
 
 @pytest.mark.short

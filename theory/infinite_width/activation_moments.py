@@ -8,8 +8,8 @@ The gap 1 - cos is carried, not the cosine: at coincident and nearly coincident 
 (`dual_activation`) are compiled, everything else is a Hermite series (`quadrature_duals`).
 
 >>> relu = moments("relu")
->>> relu.second(2.0), relu.pair(1.0, 1.0, 0.0)
-(array(1.), (array(0.), array(0.5)))
+>>> float(relu.second(2.0)), [float(number) for number in relu.pair(1.0, 1.0, 0.0)]
+(1.0, [0.0, 0.5])
 """
 
 from collections.abc import Callable

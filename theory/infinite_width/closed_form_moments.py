@@ -92,6 +92,23 @@ class ClosedForm:
         self._sizes: dict[bytes, np.ndarray] = {}
         self._mean = sp.lambdify(A, law.mean, ["scipy", "numpy"])
 
+        self.reliable_from = 0.0 if self._line else self._reliable_from()
+
+    def _reliable_from(self) -> float:
+        """The variance below which terms of the formula cancel, as in sin(z) - z, and the series is used instead."""
+        octaves = 2.0 ** np.arange(-40, 7)
+        with np.errstate(all="ignore"):
+            formula = self._coincident(self.law.value, octaves)
+        ends = 0.0
+        for q, found in zip(octaves, formula, strict=True):
+            try:
+                size = float(self.series.second(q))
+            except BadData:
+                break
+            if np.isfinite(found) and abs(found - size) > _AGREE * 10 * size:
+                ends = 2 * q
+        return float(ends)
+
     # ---- one variance ------------------------------------------------------------------------------------------------
 
     def _coincident(self, expression: sp.Expr, q) -> np.ndarray:
@@ -113,7 +130,8 @@ class ClosedForm:
 
     def second(self, q):
         found = self._finite(self._coincident(self.law.value, q), q)
-        return np.where(np.asarray(q) == 0, self.at_zero**2, found)
+        found = np.where(np.asarray(q) == 0, self.at_zero**2, found)
+        return self._by_series(q, found, self.series.second)
 
     def mean(self, q):
         q = np.asarray(q, float)
@@ -124,7 +142,7 @@ class ClosedForm:
     def slope(self, q):
         if self.law.bends is None:
             return np.full(np.shape(q), np.inf)
-        return self._finite(self._coincident(self.law.slope, q), q)
+        return self._by_series(q, self._finite(self._coincident(self.law.slope, q), q), self.series.slope)
 
     def curvature(self, q):
         if self.law.bends is None:
@@ -132,8 +150,12 @@ class ClosedForm:
         found = self._coincident(self.law.bends, q)
         return np.where(np.isnan(found), np.inf, found)
 
+    def _by_series(self, q, found: np.ndarray, series: Callable) -> np.ndarray:
+        few = (np.asarray(q) < self.reliable_from) & (np.asarray(q) > 0)
+        return np.where(few, series(np.where(few, q, 1.0)), found) if few.any() else found
+
     def error_at(self, q):
-        return 0.0
+        return self.series.error_at(q) if q < self.reliable_from else 0.0
 
     def _size(self, q: np.ndarray) -> np.ndarray:
         """sqrt(E phi^2); blocks of a matrix ask for the same variances again and again, so the last ones are kept."""
@@ -157,6 +179,8 @@ class ClosedForm:
         if not shape:
             found, slope = self.pair(a[None], b[None], gap[None], want_slope)
             return found[0], None if slope is None else slope[0]
+        if min(a.min(initial=np.inf), b.min(initial=np.inf)) < self.reliable_from:
+            return self.series.pair(a, b, gap, want_slope)
         root_a, root_b = self._size(a), self._size(b)
         a, b = np.maximum(a, _SMALLEST), np.maximum(b, _SMALLEST)
         found, slope = np.empty(shape), np.empty(shape) if want_slope else None

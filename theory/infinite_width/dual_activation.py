@@ -55,7 +55,7 @@ def dual(activation: Any) -> Dual:
     Errors: `UnknownName`; `NoClosedForm` where a part of the formula is none of these or an integral is not elementary.
 
     >>> print(dual(sp.Lambda(C, sp.sin(C))).slope)
-    exp(-A/2 - B/2 + C)/2 + exp(-A/2 - B/2 - C)/2
+    exp(-A/2 - B/2 - C)/2 + exp(-A/2 - B/2 + C)/2
     """
     law = formula(activation)
     name = activation_name(activation)
@@ -110,8 +110,8 @@ def angular(expression: sp.Expr) -> sp.Expr:
     """An expression of A, B, C as one of A, B, the angle, its sine and its cosine, C = sqrt(A B) cos: no difference of
     nearly equal numbers is left under a root or in an arcsine at coincident inputs.
 
-    >>> angular(dual("relu").value)
-    sqrt(A)*sqrt(B)*cosine*(pi/2 - theta)/(2*pi) + sqrt(A)*sqrt(B)*cosine/4 + sqrt(A)*sqrt(B)*sine/(2*pi)
+    >>> print(angular(dual("abs").slope), "and", angular(dual("gaussian").value))
+    (pi - 2*theta)/pi and 1/(2*sqrt(A*B*sine**2 + A/2 + B/2 + 1/4))
     """
     covariance = sp.sqrt(A) * sp.sqrt(B) * COSINE
 

@@ -144,10 +144,16 @@ class Series:
         return np.asarray(reduce(*self.coefficients(q.ravel()), q.ravel()), float).reshape(q.shape)
 
     def second(self, q):
-        return self._each(q, lambda a, second, q: second)
+        return self._integral(q, lambda values: np.square(values) @ _grid()[1])
 
     def mean(self, q):
-        return self._each(q, lambda a, second, q: a[:, 0])
+        return self._integral(q, lambda values: values @ (_grid()[1] * _grid()[2]))
+
+    def _integral(self, q, integral: Callable) -> np.ndarray:
+        q = np.asarray(q, float)
+        unique, back = np.unique(q, return_inverse=True)
+        parts = [integral(self._values(unique[k : k + 256])) for k in range(0, len(unique), 256)]
+        return np.concatenate([np.empty(0), *parts])[back].reshape(q.shape)
 
     def slope(self, q):
         return self._each(q, lambda a, second, q: self._derivatives(a, second, q, 1))
