@@ -294,3 +294,39 @@ def test_a_formula_and_a_function_are_traced_like_names():
     expected = applied(by_name)(weights, x)
     np.testing.assert_allclose(applied(by_formula)(weights, x), expected, rtol=1e-14)
     np.testing.assert_allclose(applied(by_function)(weights, x), expected, rtol=1e-14)
+
+
+FAMILIES = (
+    "identity relu leaky_relu leaky_relu(0.2) abs square power(3) polynomial(1,-2,1/2) hermite(4) rectified_power(2) "
+    "erf normal_cdf gelu sin cos exp gaussian tanh sigmoid silu softplus"
+).split()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_activations_and_their_slopes_against_sympy(name):
+    import jax
+    from mpmath import mp
+
+    from learning_mechanics.theory.architecture.activations import formula
+    from learning_mechanics.validate.experiments.nonlinearities import array_function
+
+    law, z = formula(name), sp.Symbol("z", real=True)
+    points = np.array([-3.0, -0.7, 0.4, 2.5])
+    with double_precision(), mp.workdps(30):
+        function = array_function(name)
+        found = np.asarray(function(points)), np.asarray(jax.jit(jax.vmap(jax.grad(function)))(points))
+        for value, expression in zip(found, (law(z), law(z).diff(z)), strict=True):
+            exact = [float(expression.subs(z, sp.Rational(str(p))).evalf(30)) for p in points]
+            np.testing.assert_allclose(value, exact, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "silu", "softplus", "gelu", "erf", "normal_cdf", "gaussian"])
+def test_far_tails_give_numbers(name):
+    import jax
+
+    from learning_mechanics.validate.experiments.nonlinearities import array_function
+
+    with double_precision():
+        function, points = array_function(name), np.array([-1e3, -50.0, 0.0, 50.0, 1e3])
+        assert np.isfinite(np.asarray(function(points))).all()
+        assert np.isfinite(np.asarray(jax.jit(jax.vmap(jax.grad(function)))(points))).all()

@@ -229,6 +229,34 @@ NETWORKS = {
         ),
         8,
     ),
+    "means through pooling and attention": (
+        serial(
+            reshape(4, 2),
+            dense(1.2, 0.3),
+            relu,
+            average_pool((2,), (1,), "same"),
+            attention(0.8),
+            layer_norm(0.1),
+            dense(),
+            relu,
+            flatten(),
+            dense(),
+        ),
+        8,
+    ),
+    "a sum of means, pooled": (
+        serial(
+            reshape(2, 2, 2),
+            sum_of(
+                serial(convolution(2, 1.2, 0.1, padding="same"), relu), serial(dense(0.9), relu), coefficients=(1, -2)
+            ),
+            product(dense(1.1, 0.2), serial(dense(), relu)),
+            global_average_pool(),
+            layer_norm(),
+            dense(1.3),
+        ),
+        8,
+    ),
     "layer norm of a flat image": (
         serial(reshape(3, 2), convolution((2,), 1.0, 0.3), relu, flatten(), layer_norm(), dense()),
         6,
@@ -338,3 +366,11 @@ def test_the_bytes_are_said_before_pairs_of_pixels_are_computed():
         plan = infinite_width(network).plan(30, d=256)
         per_pair.append(plan.work_bytes / (plan.block[0] * plan.block[1]))
     assert 200 < per_pair[0] / per_pair[1] < 300  # pairs of 14 x 14 positions, or of 16 x 16, instead of positions
+
+
+def test_another_divisor_is_another_unit_of_the_inputs():
+    from dataclasses import replace
+
+    kernel, x = infinite_width(NETWORKS["2-D pooled"][0]), np.random.default_rng(2).standard_normal((4, 16))
+    scaled = replace(kernel, divisor=1.0)(x / 4)
+    np.testing.assert_allclose(scaled.ntk, kernel(x).ntk, rtol=1e-13)

@@ -1,5 +1,7 @@
 """Kernels in scikit-learn's estimators: fits, clones, tuning and gradients against direct computations."""
 
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -95,6 +97,14 @@ def test_clones_sums_and_limits():
         ScikitLearnKernel(3)(X)
     with pytest.raises(UnknownName, match="ntk"):
         ScikitLearnKernel(network(1.0, 0.0), "ntkk")(X)
+
+
+@pytest.mark.parametrize("source", [network(1.3, 0.4), infinite_width(network(1.3, 0.4)), network])
+def test_other_processes_get_the_same_kernel(source):
+    given = {"w_std": 1.3, "b_std": 0.4} if source is network else {}
+    kernel = ScikitLearnKernel(source, **given)
+    expected = kernel(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(kernel))(X), expected)
 
 
 def test_grid_search():
