@@ -187,6 +187,20 @@ def test_orders_of_the_error_in_the_width():
 
 
 @pytest.mark.instant
+def test_richness_states_the_scale_of_outputs_and_the_learning_rate():
+    """alpha = 1/(gamma sqrt(N)) and eta gamma^2 N, at every width along an axis."""
+    x, y = task(3, 4)
+    network = chain("input", "width", "output", parameterization="ntk")
+    setup = Setup(network=network, axes={"richness": 0.5, "width": 16}, optimizer=Optimizer(learning_rate=0.1), steps=1)
+    for width, scale, rate in ((16, 0.5, 0.4), (64, 0.25, 1.6)):
+        drawn = setup.at(width=width).draw(0, Dataset(x, y))
+        assert float(drawn["output_scale"]) == scale and drawn.learning_rate == pytest.approx(rate)
+    for wrong in ({"richness": 0.0}, {"width": 0}, {"output_scale": 2.0}):
+        with pytest.raises(BadData, match="richness"):
+            setup.at(**wrong).draw(0, Dataset(x, y))
+
+
+@pytest.mark.instant
 def test_refusals():
     x, y = task(4, 5)
     with pytest.raises(DidNotConverge, match="outputs diverge at step"):

@@ -106,6 +106,24 @@ def test_linear_neurons_reproduce_the_exact_theory(depth, richness):
 
 
 @pytest.mark.short
+def test_without_responses_the_answer_is_wrong(monkeypatch):
+    """W and W' drawn as if independent: what others answer to a neuron is lost, and it is seen."""
+    x, y = task()
+    arguments = {"depth": 3, "richness": 3.0, "learning_rate": 0.4 / 3, "steps": range(0, 31, 3)}
+    exact = deep_linear.descend(x, y, **arguments)
+
+    def independent(self, q):
+        new, inside = self.right.admit(q)
+        self.images = np.hstack([self.images, self.scale * self.rng.standard_normal((len(self.images), new.shape[1]))])
+        self._widen()
+        return self.images @ inside + self.left.vectors @ (self.learned @ inside)
+
+    monkeypatch.setattr(GaussianMatrix, "times", independent)
+    found = sample(x, y, activation="identity", samples=1024, batches=16, **arguments)
+    assert (np.abs(found.outputs - exact.outputs) > 10 * np.hypot(found.outputs_error, 1 / 1024)).any()
+
+
+@pytest.mark.short
 @pytest.mark.parametrize("activation, depth", [("tanh", 3), ("erf", 3), ("relu", 2)])
 def test_a_wide_network_follows(activation, depth):
     """One network of width 2000: within 5 of its own standard deviations, known from the batches."""

@@ -11,7 +11,7 @@ those of the whole distribution by about 1/sqrt(N). The forecast uses many parti
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -158,11 +158,16 @@ def _rate(instance: Instance) -> float:
     return instance.learning_rate * float(instance["output_scale"]) ** 2
 
 
+@lru_cache(maxsize=4)
+def _particles(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    return sobol_start(np.random.default_rng(0), _PARTICLES, inputs, outputs)
+
+
 def _bound(instance: Instance) -> dict[str, Any]:
     """Particles that know the data and nothing of the network's own weights."""
     x, y = instance["x"], instance["y"]
     left, singular, _ = np.linalg.svd(x / np.sqrt(x.shape[1]), full_matrices=False)
-    first, last = sobol_start(np.random.default_rng(0), _PARTICLES, left.shape[1], y.shape[1])
+    first, last = _particles(left.shape[1], y.shape[1])
     return {
         "A": first,
         "w": last,
