@@ -60,6 +60,13 @@ def test_constant_of_a_known_series():
     assert singular_constant(sp.S.Half, 1, 3) == -sp.sqrt(2) / 4
 
 
+def test_a_single_fractional_power():
+    law = decay((1 - T) ** sp.Rational(3, 4))
+    assert law.plus == {sp.Rational(3, 4): 1} and law.exponent == DIMENSION + sp.S.Half
+    values = sphere((1 - T) ** sp.Rational(3, 4), 4, 60).eigenvalues
+    assert abs(float(law.eigenvalue(60, 4)) / values[60] - 1) < 1e-12
+
+
 def test_coincident_points_of_a_deep_network():
     """The slope of kappa in theta at 0 is -L(L - 1)/(2 pi): each of L - 1 layers adds its place to it."""
     for depth in (2, 3, 5, 9):

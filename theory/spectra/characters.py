@@ -124,11 +124,12 @@ def _summed(krawtchouk: list, values: list, n: int) -> list:
 
 
 def _rational_values(law: Zonal, n: int) -> list[Fraction] | None:
-    if not law.short:
+    formula = law.formula
+    if formula is None or not law.short:
         return None
     values = []
     for j in range(n + 1):
-        value = law.formula.subs(_cosine(j, n))
+        value = formula.subs(_cosine(j, n))
         if not value.is_Rational:
             return None
         values.append(Fraction(int(value.p), int(value.q)))
@@ -212,8 +213,9 @@ def torus(kernel: Any, dimension: int = 1, levels: int = 100, frequencies: int =
     relative = [np.array(c.errors) / np.maximum(c.eigenvalues, 1e-300) for c in circles]
     errors = np.array([sum(r[m] for r, m in zip(relative, g, strict=True)) for g in groups]) * values
     exact = None
-    if all(c.exact is not None for c in circles):
-        exact = tuple(sp.Mul(*(c.exact[m] for c, m in zip(circles, g, strict=True))) for g in groups)
+    forms = [c.exact for c in circles if c.exact is not None]
+    if len(forms) == len(circles):
+        exact = tuple(sp.Mul(*(form[m] for form, m in zip(forms, g, strict=True))) for g in groups)
     names = list(dict.fromkeys(c.kernel for c in circles))
     return LevelSpectrum(
         space=f"the torus of {len(factors)} dimension{'s' * (len(factors) > 1)}",

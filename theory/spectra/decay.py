@@ -204,6 +204,7 @@ def decay(kernel: Any, which: str = "ntk") -> Decay:
 
 def _expanded(kernel: Zonal, end: int) -> Any:
     """The expansion at one end, with more orders until singular terms are seen or none can exist; exact if short."""
+    found = None
     for order in _ORDERS:
         try:
             expansion = at_end(kernel.formula, end, order)
@@ -212,6 +213,9 @@ def _expanded(kernel: Zonal, end: int) -> Any:
         if expansion.analytic or len(expansion.singular()) >= 2:
             exact = kernel.short and len(parts(kernel.formula)) <= _SHORT and order <= _ORDERS[2]
             return at_end(kernel.formula, end, order, exact=True) if exact else expansion
+        found = expansion if expansion.singular() else None
+    if found is not None:  # a single term is all there is
+        return found
     raise NoClosedForm(
         f"no singular terms up to order {_ORDERS[-1]}, and no proof that there are none",
         where="decay",
@@ -220,14 +224,16 @@ def _expanded(kernel: Zonal, end: int) -> Any:
 
 
 def _recognised(coefficient: Any) -> sp.Expr:
-    """An exact coefficient as it is; of 60 digits, sqrt(2)/pi times the rational number it is to 45, if it is one."""
+    """An exact coefficient as it is; of 60 digits, the rational multiple of a unit that it is to 45, if it is one."""
     if isinstance(coefficient, sp.Expr):
         return coefficient
     number = sp.Float(coefficient, 50)
-    ratio = number * sp.pi / sp.sqrt(2)
-    simple = sp.nsimplify(sp.N(ratio, 50), rational=True, tolerance=sp.Float("1e-20"))
-    found = simple.q < 10**6 and abs(sp.N(ratio - simple, 50)) < sp.Float("1e-45") * abs(ratio)
-    return simple * sp.sqrt(2) / sp.pi if found else number
+    for unit in (sp.sqrt(2) / sp.pi, sp.S.One, sp.sqrt(2), 1 / sp.pi):
+        ratio = sp.N(number / unit, 50)
+        simple = sp.nsimplify(ratio, rational=True, tolerance=sp.Float("1e-20"))
+        if simple.q < 10**6 and abs(ratio - simple) < sp.Float("1e-45") * abs(ratio):
+            return simple * unit
+    return number
 
 
 def _smooth_rate(formula: sp.Expr) -> tuple[str, float | None]:

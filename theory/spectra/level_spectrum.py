@@ -187,7 +187,8 @@ def largest_products(factors: Sequence[np.ndarray], count: int) -> tuple[list[di
     order = sorted(range(len(factors)), key=lambda i: falls[i][1])
     falls = [falls[i] for i in order]
     heap: list[tuple[float, tuple[tuple[int, int], ...]]] = [(0.0, ())]
-    found, values = [], []
+    found: list[dict[int, int]] = []
+    values: list[float] = []
     while heap and len(found) < count:
         fall, places = heapq.heappop(heap)
         found.append({order[i]: place for i, place in places})

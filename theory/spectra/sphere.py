@@ -5,8 +5,8 @@ The eigenfunctions are the spherical harmonics of degree k, N(d, k) of them, wit
     lambda_k = int_0^pi kappa(cos theta) P_k(cos theta) sin(theta)^(d-2) dtheta / int_0^pi sin(theta)^(d-2) dtheta,
     N(d, k) = C(k+d-1, k) - C(k+d-3, k-2),    sum_k N(d, k) lambda_k = kappa(1).
 
-In theta kernels of networks are smooth up to both ends, so Gauss-Legendre nodes converge geometrically. What cancels is
-known beforehand only by size, so sums are made with as many digits as the smallest eigenvalue needs.
+In theta kernels of networks are smooth up to both ends, so Gauss-Legendre nodes converge geometrically; there are two
+panels, for kernels with a kink at the right angle. Sums are made with as many digits as the smallest eigenvalue needs.
 
 >>> from ..regression.kernels import ntk
 >>> spectrum = sphere(ntk(depth=2), dimension=5, levels=6)
@@ -33,6 +33,7 @@ from .zonal import Zonal, precise_values, zonal
 FUNK_HECKE = "Funk-Hecke; Bach 2017 (arXiv:1412.8690)"
 TOLERANCE = 1e-12  # relative error that precise sums are driven to
 MOST_NODES = 1600
+_PRECISE_NODES = 700  # beyond, weights of double precision must do
 _EPS = np.finfo(float).eps
 
 
@@ -141,10 +142,10 @@ def in_double(law: Zonal, dimension: int, levels: int) -> tuple[np.ndarray, np.n
 
 
 def _summed(law, dimension, levels, nodes):
-    x, weights = _double_nodes(nodes)
-    theta = np.pi / 2 * (1 + x)
+    x, weights = _double_nodes(nodes // 2)
+    theta = np.pi / 4 * np.concatenate([1 + x, 3 + x])
     t = np.cos(theta)
-    weights = weights * np.sin(theta) ** (dimension - 2)
+    weights = np.tile(weights, 2) * np.sin(theta) ** (dimension - 2)
     weights /= weights.sum()
     weighted = weights * law.on_angles(theta)
     values = np.empty(levels + 1)
@@ -158,12 +159,18 @@ def _summed(law, dimension, levels, nodes):
         above = t if k == 0 else ((2 * k + dimension - 2) * t * polynomial - k * last) / (k + dimension - 2)
         last, polynomial = polynomial, above
     # units of the last place: the recurrence grows one a level, kernel and weights have a few
-    return values, _EPS * ((8 + np.arange(levels + 1)) * size + 8 * np.abs(weighted).sum() / np.sqrt(nodes))
+    whole = np.abs(weighted).sum()
+    weighing = 4 * nodes if nodes > _PRECISE_NODES else 8 / np.sqrt(nodes)
+    return values, _EPS * ((8 + np.arange(levels + 1)) * size + weighing * whole)
 
 
 @lru_cache(maxsize=32)
 def _double_nodes(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights to the last place; common routines have weights to 1e-12 only next to the ends."""
+    if nodes > _PRECISE_NODES:
+        from scipy.special import roots_legendre
+
+        return roots_legendre(nodes)
     x, weights = _precise_nodes(nodes, 120)
     return x.astype(float) / 2.0**120, weights.astype(float) / 2.0**120
 
@@ -196,9 +203,9 @@ def with_digits(law: Zonal, dimension: int, levels: int, digits: int = 0) -> tup
             gap = [abs(int(a) - int(b)) for a, b in zip(values, before, strict=True)]
             if all(g * 10**wanted <= abs(int(v)) for g, v, k in zip(gap, values, kept, strict=True) if k):
                 break
-            if nodes >= MOST_NODES:
+            if nodes >= MOST_NODES // 2:
                 break
-        before, nodes = values, ceil(1.4 * nodes)
+        before, nodes = values, 2 * ceil(0.7 * nodes)
     unit = sp.Float(2, wanted + 5) ** -bits
     shown = [sp.Float(int(v), wanted + 5) * unit if k else sp.S.Zero for v, k in zip(values, kept, strict=True)]
     rounding = nodes * (levels + 2) ** 2
@@ -213,9 +220,10 @@ def _summed_precisely(law, dimension, levels, nodes, digits):
     context = mpmath.mp.clone()
     context.dps = digits + 10
     bits = ceil((digits + 5) * log2(10))
-    x, weights = _precise_nodes(nodes, bits + 32)
+    x, weights = _precise_nodes(nodes // 2, bits + 32)
     shift = 1 << (bits + 32)
-    theta = [context.pi / 2 * (1 + context.mpf(int(node)) / shift) for node in x]
+    theta = [context.pi / 4 * (start + context.mpf(int(node)) / shift) for start in (1, 3) for node in x]
+    weights = np.tile(weights, 2)
     kernel = precise_values(law.formula, theta, digits + 5)
     one = 1 << bits
     t = np.array([int(context.nint(context.cos(angle) * one)) for angle in theta], dtype=object)
@@ -225,7 +233,7 @@ def _summed_precisely(law, dimension, levels, nodes, digits):
         [
             int(
                 context.nint(
-                    context.mpf(int(w)) * context.sin(a) ** (dimension - 2) * v * context.pi / 2 / norm / 2**32
+                    context.mpf(int(w)) * context.sin(a) ** (dimension - 2) * v * context.pi / 4 / norm / 2**32
                 )
             )
             for w, a, v in zip(weights, theta, kernel, strict=True)

@@ -84,14 +84,14 @@ class Zonal:
             return None, None
         formula = _as_asin(self.formula)
         mirrored = formula.subs(T, -T)
-        return tuple(_degree(sp.expand(formula + sign * mirrored)) for sign in (1, -1))
+        return _degree(sp.expand(formula + mirrored)), _degree(sp.expand(formula - mirrored))
 
 
 def zonal(kernel: Any, which: str = "ntk", name: str = "") -> Zonal:
     """A zonal kernel from a SymPy expression of one symbol, a kernel of the package, or a function of the angle.
 
     Kernels bring `symbolic()` or `on_angles(theta)`; `which` chooses "ntk" or "nngp" where one object has both. A
-    network stands for its kernel at infinite width. Raises `BadData`.
+    network stands for its kernel at infinite width, on inputs with <x, x>/d = 1. Raises `BadData`.
 
     >>> from ..regression.kernels import nngp
     >>> zonal(nngp(depth=2)).at_coincidence
