@@ -300,7 +300,7 @@ def test_hard_numbers_are_right_or_infinite_never_nan():
 
 @pytest.mark.short
 def test_the_potential_is_the_mean_log_determinant():
-    """Both potentials at their stationary points against 300 sampled log determinants: they differ by a term of order 1.
+    """Both potentials at their stationary points against 300 sampled log determinants, up to a term of order 1.
 
     It is half a logarithm of the variance factor, here 0.6; a constant n log n, left out, would be 196.
     """
