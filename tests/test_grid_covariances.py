@@ -257,6 +257,31 @@ NETWORKS = {
         ),
         8,
     ),
+    "transformer block": (
+        serial(
+            reshape(4, 3),
+            dense(1.2, 0.4),
+            residual(attention(1.1), dense(0.8, 0.1)),
+            layer_norm(),
+            residual(dense(1.1), relu, dense(0.7, 0.2), scale=0.5),
+            flatten(),
+            dense(),
+        ),
+        12,
+    ),
+    "one branch with pairs joined by one without": (
+        serial(
+            reshape(4, 2),
+            dense(1.2, 0.3),
+            relu,
+            sum_of(
+                serial(global_average_pool(), dense(0.9)),
+                serial(residual(convolution((3,), 1.1, padding="same")), flatten(), dense(0.8)),
+                serial(product(convolution((3,), 1.1, padding="same"), dense()), flatten(), dense(0.8)),
+            ),
+        ),
+        8,
+    ),
     "layer norm of a flat image": (
         serial(reshape(3, 2), convolution((2,), 1.0, 0.3), relu, flatten(), layer_norm(), dense()),
         6,

@@ -27,7 +27,7 @@ import numpy as np
 from ..architecture.independence import Facts
 from ..architecture.network import Network, Node
 from ..errors import BadData
-from .covariances import Side, State, Walk, affine, variances
+from .covariances import Side, State, Walk, affine, product_rule, sum_rule, variances
 from .directions import cosine_gap, unit_rows
 
 SNAP = 8 * np.finfo(float).eps  # gaps below this, computed as a difference, are those of equal features
@@ -173,6 +173,15 @@ def flatten_rule(node: Node, states: list[State], walk: Walk) -> State:
     return State(*own, gap, tangent, before.paired, False)
 
 
+def joined_rule(node: Node, states: list[State], walk: Walk) -> State:
+    """Sums and products of branches of which some carry pairs of positions and others do not."""
+    pairs, rule = walk.pairs(node), sum_rule if node.op == "sum" else product_rule
+    if not any(state.pairs for state in states):
+        return rule(node, states, walk)
+    alike = {name: _as_needed(state, pairs) for name, state in walk.states.items()}
+    return rule(node, [_as_needed(state, pairs) for state in states], replace(walk, states=alike))
+
+
 def _require_a_layer_next(node: Node, network: Network) -> None:
     """Flattened features are not alike: what multiplies or adds two such would pair positions with each other."""
     reached = {node.name}
@@ -295,4 +304,6 @@ RULES: dict[str, Callable[[Node, list[State], Walk], State]] = {
     "average_pool": average_pool_rule,
     "flatten": flatten_rule,
     "attention": attention_rule,
+    "sum": joined_rule,
+    "product": joined_rule,
 }
