@@ -52,7 +52,8 @@ class Side:
 
     def rows(self, which: Any) -> "Side":
         """The same for some of the samples: a slice does not copy."""
-        return replace(self, **{name: array[which] for name, array in vars(self).items() if array is not None})
+        mean = None if self.mean is None else self.mean[which]
+        return Side(self.variance[which], mean, None if self.extra is None else self.extra[which])
 
     @staticmethod
     def joined(parts: "list[Side]") -> "Side":
@@ -259,8 +260,8 @@ def affine(node: Node, state: State, walk: Walk) -> State:
     gap = state.gap
     if bias and gap is not None:
         gap = constant_added(state, weight * before[0], weight * before[1], bias)
-    after = replace(state, left=own[0], right=own[1], gap=gap)
-    tangent = None
+    opposite = None if bias else state.opposite
+    after, tangent = State(*own, gap, None, state.paired, state.pairs, opposite), None
     if walk.tangents and node.parameterization == "standard":
         tangent = state.covariance() * walk.fan_in[node.name]
         tangent += float(bool(node.bias))
@@ -268,7 +269,7 @@ def affine(node: Node, state: State, walk: Walk) -> State:
         tangent = after.covariance()
     if tangent is not None and state.tangent is not None:
         tangent = tangent + (state.tangent if weight == 1 else weight * state.tangent)
-    return replace(after, tangent=tangent, opposite=None if bias else state.opposite)
+    return State(*own, gap, tangent, state.paired, state.pairs, opposite)
 
 
 def dense_rule(node: Node, states: list[State], walk: Walk) -> State:
@@ -294,7 +295,7 @@ def activation_rule(node: Node, states: list[State], walk: Walk) -> State:
     if before.opposite is not None and law.homogeneous:
         gap, slope = reflected(law, before.opposite, gap, slope)
     tangent = None if tangent is None else slope * tangent
-    return replace(before, left=own[0], right=own[1], gap=gap, tangent=tangent, opposite=None)
+    return State(*own, gap, tangent, before.paired, before.pairs)
 
 
 def sum_rule(node: Node, states: list[State], walk: Walk) -> State:

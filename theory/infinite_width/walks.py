@@ -81,14 +81,17 @@ class Recursion:
 
     def _pass(self, walk: Walk) -> State:
         """The state of the output: nodes in order, each forgotten after its last use."""
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore" if walk.paired else None):
+            return self._in_order(walk, _rules())
+
+    def _in_order(self, walk: Walk, rules: Mapping[str, Callable]) -> State:
         laid_out = all(node.op == "reshape" for node in self.network.nodes if self.network.inputs[0] in node.inputs)
         for node in self.network.nodes:
             if node.op == "input" and self.grid and laid_out:
                 continue  # reshape reads the samples themselves
             states: Any = [walk.states.get(name) for name in node.inputs]
             try:
-                with np.errstate(divide="ignore", over="ignore", invalid="ignore" if walk.paired else None):
-                    state = walk.states[node.name] = _rules()[node.op](node, states, walk)
+                state = walk.states[node.name] = rules[node.op](node, states, walk)
             except LearningMechanicsError as error:
                 if node.name in error.where:
                     raise
