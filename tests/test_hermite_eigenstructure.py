@@ -249,6 +249,8 @@ def test_refusals_and_hard_inputs():
     for bad in (np.ones((3, 2)), np.zeros((1, 2)), np.full((3, 2), np.nan)):
         with pytest.raises(BadData):
             hermite_spectrum(rbf(1.0), bad)
+    with pytest.raises(Underpowered, match="at least 8"):
+        hermite_spectrum(rbf(1.0), x[:5], x[:5, 0])
     with pytest.raises(BadData, match="one per row"):
         hermite_spectrum(rbf(1.0), x, np.ones(3))
     with pytest.raises(BadData, match="modes"):

@@ -93,6 +93,20 @@ def test_closed_form_edge_of_erf_without_bias():
     assert abs(point.w_std - np.sqrt(np.pi) / 2) < 1e-9 and point.variance == 0  # erf'(0) = 2 / sqrt(pi)
 
 
+def test_edge_behind_a_layer_norm_by_hand():
+    """q' = w^2 V(1) + b^2 and chi = w^2 S(1) / q: on the edge w^2 = b^2 / (S - V), with S = E phi'^2, V = E phi^2."""
+    (point,) = edge_of_chaos(serial(layer_norm(), activation("tanh"), dense()), b_std=0.3)
+    v = gaussian_mean(lambda x: mp.tanh(x) ** 2, mp.mpf(1))
+    s = gaussian_mean(lambda x: mp.sech(x) ** 4, mp.mpf(1))
+    assert abs(point.w_std / float(mp.mpf("0.3") / mp.sqrt(s - v)) - 1) < 1e-10
+    # before or after the activation, it is the same stack
+    (later,) = edge_of_chaos(serial(dense(), activation("erf")), b_std=0.3)
+    (sooner,) = edge_of_chaos(block("erf", 1.0), b_std=0.3)
+    assert abs(later.w_std / sooner.w_std - 1) < 1e-9
+    with pytest.raises(OutsideDomain, match="no variance is kept"):
+        edge_of_chaos(residual(activation("tanh"), dense()), b_std=0.1)
+
+
 def test_relu_has_its_edge_at_two_and_none_with_a_bias():
     (point,) = edge_of_chaos(block("relu", 1.0), b_std=0.0)
     assert abs(point.w_std**2 - 2) < 1e-12 and np.isnan(point.variance)

@@ -367,8 +367,14 @@ def edge_of_chaos(block: Network, b_std: float | None = None, w_std: float | Non
         other = float(_excess(signal, np.array([q]), b_std, w_std)[0][0])
         point = _point(other, q, b_std, w_std, True)
         found.append(replace(point, stable=abs(_slope_with(signal, point)) <= 1 + SAME))
+    if not found and not usable.any():
+        raise OutsideDomain(
+            "no variance is kept at any standard deviation",
+            where="edge of chaos",
+            remedy="signals of such a block grow or die without limit: phase(block) says how",
+        )
     if not found:
-        reach = np.exp(excess[usable]) if usable.any() else np.array([np.nan])
+        reach = np.exp(excess[usable])
         raise OutsideDomain(
             f"chi at a fixed variance lies between {reach.min():.4g} and {reach.max():.4g}, never at 1",
             where="edge of chaos",

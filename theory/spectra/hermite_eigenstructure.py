@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadData, OutsideDomain, UnknownName
+from ..errors import BadData, OutsideDomain, Underpowered, UnknownName
 from ..regression.spectrum import FIRST_RANK, LAST_SHARE, Estimate, Spectrum
 from .hermite_modes import Modes, complete_symmetric, mode_features, rest_in_bins, top_modes
 from .level_coefficients import ORDER, LevelCoefficients, level_coefficients
@@ -83,11 +83,16 @@ class Validity:
 
 @dataclass(frozen=True, eq=False)
 class Covariance:
-    """Principal components of rows x (P, d): eigenvalues gamma (r,) descending, axes (d, r), and the mean."""
+    """Principal components of rows x (P, d): eigenvalues gamma (r,) descending, axes (d, r), and the mean.
+
+    `norms` is the standard deviation of |x - mean|^2, `kurtosis` the mean |excess kurtosis| of ten leading components.
+    """
 
     gamma: np.ndarray
     axes: np.ndarray
     mean: np.ndarray
+    norms: float
+    kurtosis: float
 
     def whitened(self, x: np.ndarray) -> np.ndarray:
         return (np.asarray(x, float) - self.mean) @ self.axes / np.sqrt(self.gamma)
@@ -104,12 +109,19 @@ def covariance(x: np.ndarray) -> Covariance:
             f"inputs of shape {x.shape}", where="Hermite eigenstructure", remedy="give finite rows (P, d), P > 1"
         )
     mean = x.mean(0)
-    _, singular, axes = np.linalg.svd(x - mean, full_matrices=False)
-    gamma = singular**2 / len(x)
+    if len(x) > x.shape[1]:
+        gamma, axes = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+        gamma, axes = np.maximum(gamma[::-1], 0), axes[:, ::-1].T
+    else:
+        _, singular, axes = np.linalg.svd(x - mean, full_matrices=False)
+        gamma = singular**2 / len(x)
     keep = gamma > SMALLEST * gamma[0]
     if not gamma[0] > 0:
         raise BadData("all rows are the same", where="Hermite eigenstructure", remedy="give inputs that vary")
-    return Covariance(gamma[keep], axes[keep].T, mean)
+    centred, kept = x - mean, axes[keep].T
+    z = centred @ kept[:, :10] / np.sqrt(gamma[keep][:10])
+    norms, kurtosis = np.square(centred).sum(1).std(), np.abs((z**4).mean(0) - 3).mean()
+    return Covariance(gamma[keep], kept, mean, float(norms), float(kurtosis))
 
 
 def level_logarithms(levels: LevelCoefficients, gamma: np.ndarray, kind: str = "trace") -> np.ndarray:
@@ -128,8 +140,8 @@ def level_logarithms(levels: LevelCoefficients, gamma: np.ndarray, kind: str = "
         )
 
 
-def validity(levels: LevelCoefficients, gamma: np.ndarray, x: np.ndarray | None = None) -> Validity:
-    """The measured validity of the ansatz, from the covariance alone or with rows.
+def validity(levels: LevelCoefficients, gamma: np.ndarray, x: np.ndarray | Covariance | None = None) -> Validity:
+    """The measured validity of the ansatz, from the covariance alone or with rows (or with their `covariance`).
 
     >>> from ..regression.kernels import rbf
     >>> validity(level_coefficients(rbf(1.0), q=1.0), np.full(5, 0.2)).holds
@@ -147,11 +159,9 @@ def validity(levels: LevelCoefficients, gamma: np.ndarray, x: np.ndarray | None 
             mixing = max(mixing, float(np.exp((logs[low + 2] - logs[low]) / 2) * gamma[0]))
     centre = norms = kurtosis = 0.0
     if x is not None:
-        found = covariance(x)
-        z = found.whitened(x)[:, :10]
-        centre = float((found.mean**2).sum() / total)
-        norms = float(np.square(np.asarray(x, float) - found.mean).sum(1).std() / total)
-        kurtosis = float(np.abs((z**4).mean(0) - 3).mean())
+        found = x if isinstance(x, Covariance) else covariance(x)
+        centre, norms = float((found.mean**2).sum() / total), found.norms / total
+        kurtosis = found.kurtosis
     return Validity(mixing, centre, norms, kurtosis, float(total**2 / (gamma**2).sum()), float(gamma[0] / total))
 
 
@@ -193,7 +203,7 @@ def hermite_spectrum(
         )
     q = float(own.sum())
     series = level_coefficients(kernel, q, dimension=x.shape[1], order=order, which=which)
-    measured = validity(series, own, x)
+    measured = validity(series, own, found)
     if strict and not measured.holds:
         raise OutsideDomain(
             f"distance {measured.distance:.2g} of the allowed ({', '.join(_failing(measured))})",
@@ -279,6 +289,12 @@ def _target(top: Modes, eigenvalues, multiplicities, found: Covariance, x, y, se
     if not total > 0:
         raise BadData("the target is zero", where="Hermite eigenstructure", remedy="give a target that varies")
     count = int(min(len(top), len(x) // (2 * ROWS_PER_FEATURE), MOST_FEATURES))
+    if count < 1:
+        raise Underpowered(
+            f"{len(x)} rows hold no mode of the target",
+            where="Hermite eigenstructure",
+            remedy=f"give at least {2 * ROWS_PER_FEATURE}, or leave the target out",
+        )
     features = mode_features(top, count, found.whitened(x))
     halves = np.array_split(np.random.default_rng(seed).permutation(len(x)), 2)
     unlearned = [_unlearned(features, y, fit, judge) for fit, judge in (halves, halves[::-1])]

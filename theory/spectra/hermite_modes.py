@@ -23,6 +23,7 @@ from ..errors import BadData
 BIN = 0.02  # of log eigenvalue
 DEPTH = 36.0  # log eigenvalues below the largest that are binned
 MOST = 20_000_000
+DENSE = 150  # occupied bins beyond which a direct convolution is quicker than shifts
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,11 @@ def rest_in_bins(log_gamma: np.ndarray, log_levels: np.ndarray, modes: Modes) ->
     for level in range(1, max(used) + 1):
         total = np.zeros(cells)
         for power in range(1, level + 1):
-            for place in np.flatnonzero(sums[power]):
+            places_used = np.flatnonzero(sums[power])
+            if len(places_used) > DENSE:
+                total += np.convolve(sums[power], counts[level - power])[:cells]
+                continue
+            for place in places_used:
                 total[place:] += sums[power][place] * counts[level - power][: cells - place]
         counts.append(total / level)
     gamma = np.exp(log_gamma)
