@@ -1,5 +1,6 @@
 """Decay of eigenvalues: exponents and constants against local slopes of certified eigenvalues, at any depth."""
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -10,6 +11,7 @@ from learning_mechanics.theory.regression.kernels import laplace, nngp, ntk, rbf
 from learning_mechanics.theory.spectra.eigen_spectra import DIMENSION, T, decay, singular_constant, sphere, zonal
 from learning_mechanics.theory.spectra.funk_hecke import eigenvalue
 from learning_mechanics.theory.spectra.local_expansion import at_end
+from learning_mechanics.theory.spectra.zonal import Numbers, evaluate
 
 pytestmark = pytest.mark.short
 
@@ -69,7 +71,7 @@ def test_a_single_fractional_power():
 
 def test_coincident_points_of_a_deep_network():
     """The slope of kappa in theta at 0 is -L(L - 1)/(2 pi): each of L - 1 layers adds its place to it."""
-    for depth in (2, 3, 5, 9):
+    for depth in (2, 3, 7):
         law = decay(ntk(depth))
         assert sp.simplify(law.plus[sp.S.Half] + sp.sqrt(2) / sp.pi * depth * (depth - 1) / 2) == 0
         assert law.exponent == DIMENSION
@@ -77,12 +79,14 @@ def test_coincident_points_of_a_deep_network():
 
 
 def test_expansions_agree_with_the_formula():
+    context = mpmath.mp.clone()
+    context.dps = 30
     for kernel, end in ((ntk(4), 1), (ntk(4), -1), (MATERN, 1), (ntk(3, "erf"), 1)):
         formula = zonal(kernel).formula
-        expansion = at_end(formula, end, 8)
-        for w in (sp.Rational(1, 1000), sp.Rational(1, 2000)):
+        expansion = at_end(formula, end, 6)
+        for w in (sp.Rational(1, 10**4), sp.Rational(1, 2000)):
             near = sum(float(c) * float(w) ** float(p) for p, c in expansion.terms.items())
-            exact = float(sp.N(formula.subs(T, end * (1 - w)), 30))
+            exact = float(evaluate(formula, Numbers(context), context.mpf(end) * (1 - context.mpf(w.p) / w.q)))
             assert abs(near / exact - 1) < 1e-12
 
 

@@ -21,7 +21,7 @@ import mpmath
 import sympy as sp
 
 from ..errors import NoClosedForm
-from .zonal import Numbers, T, as_number, evaluate
+from .zonal import as_number, evaluate
 
 DIGITS = 60
 _NUMBERS = mpmath.mp.clone()
@@ -152,10 +152,9 @@ class Expansions:
         return Expansion(self._kept(terms, order), order, small.analytic)
 
     def _taylor(self, name: str, j: int, centre: Any) -> Any:
-        derivative = _derivative(name, j)
         if self.exact:
-            return sp.expand(derivative.subs(_y, centre) / sp.factorial(j))
-        return evaluate(derivative.xreplace({_y: T}), Numbers(_NUMBERS), _NUMBERS.mpf(centre)) / _NUMBERS.factorial(j)
+            return sp.expand(_derivative(name, j).subs(_y, centre) / sp.factorial(j))
+        return _numeric_taylor(name, _NUMBERS.mpf(centre), 8 * (j // 8 + 1))[j]
 
     def _coefficient(self, expression: sp.Expr) -> Any:
         return expression if self.exact else _number(sp.sympify(expression))
@@ -178,6 +177,17 @@ class Expansions:
 @lru_cache(maxsize=1024)
 def _number(expression: sp.Expr) -> Any:
     return as_number(expression, _NUMBERS)
+
+
+@lru_cache(maxsize=256)
+def _numeric_taylor(name: str, centre: Any, count: int) -> list:
+    """Coefficients of (y - centre)^j, j < count, by mpmath's differences at raised precision."""
+    if not hasattr(_NUMBERS, name):
+        raise NoClosedForm(f"mpmath has no {name}", where="local expansion", remedy="give numbers")
+    found = _NUMBERS.taylor(getattr(_NUMBERS, name), centre, count - 1)
+    if not all(isinstance(value, _NUMBERS.mpf) for value in found):
+        raise NoClosedForm(f"{name} is not real about {float(centre):g}", where="local expansion")
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -214,6 +224,7 @@ def constant(formula: sp.Expr) -> Any:
 def taylor(formula: sp.Expr, count: int, radius: Any = 1) -> list:
     """Coefficients c_m radius^m, m < `count`, of the power series in T about 0, to 1e-30 at least.
 
+    >>> from .zonal import T
     >>> [round(float(c), 6) for c in taylor(sp.exp(T), 4)]
     [1.0, 1.0, 0.5, 0.166667]
     """
