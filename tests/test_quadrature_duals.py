@@ -130,6 +130,18 @@ def test_functions_without_finite_moments_are_refused():
 
 
 @pytest.mark.instant
+def test_large_variances_are_right_or_refused():
+    """tanh at variance 1e2 nears sign; at 1e6 no series of this length resolves it."""
+    law, rough = moments("tanh"), moments("erf")
+    assert law.error_at(30.0) < 1e-11 and float(law.second(1e6)) == pytest.approx(1, abs=2e-3)
+    # the kernel of tanh(u) lies between those of erf(u / 2) and erf(u)
+    gaps = [float(rough.pair(q, q, 0.3)[0]) for q in (90.0 / 4, 90.0)]
+    assert gaps[0] < float(law.pair(90.0, 90.0, 0.3)[0]) < gaps[1]
+    with pytest.raises(BadData, match="tanh"):
+        law.pair(1e6, 1e6, 0.3)
+
+
+@pytest.mark.instant
 def test_constants_zeros_and_empty_blocks():
     constant = Series(lambda x: 0 * x + 3.0)
     assert float(constant.second(2.0)) == pytest.approx(9.0) and float(constant.slope(2.0)) == pytest.approx(

@@ -30,7 +30,7 @@ _NEAR = 1e-3  # gaps below this are integrated: the plain formula has lost three
 _AGREE = 1e-13  # how far the plain formula is off at most, times 1 + a + b
 _CLOSE = 4e-4  # variances that differ by less than this, relatively, are compared through a derivative
 _SMALLEST = 1e-100  # stands for a variance of zero: formulas may divide by it
-_NODES = [(entry / 2 + 0.5, weight / 2) for entry, weight in zip(*np.polynomial.legendre.leggauss(12), strict=True)]
+_NODES = [(entry / 2 + 0.5, weight / 2) for entry, weight in zip(*np.polynomial.legendre.leggauss(8), strict=True)]
 
 
 def _damped_sinh(x, y, cosine):
@@ -89,7 +89,8 @@ class ClosedForm:
         self.law, self.series, self.name = law, series, activation_name(law.activation)
         self.at_zero = series.at_zero
         self._line = _bent_line(law) if law.homogeneous else None
-        self._sizes: dict[bytes, np.ndarray] = {}
+        self._sizes: dict[tuple, np.ndarray] = {}
+        self._speeds: dict[tuple, np.ndarray] = {}
         self._mean = sp.lambdify(A, law.mean, ["scipy", "numpy"])
 
         self.reliable_from = 0.0 if self._line else self._reliable_from()
@@ -129,6 +130,8 @@ class ClosedForm:
         return found
 
     def second(self, q):
+        if self._line is not None:
+            return self._line[1] * np.asarray(q, float)
         found = self._finite(self._coincident(self.law.value, q), q)
         found = np.where(np.asarray(q) == 0, self.at_zero**2, found)
         return self._by_series(q, found, self.series.second)
@@ -158,16 +161,19 @@ class ClosedForm:
         return self.series.error_at(q) if q < self.reliable_from else 0.0
 
     def _size(self, q: np.ndarray) -> np.ndarray:
-        """sqrt(E phi^2); blocks of a matrix ask for the same variances again and again, so the last ones are kept."""
-        key = q.tobytes()
-        known = self._sizes.get(key)
-        if known is None or known.shape != q.shape:
-            known = np.sqrt(self.second(q))
+        return self._kept(self._sizes, q, lambda x: np.sqrt(self.second(x)))
+
+    def _kept(self, known: dict, q: np.ndarray, function: Callable) -> np.ndarray:
+        """A function of variances: blocks of a matrix ask for the same ones again and again, so the last are kept."""
+        key = q.shape, q.tobytes()
+        found = known.get(key)
+        if found is None:
+            found = function(q)
             if q.size <= _CHUNK:
-                if len(self._sizes) >= 256:
-                    self._sizes.clear()
-                self._sizes[key] = known
-        return known
+                if len(known) >= 256:
+                    known.clear()
+                known[key] = found
+        return found
 
     # ---- two variances and a gap -------------------------------------------------------------------------------------
 
@@ -206,9 +212,12 @@ class ClosedForm:
         near = found < _NEAR
         if near.any():
             near &= gap < 1
-            a, b, gap_here, scale_here = (np.broadcast_to(entry, found.shape)[near] for entry in (a, b, gap, scale))
-            better = self._integrated(a, b, gap_here, scale_here)
-            plain = found[near]
+            gathered = [np.broadcast_to(entry, found.shape)[near] for entry in (a, b, gap, scale)]
+            better, plain = self._integrated(*gathered), found[near]
+            if self.law.degree is None and (gathered[0] != gathered[1]).any():
+                speed = [np.broadcast_to(self._speed(entry), found.shape)[near] for entry in (a, b)]
+                better += self._drift(gathered[0], gathered[1], gathered[3], speed[0] + speed[1])
+            a, b = gathered[:2]
             # of a function that is nearly constant the slope may vary faster than the nodes see
             found[near] = np.where(np.abs(better - plain) < _AGREE * (1 + a + b), better, plain)
         if not scale.all():
@@ -223,21 +232,18 @@ class ClosedForm:
                 angle = place * theta
                 sine = np.sin(angle)
                 total += weight * sine * slope(a, b, np.cos(angle), sine, angle)[0]
-            total = np.where(theta > 0, total * theta * np.sqrt(a) * np.sqrt(b) / scale, 0.0)
-        different = a != b
-        if self.law.degree is None and different.any():
-            total[different] += self._drift(a[different], b[different], scale[different])
-        return total
+            return np.where(theta > 0, total * theta * np.sqrt(a) * np.sqrt(b) / scale, 0.0)
 
-    def _drift(self, a, b, scale) -> np.ndarray:
+    def _speed(self, q: np.ndarray) -> np.ndarray:
+        return self._kept(self._speeds, q, lambda x: self.series.turning(x.ravel()).reshape(x.shape))
+
+    def _drift(self, a, b, scale, speeds) -> np.ndarray:
         """1 - V(a, b, 0) / sqrt(V(a) V(b)): coincident directions; of close variances half a squared distance."""
         with np.errstate(all="ignore"):
             apart = np.log1p((a - b) / b)
             found = 1 - _compiled(self.law.value)(a, b, np.zeros_like(a))[0] / scale
         close = np.abs(apart) < _CLOSE
-        if close.any():
-            speed = [self.series.turning(entry[close]) for entry in (a, b)]
-            found[close] = apart[close] ** 2 * (speed[0] + speed[1]) / 4
+        found[close] = apart[close] ** 2 * speeds[close] / 4
         return np.maximum(found, 0)
 
 

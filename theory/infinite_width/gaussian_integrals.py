@@ -44,15 +44,15 @@ class Term:
     scale: sp.Expr = sp.S.Zero
 
     @property
-    def parity(self) -> int:
-        """1 even, -1 odd, 0 neither."""
+    def parity(self) -> int:  # 1 even, -1 odd, 0 neither
         return 0 if self.tilt != 0 else (-1) ** (self.power + (self.kind in ("sign", "erf")))
+
+    @property
+    def bare(self) -> "Term":
+        return replace(self, coefficient=sp.S.One)
 
     def times(self, factor) -> "Term":
         return replace(self, coefficient=self.coefficient * factor)
-
-
-# ---- functions as sums of terms --------------------------------------------------------------------------------------
 
 
 def terms(expression: sp.Expr, variable: sp.Symbol) -> tuple[Term, ...]:
@@ -111,8 +111,7 @@ def _factors(product: sp.Expr, kind: str) -> Term:
 def _collected(parts: list[Term]) -> tuple[Term, ...]:
     found: dict[Term, sp.Expr] = {}
     for part in parts:
-        key = replace(part, coefficient=sp.S.One)
-        found[key] = found.get(key, sp.S.Zero) + part.coefficient
+        found[part.bare] = found.get(part.bare, sp.S.Zero) + part.coefficient
     return tuple(replace(key, coefficient=sp.expand(c)) for key, c in found.items() if sp.expand(c) != 0)
 
 
@@ -172,9 +171,6 @@ def _explicit(expression: sp.Expr) -> sp.Expr:
     return expression
 
 
-# ---- one Gaussian variable -------------------------------------------------------------------------------------------
-
-
 def mean(function: tuple[Term, ...], variance: sp.Expr = A) -> sp.Expr:
     """E f(u) for u ~ N(0, variance).
 
@@ -218,9 +214,6 @@ def _moments(p: int, q: int, a, b, c, m, n) -> sp.Expr:
     return sp.expand(m * _moments(p - 1, q, a, b, c, m, n) + lower + mixed)
 
 
-# ---- two Gaussian variables ------------------------------------------------------------------------------------------
-
-
 def paired(f: tuple[Term, ...], g: tuple[Term, ...]) -> sp.Expr:
     """E f(u) g(v) as an expression of A, B, C.
 
@@ -231,7 +224,7 @@ def paired(f: tuple[Term, ...], g: tuple[Term, ...]) -> sp.Expr:
         for t in g:
             bent = [x.rate if x.kind != "smooth" else sp.S.Zero for x in (s, t)]
             if bent == [0, 0]:
-                direct.append(s.coefficient * t.coefficient * _pair(_one(s), _one(t), 0))
+                direct.append(s.coefficient * t.coefficient * _pair(s.bare, t.bare, 0))
                 continue
             # exp(r u^2 + r' v^2) makes another Gaussian pair: take it into the covariance
             plain = [replace(x, rate=x.rate - r, coefficient=sp.S.One) for x, r in zip((s, t), bent, strict=True)]
@@ -240,10 +233,6 @@ def paired(f: tuple[Term, ...], g: tuple[Term, ...]) -> sp.Expr:
             value = _explicit(_pair(*plain, 0)).subs({A: a, B: b, C: c}, simultaneous=True)
             tilted.append(s.coefficient * t.coefficient * value / sp.sqrt(mass))
     return _real(_tidy(sp.Add(*direct)) + sp.Add(*tilted))
-
-
-def _one(t: Term) -> Term:
-    return replace(t, coefficient=sp.S.One)
 
 
 def _mass(r, s) -> sp.Expr:
@@ -272,7 +261,7 @@ def _pair(s: Term, t: Term, depth: int) -> sp.Expr:
     if depth == _LONGEST:
         raise _refuse(f"no derivative up to order {_LONGEST} pairs in closed form")
     parts = [(x, y) for x in derivative((s,)) for y in derivative((t,))]
-    slope = sp.Add(*(x.coefficient * y.coefficient * _pair(_one(x), _one(y), depth + 1) for x, y in parts))
+    slope = sp.Add(*(x.coefficient * y.coefficient * _pair(x.bare, y.bare, depth + 1) for x, y in parts))
     return sp.expand(_mean(s, A) * _mean(t, B) + _integrated(slope))
 
 
@@ -305,10 +294,15 @@ def _at_zero(t: Term, here: sp.Symbol, there: sp.Symbol) -> sp.Expr:
 # ---- integration in C ------------------------------------------------------------------------------------------------
 
 
+def _pieces(expression: sp.Expr) -> list[sp.Expr]:
+    """The terms of a sum in C, D, S, without even powers of D."""
+    parts = (_without_even_roots(part) for part in sp.Add.make_args(sp.expand(expression)))
+    return [piece for whole in parts for piece in sp.Add.make_args(sp.expand(whole))]
+
+
 def _integrated(integrand: sp.Expr) -> sp.Expr:
     """The integral from 0 to C of a sum of terms in C, D, S."""
-    parts = (_without_even_roots(part) for part in sp.Add.make_args(sp.expand(integrand)))
-    return sp.Add(*(_integrated_part(part) for whole in parts for part in sp.Add.make_args(sp.expand(whole))))
+    return sp.Add(*(_integrated_part(piece) for piece in _pieces(integrand)))
 
 
 def _integrated_part(part: sp.Expr) -> sp.Expr:
@@ -377,10 +371,9 @@ def _tidy(expression: sp.Expr) -> sp.Expr:
     Powers -1, 1, 3... of one root become one fraction: apart, they cancel each other at small variances.
     """
     parts: dict[tuple, sp.Expr] = {}
-    for part in sp.Add.make_args(sp.expand(expression)):
-        for piece in sp.Add.make_args(sp.expand(_without_even_roots(part))):
-            key = tuple(sorted(((x, _power(piece, x)) for x in piece.free_symbols & set(_SQUARES)), key=str))
-            parts[key] = parts.get(key, sp.S.Zero) + piece / sp.Mul(*(x**power for x, power in key))
+    for piece in _pieces(expression):
+        key = tuple(sorted(((x, _power(piece, x)) for x in piece.free_symbols & set(_SQUARES)), key=str))
+        parts[key] = parts.get(key, sp.S.Zero) + piece / sp.Mul(*(x**power for x, power in key))
     for key in sorted((key for key in parts if len(key) == 1), key=str):
         ((symbol, power),) = key
         lowest = min(k[0][1] for k in parts if len(k) == 1 and k[0][0] == symbol)

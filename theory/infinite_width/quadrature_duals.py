@@ -30,6 +30,7 @@ _POINTS, _OTHER = 24, 17  # nodes a panel; of the rule that checks it
 _ROUNDING = 2e-16  # coefficients below this, relatively, are noise
 _ENOUGH = 1e-17  # tails below this, relatively, are rounding
 _CHUNK = 1 << 14  # entries worked on at a time, so that temporaries stay in cache
+_UNRESOLVED = 0.05  # errors above this are refused
 _KEPT = 1 << 23  # coefficients kept, of all variances asked for lately: 64 MB
 _NEAR = 1e-4  # new gaps below this are summed without cancellation
 
@@ -69,6 +70,7 @@ class Series:
     def __init__(self, function: Callable, name: str = "the function"):
         self.function, self.name = function, name
         self._orders: dict[int, int] = {}
+        self._errors: dict[int, float] = {}
         self._recent: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
         self._lock = Lock()
 
@@ -219,6 +221,18 @@ class Series:
         ]
         return float(max(parts))
 
+    def _refuse_unresolved(self, q: float) -> None:
+        """Errors: `BadData` where the largest order leaves more than a twentieth of the numbers at this variance."""
+        octave = int(np.ceil(np.log2(max(q, 1.0))))
+        if octave not in self._errors:
+            self._errors[octave] = self.error_at(2.0**octave)
+        if self._errors[octave] > _UNRESOLVED:
+            raise BadData(
+                f"its series is off by {self._errors[octave]:.0%} at variance {2.0**octave:.3g}",
+                where=f"activation {self.name}",
+                remedy="make weights or inputs smaller, or take an activation with a closed form, such as erf or sign",
+            )
+
     def turning(self, q: np.ndarray) -> np.ndarray:
         """E (d phi^ / d log q)^2 of phi^ = phi(sqrt(q) z) / sqrt(E phi^2), by differences of fourth order."""
         unique, back = np.unique(q, return_inverse=True)
@@ -244,6 +258,7 @@ class Series:
         a, b = (entry.ravel()[:1].reshape((1,) * len(shape)) if _constant(entry) else entry for entry in (a, b))
         found, slope = np.empty(shape), np.empty(shape) if want_slope else None
         rows = max(1, _CHUNK // max(1, int(np.prod(shape[1:]))))
+        self._refuse_unresolved(float(max(a.max(), b.max())))
         least = self._order(float(max(a.max(), b.max())))
         left, right = self._normalised(a, least), self._normalised(b, least)
         order = min(len(left[0]), len(right[0]))
@@ -294,7 +309,9 @@ class Series:
             value *= whole_c * whole_d
         np.subtract(1, value, out=found)
         if near.any():
-            found[near] = _summed(c, d, gap, near, order)
+            size = np.maximum(*(np.abs(x[:order]).reshape(order, -1).max(axis=1) for x in (c, d)))
+            matter = np.flatnonzero(np.cumsum(np.square(size[::-1]))[::-1] > _ENOUGH)
+            found[near] = _summed(c, d, gap, near, int(matter[-1]) + 1)
         scale = size_c * size_d
         if not scale.all():
             np.copyto(found, gap, where=scale == 0)
@@ -323,13 +340,24 @@ def _rows(entry: np.ndarray, dimensions: int, part) -> np.ndarray:
 
 def _summed(c, d, gap, near, order) -> np.ndarray:
     """1 - sum_k c_k d_k rho^k of unit vectors c, d: |c - d|^2 / 2 + gap sum_k c_k d_k (1 + rho + ... + rho^(k-1))."""
-    places = np.nonzero(near)
-    gap = np.broadcast_to(gap, near.shape)[near]
-    columns = [tuple(i if n > 1 else 0 * i for i, n in zip(places, x.shape[1:], strict=True)) for x in (c, d)]
-    total, apart, weight = np.zeros(len(gap)), np.zeros(len(gap)), np.zeros(len(gap))
+    dense = near.mean() > 0.2  # gathering costs more than the entries it spares
+    places: tuple = (slice(None), slice(None))
+    if dense:
+        gap = np.broadcast_to(gap, near.shape)
+    else:
+        where = np.nonzero(near)
+        places = tuple(tuple(i if n > 1 else 0 * i for i, n in zip(where, x.shape[1:], strict=True)) for x in (c, d))
+        gap = np.broadcast_to(gap, near.shape)[near]
+    rho, weight, apart, total = 1 - gap, np.zeros(gap.shape), np.zeros(gap.shape), np.zeros(gap.shape)
+    work = np.empty(gap.shape)
     for k in range(order - 1, -1, -1):
-        s, t = c[k][columns[0]], d[k][columns[1]]
-        total = total * (1 - gap) + weight
-        weight += s * t
-        apart += (s - t) ** 2
-    return apart / 2 + gap * total
+        total *= rho
+        total += weight
+        if c[k].any() or d[k].any():
+            s, t = c[k][places[0]], d[k][places[1]]
+            weight += np.multiply(s, t, out=work)
+            np.subtract(s, t, out=work)
+            work *= work
+            apart += work
+    found = apart / 2 + gap * total
+    return found[near] if dense else found
