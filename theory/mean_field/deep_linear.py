@@ -47,13 +47,13 @@ def _initial_outputs(values) -> float:
     return float(np.sqrt(kernel / len(values["W1"]) / (y**2).mean()) / values["gamma"])
 
 
-def infinite_width(radius: float = 0.1) -> Limit:
+def infinitely_wide(radius: float = 0.1) -> Limit:
     """N -> oo at fixed richness gamma: neurons of a layer are independent copies of one, kernels do not fluctuate.
 
     Its distance is what it neglects first: outputs at the start, of size 1/(gamma sqrt(N)), relative to the targets.
 
     >>> values = {"x": np.ones((2, 5)), "y": np.ones((2, 1)), "W1": np.ones((100, 5)), "gamma": 0.5}
-    >>> infinite_width().distance(values)
+    >>> infinitely_wide().distance(values)
     0.2
     """
     statement = "the width N of all hidden layers goes to infinity at fixed gamma, depth, data and number of steps"

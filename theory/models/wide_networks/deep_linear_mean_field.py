@@ -20,7 +20,7 @@ import sympy as sp
 from ...architecture.network import chain
 from ...claims import Claim, Converges, Equals, Law
 from ...errors import BadData
-from ...mean_field.deep_linear import BORDELON, infinite_width, lazy_limit, self_consistency, single_neuron
+from ...mean_field.deep_linear import BORDELON, infinitely_wide, lazy_limit, self_consistency, single_neuron
 from ...model import Theory, parameter
 from ...regression.kernels import linear
 from ...setup import Initialisation, Instance, Optimizer, Setup
@@ -67,7 +67,7 @@ class DeepLinearMeanField(Theory):
             partial(self_consistency, self.depth),
             bound,
             readout,
-            assumptions=(infinite_width(),),
+            assumptions=(infinitely_wide(),),
             reference=BORDELON,
             solver="mean_field.deep_linear:fixed_point",
         )

@@ -21,7 +21,7 @@ from ...architecture.activations import formula
 from ...architecture.network import chain
 from ...claims import Claim, Converges, Equals, Law
 from ...errors import BadData
-from ...mean_field.deep_linear import infinite_width
+from ...mean_field.deep_linear import infinitely_wide
 from ...mean_field.particles import MEI, particle_flow, particle_map
 from ...mean_field.starts import sobol_start
 from ...model import Theory, parameter
@@ -112,7 +112,7 @@ class MeanFieldParticles(Theory):
         )
 
     def _law(self) -> Law:
-        assumptions = (infinite_width(),)
+        assumptions = (infinitely_wide(),)
         return Law("mean-field particles", partial(particle_map, self.activation), _bound, "f", assumptions, MEI)
 
     def _setup(self, **moves: Any) -> Setup:
