@@ -22,7 +22,7 @@ NAMES = [
     "abs",
     "sign",
     "step",
-    *(f"rectified_power({p})" for p in range(7)),
+    *(f"rectified_power({p})" for p in (0, 1, 2, 3, 6)),
     "square",
     "power(3)",
     "power(6)",
