@@ -16,7 +16,8 @@ from learning_mechanics.theory.architecture.constructors import (
     sum_of,
 )
 from learning_mechanics.theory.errors import BadData, NoClosedForm, OutsideDomain
-from learning_mechanics.theory.infinite_width.edge_of_chaos import edge_of_chaos, fixed_variances, leading_term, phase
+from learning_mechanics.theory.infinite_width.edge_of_chaos import edge_of_chaos
+from learning_mechanics.theory.infinite_width.phases import fixed_variances, leading_term, phase
 from learning_mechanics.theory.infinite_width.signal_map import CORRELATION, Q, expansion, scales_of, signal_map
 from learning_mechanics.theory.infinite_width.signal_propagation import SignalPropagation
 
@@ -165,7 +166,7 @@ def test_critical_tanh_without_bias_freezes():
         (block("tanh", 0.9), "vanishing"),
         (block("tanh", 0.0), "vanishing"),
         (block("relu", 0.0, 0.3), "ordered"),
-        (block("tanh", 1e3, 1e3), "chaotic"),
+        (block("erf", 1e3, 1e3), "chaotic"),
         (residual(activation("relu"), dense(1.0), scale=0.5), "exploding"),
         (serial(layer_norm(), activation("relu"), dense(2**0.5)), "critical"),
         (block("sign", 1.0, 0.3), "chaotic"),
