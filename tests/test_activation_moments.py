@@ -152,6 +152,15 @@ def test_formulas_that_cancel_at_small_variances():
 
 
 @pytest.mark.instant
+def test_steep_error_functions():
+    """erf at variance 2e6 is nearly a sign: its slope falls within an angle of 1e-3."""
+    law, q = moments("erf"), 2e6
+    for gap in (1e-12, 1e-8, 1e-6, 1e-3):
+        expected, slope = precise_gap("erf", q, q, gap)
+        assert law.pair(q, q, gap) == (pytest.approx(expected, rel=1e-11, abs=1e-15), pytest.approx(slope, rel=1e-12))
+
+
+@pytest.mark.instant
 def test_overflow_is_refused_by_name():
     for activation in ("exp", "rectified_power(6)", "power(6)"):
         law, huge = moments(activation), 1e60

@@ -27,7 +27,7 @@ from .quadrature_duals import Series
 
 _CHUNK = 1 << 14  # entries worked on at a time, so that temporaries stay in cache
 _NEAR = 1e-3  # gaps below this are integrated: the plain formula has lost three digits of them
-_AGREE = 1e-13  # how far the plain formula is off at most, times 1 + a + b
+_AGREE = 1e-13  # how far the plain formula is off at most; with exponentials, times 1 + a + b
 _CLOSE = 4e-4  # variances that differ by less than this, relatively, are compared through a derivative
 _SMALLEST = 1e-100  # stands for a variance of zero: formulas may divide by it
 _NODES = [(entry / 2 + 0.5, weight / 2) for entry, weight in zip(*np.polynomial.legendre.leggauss(8), strict=True)]
@@ -91,6 +91,7 @@ class ClosedForm:
         self._line = _bent_line(law) if law.homogeneous else None
         self._sizes: dict[tuple, np.ndarray] = {}
         self._speeds: dict[tuple, np.ndarray] = {}
+        self._grows = law.value.has(sp.exp)
         self._mean = sp.lambdify(A, law.mean, ["scipy", "numpy"])
 
         self.reliable_from = 0.0 if self._line else self._reliable_from()
@@ -219,7 +220,8 @@ class ClosedForm:
                 better += self._drift(gathered[0], gathered[1], gathered[3], speed[0] + speed[1])
             a, b = gathered[:2]
             # of a function that is nearly constant the slope may vary faster than the nodes see
-            found[near] = np.where(np.abs(better - plain) < _AGREE * (1 + a + b), better, plain)
+            allowed = _AGREE * (1 + a + b) if self._grows else _AGREE
+            found[near] = np.where(np.abs(better - plain) < allowed, better, plain)
         if not scale.all():
             np.copyto(found, gap, where=scale == 0)
 
