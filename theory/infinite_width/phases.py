@@ -75,7 +75,8 @@ class Phase:
     `name`         "ordered", "critical", "chaotic", "vanishing" or "exploding"
     `variance`     q*, 0 or inf; `neutral` says that every variance is kept
     `chi`          growth of squared gradients per block, backwards (at variance 1000 where q* is infinite)
-    `fixed_correlation`  c* that two inputs approach (nan where it depends on them)
+    `fixed_correlation`  c* that two inputs approach (nan where it depends on them); where the variance grows as a power
+                   of l it is read at a variance of at most 1e4, so that bounded activations are off by its inverse root
     `variance_decay`, `correlation`, `gradient`   behaviour in depth of |q - q*|, of 1 - c or |c - c*|, of gradients
     """
 
@@ -258,9 +259,11 @@ def _while_the_variance_dies(signal, variance_decay) -> tuple[float, Decay]:
 def _while_the_variance_grows(signal, variance_decay) -> tuple[float, Decay, Decay]:
     """q grows as a power of l by increments K: C grows by K g(c), so c' - c = (g(c) - c) K / q with K / q ~ s / l."""
 
+    far = _furthest(signal)
+
     def pull(gap):
-        after = signal.pair(FAR, FAR, gap, want_slope=False)
-        return float((after.gap - gap) * FAR / (after.first - FAR))  # c - g(c) in terms of gaps
+        after = signal.pair(far, far, gap, want_slope=False)
+        return float((after.gap - gap) * far / (after.first - far))  # c - g(c) in terms of gaps
 
     grid = np.concatenate([np.geomspace(1e-6, 0.1, 40), np.linspace(0.1, 2.0, 40)[1:]])
     values = np.array([pull(gap) for gap in grid])
@@ -280,6 +283,17 @@ def _while_the_variance_grows(signal, variance_decay) -> tuple[float, Decay, Dec
     if raised > 1e-3:
         return fixed, correlation, Decay("stretched", amplitude=float(strength / raised), power=float(raised))
     return fixed, correlation, Decay("algebraic", power=-float(strength)) if raised > -1e-3 else Decay("constant")
+
+
+def _furthest(signal: SignalPropagation) -> float:
+    """The largest variance, up to `FAR`, at which quadrature resolves the activations."""
+    for far in (FAR, FAR / 10):
+        try:
+            signal.gradient(far, 0.5)
+            return far
+        except BadData:
+            continue
+    return FAR / 100
 
 
 def _algebraic(lost: Callable[[float], float], scale: float) -> Decay:
