@@ -349,11 +349,16 @@ def _sampled(data: Dataset, setup: Setup, rng: np.random.Generator) -> dict[str,
 
 
 def _top_eigenvalue(setup: Setup, arrays: Mapping[str, Any]) -> float:
-    """Largest eigenvalue of K(X, X)/P for inputs x / sqrt(d), as the first layer of a network with fan-in scaling."""
+    """Largest eigenvalue of K(X, X)/P, with inputs over sqrt(d) as in the first layer of a network with fan-in scaling.
+
+    Kernels of `infinite_width` divide by d themselves and say so.
+    """
     if "kernel" not in setup.options:
         raise BadData("no kernel to scale the learning rate by", where="Setup", remedy='give options["kernel"]')
     x = arrays["x"]
-    return float(np.linalg.eigvalsh(setup.options["kernel"](x / np.sqrt(x.shape[1])))[-1] / len(x))
+    kernel = setup.options["kernel"]
+    inputs = x if getattr(kernel, "divides_by_dimension", False) else x / np.sqrt(x.shape[1])
+    return float(np.linalg.eigvalsh(kernel(inputs))[-1] / len(x))
 
 
 def _flattest_sharpness(setup: Setup, arrays: Mapping[str, Any]) -> float:

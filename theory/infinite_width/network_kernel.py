@@ -16,7 +16,7 @@ parameterization Theta of a layer is fan_in x K + 1 in place of w^2 K + b^2, so 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import sympy as sp
@@ -269,6 +269,7 @@ class NetworkKernel:
 
     engine: InfiniteWidth
     which: str = "ntk"
+    divides_by_dimension: ClassVar[bool] = True  # K = <x, x'> / d at the input: no need to scale samples
 
     @property
     def name(self) -> str:

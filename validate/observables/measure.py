@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ...theory.architecture.network import Network
-from ...theory.errors import UnknownName
+from ...theory.errors import BadData, UnknownName
 from ...theory.setup import Optimizer
 from ...theory.singular_modes import GROUPS, singular_modes, subspace_means
 
@@ -65,7 +65,7 @@ def observable(name: str, prepare: Callable = _nothing):
         def measure(context, carry, parameters, optimizer_state, step):
             return carry, function(context, parameters)
 
-        OBSERVABLES[name] = Observable(name, lambda context, parameters: (), measure, prepare)
+        _register(Observable(name, lambda context, parameters: (), measure, prepare))
         return function
 
     return register
@@ -73,7 +73,13 @@ def observable(name: str, prepare: Callable = _nothing):
 
 def stateful(name: str, start: Callable, measure: Callable, prepare: Callable = _nothing) -> None:
     """Register an observable that carries something from record to record."""
-    OBSERVABLES[name] = Observable(name, start, measure, prepare)
+    _register(Observable(name, start, measure, prepare))
+
+
+def _register(made: Observable) -> None:
+    if made.name in OBSERVABLES:
+        raise BadData("the name is taken", where=f"observable {made.name!r}", remedy="choose another one")
+    OBSERVABLES[made.name] = made
 
 
 def find(name: str) -> Observable:

@@ -39,6 +39,14 @@ Y_LABELS = {
     "pool_error": "error on the whole pool (squared target)",
     "risk": "risk (squared target)",
     "outputs": "output for one sample (target)",
+    "kernel_movement": "movement of the tangent kernel (share of its norm)",
+    "feature_movement": "movement of the feature kernel (share of its norm)",
+    "tangent_kernel_entries": "tangent kernel (output per weight, squared)",
+    "output_covariance": "covariance of outputs at the start (output squared)",
+    "layer_variances": "variance of a layer (feature squared)",
+    "layer_correlations": "correlation of two inputs in a layer (cosine)",
+    "gradient_growth": "growth of squared gradients per layer (factor)",
+    "gram_eigenvalues": "eigenvalue of the kernel matrix (kernel per sample)",
 }
 X_LABELS = {
     "step": "training step",
@@ -48,6 +56,9 @@ X_LABELS = {
     "heads": "number of heads",
     "imbalance": "imbalance of the layers (weight squared)",
     "weight_decay": "weight decay μ",
+    "output_scale": "output scale α",
+    "richness": "richness γ₀",
+    "features": "random features k",
 }
 _PARTS = {
     "balancedness": "entry",
