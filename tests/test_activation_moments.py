@@ -6,11 +6,11 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.theory.architecture.activations import array_formula, formula
+from learning_mechanics.theory.duals.activation_moments import moments
+from learning_mechanics.theory.duals.closed_form_moments import ClosedForm
+from learning_mechanics.theory.duals.dual_activation import A, B, C, dual
+from learning_mechanics.theory.duals.quadrature_duals import Series
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.infinite_width.activation_moments import moments
-from learning_mechanics.theory.infinite_width.closed_form_moments import ClosedForm
-from learning_mechanics.theory.infinite_width.dual_activation import A, B, C, dual
-from learning_mechanics.theory.infinite_width.quadrature_duals import Series
 
 z = sp.Symbol("z", real=True)
 KINKED = ["relu", "leaky_relu(0.1)", "leaky_relu(-3/2)", "abs", "rectified_power(2)", "rectified_power(3)"]

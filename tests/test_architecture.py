@@ -138,10 +138,13 @@ for module in pkgutil.walk_packages(theory.__path__, theory.__name__ + "."):
 
 PUBLIC = """
 Aligned Balanced Closure Converges Dataset Equals FixedPoint Flow Initialisation Invariant LambdaBalanced LargeDepth
-Law Limit Map Network Node Optimizer PowerLaw Scales Setup SmallInitialisation Theory Threshold Whitened architecture
-chain check closed_form conservation_laws conserved diagnose document errors exponents gradient_descent gradient_flow
-jax_code kernels learning_curve marginal_stability matrices models modes modified_flow network_flow over parameter plot
-positive predict reduce run_claim scalars sharpness solve symmetries two_layer with_optimizer
+Law Limit Map Network Node Optimizer PowerLaw Scales ScikitLearnKernel Setup SmallInitialisation Theory Threshold
+Whitened architecture chain check closed_form conservation_laws conserved cross_validation data_curve diagnose
+document edge_of_chaos empirical_kernel errors exponents gaussian_process gradient_descent gradient_flow
+hermite_spectrum jax_code kernel_training kernels learning_curve level_coefficients marginal_stability matrices
+mean_field models modes modified_flow network_flow on_device optimal_ridge over parameter phase plot positive predict
+random_features reduce run_claim scalars sharpness signal_map solve spectra symmetries trained_ensemble two_layer
+with_optimizer
 """.split()
 
 

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from learning_mechanics.solvers.recursion import iterate
 from learning_mechanics.solvers.regression.finite_width_fit import deviations, fit_widths
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.infinite_width.finite_width import (
+from learning_mechanics.theory.lazy_limit.finite_width import (
     TARGET,
     TIME,
     first_correction,
@@ -19,7 +19,7 @@ from learning_mechanics.theory.infinite_width.finite_width import (
     one_network_map,
     own_numbers,
 )
-from learning_mechanics.theory.infinite_width.finite_width_kernels import kernel_corrections
+from learning_mechanics.theory.lazy_limit.finite_width_kernels import kernel_corrections
 from learning_mechanics.theory.models.wide_networks.finite_width import FiniteWidth
 from learning_mechanics.validate.judging.check import run_claim
 

@@ -10,16 +10,16 @@ import pytest
 from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.theory.architecture.constructors import activation, dense, serial
 from learning_mechanics.theory.errors import BadData, OutsideDomain, Underpowered, UnknownName
-from learning_mechanics.theory.regression.kernels import laplace, linear, rbf
-from learning_mechanics.theory.spectra.hermite_eigenstructure import (
+from learning_mechanics.theory.hermite.hermite_eigenstructure import (
     Validity,
     covariance_spectrum,
     hermite_spectrum,
     level_logarithms,
     validity,
 )
-from learning_mechanics.theory.spectra.hermite_modes import complete_symmetric, mode_features, rest_in_bins, top_modes
-from learning_mechanics.theory.spectra.level_coefficients import level_coefficients
+from learning_mechanics.theory.hermite.hermite_modes import complete_symmetric, mode_features, rest_in_bins, top_modes
+from learning_mechanics.theory.hermite.level_coefficients import level_coefficients
+from learning_mechanics.theory.regression.kernels import laplace, linear, rbf
 
 pytestmark = pytest.mark.instant
 

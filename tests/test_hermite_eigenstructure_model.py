@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from learning_mechanics.solvers.predict import predict
+from learning_mechanics.theory.hermite.hermite_eigenstructure import Validity
 from learning_mechanics.theory.models.wide_networks.hermite_eigenstructure import (
     HermiteEigenstructure,
     hermite_closure,
     mode_eigenvalue,
 )
 from learning_mechanics.theory.regression.kernels import rbf
-from learning_mechanics.theory.spectra.hermite_eigenstructure import Validity
 from learning_mechanics.validate.experiments.experiment import run
 from learning_mechanics.validate.judging.check import check, draw, run_claim
 

@@ -6,9 +6,9 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.theory.architecture.network import chain
+from learning_mechanics.theory.duals.dual_activation import A, B, C, dual
 from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
 from learning_mechanics.theory.infinite_width import tiles
-from learning_mechanics.theory.infinite_width.dual_activation import A, B, C, dual
 from learning_mechanics.theory.regression import kernels
 from learning_mechanics.theory.regression.kernels import laplace, linear, nngp, ntk, parse, rbf
 from learning_mechanics.theory.regression.linearised import _layers, tangent_kernel

@@ -9,8 +9,8 @@ from learning_mechanics.solvers.predict import solve
 from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.infinite_width.output_scale import ALPHA
-from learning_mechanics.theory.infinite_width.tangent_hierarchy import MOVEMENT_ROWS, second_order_descent
+from learning_mechanics.theory.lazy_limit.output_scale import ALPHA
+from learning_mechanics.theory.lazy_limit.tangent_hierarchy import MOVEMENT_ROWS, second_order_descent
 from learning_mechanics.theory.models.wide_networks.lazy_to_rich import LazyToRich
 from learning_mechanics.theory.regression.linearised import tangent_kernel
 from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup

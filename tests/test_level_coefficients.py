@@ -16,9 +16,9 @@ from learning_mechanics.theory.architecture.constructors import (
     serial,
 )
 from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
+from learning_mechanics.theory.hermite.level_coefficients import level_coefficients
 from learning_mechanics.theory.infinite_width.network_kernel import infinite_width
 from learning_mechanics.theory.regression.kernels import laplace, linear, nngp, ntk, rbf
-from learning_mechanics.theory.spectra.level_coefficients import level_coefficients
 
 pytestmark = pytest.mark.instant
 COSINES = np.array([-0.35, -0.1, 0.25, 0.4])

@@ -15,7 +15,7 @@ from learning_mechanics.theory.architecture.network import chain
 from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.infinite_width.output_scale import (
+from learning_mechanics.theory.lazy_limit.output_scale import (
     ALPHA,
     IMBALANCE,
     critical_scale,
@@ -29,8 +29,8 @@ from learning_mechanics.theory.infinite_width.output_scale import (
     richness,
     whole_range_flow,
 )
-from learning_mechanics.theory.infinite_width.output_scale import TIME as TAU
-from learning_mechanics.theory.infinite_width.tangent_hierarchy import (
+from learning_mechanics.theory.lazy_limit.output_scale import TIME as TAU
+from learning_mechanics.theory.lazy_limit.tangent_hierarchy import (
     bound,
     curvatures,
     lazy_from,

@@ -6,9 +6,9 @@ import pytest
 import sympy as sp
 from scipy.special import erf, expit
 
+from learning_mechanics.theory.duals.activation_moments import moments
+from learning_mechanics.theory.duals.quadrature_duals import Series
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.infinite_width.activation_moments import moments
-from learning_mechanics.theory.infinite_width.quadrature_duals import Series
 
 SMOOTH = {
     "tanh": (np.tanh, lambda x: 1 / np.cosh(x) ** 2),

@@ -16,10 +16,10 @@ from learning_mechanics.theory.architecture.constructors import (
     sum_of,
 )
 from learning_mechanics.theory.errors import BadData, NoClosedForm, OutsideDomain
-from learning_mechanics.theory.infinite_width.edge_of_chaos import edge_of_chaos
-from learning_mechanics.theory.infinite_width.phases import fixed_variances, leading_term, phase
-from learning_mechanics.theory.infinite_width.signal_map import CORRELATION, Q, expansion, scales_of, signal_map
-from learning_mechanics.theory.infinite_width.signal_propagation import SignalPropagation
+from learning_mechanics.theory.signals.edge_of_chaos import edge_of_chaos
+from learning_mechanics.theory.signals.phases import fixed_variances, leading_term, phase
+from learning_mechanics.theory.signals.signal_map import CORRELATION, Q, expansion, scales_of, signal_map
+from learning_mechanics.theory.signals.signal_propagation import SignalPropagation
 
 pytestmark = pytest.mark.instant
 TANH = 1.5**0.5, 0.05**0.5

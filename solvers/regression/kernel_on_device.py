@@ -26,12 +26,12 @@ import sympy as sp
 
 from ...theory.architecture.activations import activation_name, formula
 from ...theory.architecture.network import Node
+from ...theory.duals.activation_moments import moments
+from ...theory.duals.quadrature_duals import Series
 from ...theory.errors import BadData, UnknownName
-from ...theory.infinite_width.activation_moments import moments
 from ...theory.infinite_width.covariances import Side, variances
 from ...theory.infinite_width.directions import NEAR
 from ...theory.infinite_width.network_kernel import KERNELS, InfiniteWidth, NetworkKernels
-from ...theory.infinite_width.quadrature_duals import Series
 from ...theory.infinite_width.walks import Recursion
 from ..precision import double_precision
 

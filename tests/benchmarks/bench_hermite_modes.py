@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 
+from learning_mechanics.theory.hermite.hermite_eigenstructure import level_logarithms
+from learning_mechanics.theory.hermite.hermite_modes import rest_in_bins, top_modes
+from learning_mechanics.theory.hermite.level_coefficients import level_coefficients
 from learning_mechanics.theory.regression.kernels import laplace, ntk, rbf
-from learning_mechanics.theory.spectra.hermite_eigenstructure import level_logarithms
-from learning_mechanics.theory.spectra.hermite_modes import rest_in_bins, top_modes
-from learning_mechanics.theory.spectra.level_coefficients import level_coefficients
 
 MODES, HEAP_MODES, DIMENSION, CAPACITY = 1_000_000, 100_000, 64, 1.2
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..architecture.independence import Facts
 from ..architecture.network import Network
-from .activation_moments import moments
+from ..duals.activation_moments import moments
 
 TOLERANCE = (
     1e-14  # of the largest value: what coefficients may be left out, and what the check may differ by is 4 times it

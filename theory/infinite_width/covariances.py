@@ -33,8 +33,8 @@ import numpy as np
 
 from ..architecture.independence import Facts
 from ..architecture.network import Network, Node
+from ..duals.activation_moments import moments
 from ..errors import BadData
-from .activation_moments import moments
 from .directions import NEAR as NEAR  # grids use it too
 from .directions import cosine_gap, opposites, reflected, unit_rows
 

@@ -23,8 +23,8 @@ import sympy as sp
 
 from ..architecture.activations import activation_name
 from ..architecture.network import Network
+from ..duals.activation_moments import moments
 from ..errors import BadData, UnknownName, shortened
-from .activation_moments import moments
 from .tiles import Plan, fill, plan, processors
 from .walks import Recursion
 

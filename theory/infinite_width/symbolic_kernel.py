@@ -18,10 +18,10 @@ import sympy as sp
 
 from ..architecture.activations import activation_name
 from ..architecture.network import Network, Node
+from ..duals.activation_moments import moments
+from ..duals.dual_activation import A, B, C, dual
 from ..errors import NoClosedForm
-from .activation_moments import moments
 from .covariances import variances
-from .dual_activation import A, B, C, dual
 from .walks import Recursion
 
 t = sp.Symbol("t", real=True)

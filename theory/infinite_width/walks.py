@@ -17,8 +17,8 @@ import sympy as sp
 from ..architecture.independence import LAYERS, Facts, facts
 from ..architecture.network import SPATIAL, Network, Node
 from ..architecture.shapes import feature_shapes
+from ..duals.activation_moments import moments
 from ..errors import BadData, LearningMechanicsError
-from .activation_moments import moments
 from .angles import ALIVE, angular_degree, of_angles, profile
 from .covariances import RULES, Side, State, Walk
 from .directions import angle

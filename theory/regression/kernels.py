@@ -1,6 +1,6 @@
 r"""Kernels of infinitely wide networks, and a few classical ones, as functions of arrays and as formulas.
 
-A wide layer maps covariances by the dual V of its activation (`theory.infinite_width.dual_activation`), with weights of
+A wide layer maps covariances by the dual V of its activation (`theory.duals.dual_activation`), with weights of
 variance s / fan_in:
 
     K_1 = x.x',   K_{l+1} = s V(K_l),   Theta_1 = K_1,   Theta_{l+1} = K_{l+1} + s Theta_l dV/dC.
@@ -28,9 +28,9 @@ import sympy as sp
 from ..architecture.activations import formula
 from ..architecture.constructors import activation as activation_layer
 from ..architecture.constructors import dense, serial
+from ..duals.dual_activation import A, B, C, dual
 from ..errors import BadData, UnknownName
 from ..infinite_width.directions import few
-from ..infinite_width.dual_activation import A, B, C, dual
 from ..infinite_width.network_kernel import InfiniteWidth, infinite_width
 from ..infinite_width.tiles import fill, plan, processors
 

@@ -137,7 +137,7 @@ def _uncertainty(kernel: Any) -> float:
     network = getattr(kernel, "network", None)
     if network is None:
         return 0.0
-    from ..infinite_width.activation_moments import moments
+    from ..duals.activation_moments import moments
 
     return sum(moments(node.activation).error for node in network.nodes if node.op == "activation")
 

@@ -85,8 +85,8 @@ def _register(made: Observable) -> None:
 def find(name: str) -> Observable:
     """The observable of that name; an unknown one raises with the nearest name."""
     if name not in OBSERVABLES:  # the other modules of this folder register more
-        for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-            import_module(f".{module.name}", __package__)
+        for module in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
+            import_module(module.name)
     if name not in OBSERVABLES:
         raise UnknownName.among(name, OBSERVABLES, kind="observable")
     return OBSERVABLES[name]

@@ -2,7 +2,7 @@
 
     E f = u + c_1 / N + O(1/N^2),    f - E f = O(N^-1/2)
 
-Two linear layers with one input are solved for every width (`theory.infinite_width.finite_width`), so that c_1 is
+Two linear layers with one input are solved for every width (`theory.lazy_limit.finite_width`), so that c_1 is
 derived. What the limit says about a network of width 16 is refused: its kernel is not the limit's.
 
 >>> print(FiniteWidth().derive().equations[1])
@@ -20,7 +20,7 @@ from ...architecture.network import chain
 from ...claims import Claim, Equals, Law
 from ...dataset import Dataset
 from ...derivation.assumptions import Closure
-from ...infinite_width.finite_width import DYER, HUANG, mean_flow, mean_map, one_network_map, own_numbers
+from ...lazy_limit.finite_width import DYER, HUANG, mean_flow, mean_map, one_network_map, own_numbers
 from ...model import Theory, parameter
 from ...regression.kernels import ntk
 from ...regression.linearised import LEE, tangent_kernel, training_residuals

@@ -2,7 +2,7 @@
 
 K = sum_l k_l t^l in the cosine t of two inputs. On Gaussian data with covariance eigenvalues gamma_i the modes are
 products of Hermite polynomials of principal components, with eigenvalues k_l gamma^alpha / h_l(gamma), where h_l is the
-sum of gamma^alpha over the level: see `theory.spectra.hermite_eigenstructure`. How far real data follow is measured,
+sum of gamma^alpha over the level: see `theory.hermite.hermite_eigenstructure`. How far real data follow is measured,
 and at a low effective dimension the model says that it does not apply.
 
 >>> print(HermiteEigenstructure().derive().equations[0])
@@ -21,13 +21,13 @@ from ...architecture.network import chain
 from ...claims import Claim, Equals, Law
 from ...dataset import Dataset
 from ...derivation.assumptions import Closure
+from ...hermite.hermite_eigenstructure import KARKADA, covariance, hermite_spectrum, validity
+from ...hermite.hermite_modes import complete_symmetric, top_modes
+from ...hermite.level_coefficients import level_coefficients
 from ...model import Theory, parameter
 from ...regression.effective_ridge import effective_ridge
 from ...regression.kernels import Kernel, rbf
 from ...setup import Instance, Setup
-from ...spectra.hermite_eigenstructure import KARKADA, covariance, hermite_spectrum, validity
-from ...spectra.hermite_modes import complete_symmetric, top_modes
-from ...spectra.level_coefficients import level_coefficients
 from ...symbols import modes
 from ...system import FixedPoint, System
 from ...trail import Equations, Trail

@@ -4,7 +4,7 @@
 
 for every mode of two linear layers, at every alpha: exponential (lazy) for alpha delta >> s, logistic (rich) for
 alpha delta << s. In any network the kernel moves by an amount of order 1/alpha whose constant its second derivatives
-at the start give (`theory.infinite_width.tangent_hierarchy`); where that is of order one, lazy theory is refuted.
+at the start give (`theory.lazy_limit.tangent_hierarchy`); where that is of order one, lazy theory is refuted.
 
 >>> print(LazyToRich().derive().equations[0])
 alpha*(-f + s)*sqrt(4*f**2 + alpha**2*delta**2)
@@ -24,7 +24,7 @@ from ...derivation.assumptions import Invariant
 from ...derivation.standard_assumptions import Whitened
 from ...dynamics.linear_networks import gram_map, stack
 from ...errors import BadData
-from ...infinite_width.output_scale import (
+from ...lazy_limit.output_scale import (
     ALPHA,
     CHIZAT,
     IMBALANCE,
@@ -35,7 +35,7 @@ from ...infinite_width.output_scale import (
     unit_flow,
     whole_range_flow,
 )
-from ...infinite_width.tangent_hierarchy import DYER, MOVEMENT_ROWS, bound, second_order_descent
+from ...lazy_limit.tangent_hierarchy import DYER, MOVEMENT_ROWS, bound, second_order_descent
 from ...model import Theory, parameter
 from ...regression.kernels import ntk
 from ...regression.linearised import LEE, tangent_kernel, training_residuals

@@ -21,12 +21,12 @@ from ...architecture.activations import formula
 from ...architecture.constructors import activation, dense, serial
 from ...architecture.network import Network
 from ...claims import Claim, Equals, Law
-from ...infinite_width import signal_propagation as signals
-from ...infinite_width.activation_moments import moments
-from ...infinite_width.edge_of_chaos import edge_of_chaos
-from ...infinite_width.signal_map import CORRELATION, POOLE, SCHOENHOLZ, Q, signal_map, symbols_of
+from ...duals.activation_moments import moments
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Setup
+from ...signals import signal_propagation as signals
+from ...signals.edge_of_chaos import edge_of_chaos
+from ...signals.signal_map import CORRELATION, POOLE, SCHOENHOLZ, Q, signal_map, symbols_of
 from ...symbols import positive
 from ...system import Map, System
 from ...trail import Equations

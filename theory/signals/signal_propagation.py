@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from ..architecture.network import Network
+from ..duals.activation_moments import moments
 from ..errors import BadData, NoClosedForm
-from .activation_moments import moments
 from .layer_walk import passed
 
 UNKNOWN = "unknown"  # the mean of features that enter a block

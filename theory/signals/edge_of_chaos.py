@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..architecture.network import Network
+from ..duals.activation_moments import moments
 from ..errors import BadData, OutsideDomain
-from .activation_moments import moments
 from .phases import EXACT, LARGEST, POINTS, SAME, SMALLEST, bracketed_root, quietly
 from .signal_propagation import Numbers, SignalPropagation
 

@@ -17,11 +17,11 @@ import numpy as np
 import sympy as sp
 
 from ..architecture.network import Network
+from ..duals.dual_activation import A, B, C, dual
 from ..errors import BadData, NoClosedForm
 from ..symbols import positive, scalars
 from ..system import Map
 from ..trail import Equations, Trail
-from .dual_activation import A, B, C, dual
 from .layer_walk import passed
 from .signal_propagation import SignalPropagation
 

@@ -26,12 +26,12 @@ import sympy as sp
 
 from ..architecture.constructors import activation, dense, serial
 from ..architecture.network import Network
+from ..duals.activation_moments import moments
 from ..errors import BadData, NoClosedForm, UnknownName
-from ..infinite_width.activation_moments import moments
-from ..infinite_width.layer_walk import walk
 from ..infinite_width.network_kernel import InfiniteWidth
-from ..infinite_width.signal_propagation import Numbers, Pair
 from ..regression.kernels import Kernel
+from ..signals.layer_walk import walk
+from ..signals.signal_propagation import Numbers, Pair
 
 ORDER = 24
 MOST_TERMS = 2000

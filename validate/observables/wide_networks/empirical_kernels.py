@@ -4,7 +4,7 @@
 the outputs over the weights of the last layer alone, w^2 h.h' / n + b^2 for the features h that it sees.
 """
 
-from .measure import observable
+from ..measure import observable
 
 
 def _entries(matrix):
@@ -27,9 +27,9 @@ def tangent_kernel(context, parameters):
 @observable("output_covariance")
 def output_covariance(context, parameters):
     """K(x_i, x_j) given all layers but the last, which is dense."""
-    from ...theory.architecture.network import Network
-    from ...theory.errors import BadData
-    from ..experiments.forward import forward
+    from ....theory.architecture.network import Network
+    from ....theory.errors import BadData
+    from ...experiments.forward import forward
 
     last = context.network.nodes[-1]
     if last.op != "dense" or context.network.inputs[0] == last.inputs[0]:

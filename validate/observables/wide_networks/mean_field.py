@@ -5,8 +5,8 @@ Phi = q q'/N are the kernels of features q (P, N): the inputs of all dense layer
 
 from dataclasses import replace
 
-from ..experiments.forward import forward
-from .measure import stateful
+from ...experiments.forward import forward
+from ..measure import stateful
 
 
 def _kernels(context, parameters):

@@ -364,6 +364,7 @@ def _each(function, points) -> np.ndarray:
 
 
 def quietly(function):
+    """The value of a function without warnings about overflow or undefined numbers, which callers look for themselves."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function()
 

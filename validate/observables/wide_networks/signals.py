@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..experiments.forward import forward
-from .measure import observable
+from ...experiments.forward import forward
+from ..measure import observable
 
 
 def _features(context, parameters):

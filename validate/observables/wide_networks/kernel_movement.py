@@ -3,8 +3,8 @@
 The kernel is that of the network as it stands, on the first training inputs, by differentiation.
 """
 
-from ...theory.infinite_width.tangent_hierarchy import MOVEMENT_ROWS
-from .measure import stateful
+from ....theory.lazy_limit.tangent_hierarchy import MOVEMENT_ROWS
+from ..measure import stateful
 
 
 def tangent_kernel(context, parameters):

@@ -1,0 +1,1 @@
+"""Kernel spectra of raw data: level coefficients of an architecture times covariance eigenvalues."""

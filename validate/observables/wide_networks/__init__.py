@@ -1,0 +1,1 @@
+"""Observables of wide networks: kernels, their movement, signals layer by layer."""
