@@ -364,12 +364,13 @@ def _each(function, points) -> np.ndarray:
 
 
 def quietly(function):
-    """The value of a function without warnings about overflow or undefined numbers, which callers look for themselves."""
+    """The value of a function, without warnings about overflow: callers look for undefined numbers themselves."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function()
 
 
 def bracketed_root(function: Callable[[float], Any], low: float, high: float) -> float:
+    """A root of a function between two points where it has opposite signs, to relative rounding error."""
     from scipy.optimize import brentq
 
     return float(brentq(function, low, high, xtol=1e-15, rtol=1e-14, maxiter=200))
