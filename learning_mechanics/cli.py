@@ -36,8 +36,14 @@ EXAMPLES = {
     "diagnose": ("diagnose data.npz", "diagnose runs.csv --target price --inputs height,weight", "diagnose digits"),
     "predict": (
         "predict data.npz --kernel ntk-relu --depth 4",
+        'predict data.npz --network "dense(1.5, 0.1), gelu, layer_norm, dense" --kernel nngp',
         "predict x.npy --target y.npy --ridge 0.1 --sizes 50,100,200,400",
         "predict runs.csv --target price --plot curve.png --output forecast.json",
+    ),
+    "network": (
+        'network "dense(1.5, 0.1), erf, dense"',
+        'network "dense(2**0.5), relu, dense" --dimension 10',
+        'network "dense(1.2, 0.3), tanh" --repeated',
     ),
     "validate": (
         "validate deep-linear --dry-run",
@@ -193,6 +199,9 @@ def parser() -> Parser:
     predict.add_argument(
         "--depth", type=int, default=2, metavar="L", help="weight layers of the network behind it (default: 2)"
     )
+    predict.add_argument(
+        "--network", metavar="TEXT", help='the kernel of this network instead, as in "dense(1.5, 0.1), relu, dense"'
+    )
     predict.add_argument("--ridge", type=_ridge, default=0.0, metavar="R", help="ridge in K + ridge I (default: 0)")
     predict.add_argument(
         "--sizes", type=_sizes, metavar="N,N,..", help="sample sizes, say 50,100,200 (default: the usable window)"
@@ -200,6 +209,13 @@ def parser() -> Parser:
     predict.add_argument("--plot", type=Path, metavar="FILE", help="draw the forecast into this .png, .svg or .pdf")
     predict.add_argument("--output", type=Path, metavar="FILE", help="write the forecast as JSON into this file")
     _run_options(predict, device=False)
+
+    network = command("network", "kernels of a network of infinite width: recursion, formula, spectrum, phase")
+    network.add_argument("network", metavar="TEXT", help='parts in order, as in "dense(1.5, 0.1), relu, dense"')
+    network.add_argument("--dimension", type=int, metavar="D", help="spectrum on the unit sphere of R^D")
+    network.add_argument("--levels", type=int, default=20, metavar="K", help="levels of it (default: 20)")
+    network.add_argument("--kernel", choices=("ntk", "nngp"), default="ntk", help="whose spectrum (default: ntk)")
+    network.add_argument("--repeated", action="store_true", help="signal propagation where these parts repeat")
 
     validate = command("validate", "train, measure and judge the claims of a model")
     validate.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")

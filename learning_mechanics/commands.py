@@ -9,6 +9,7 @@ from .console import as_json, show, writable
 from .data_commands import diagnose, predict
 from .derive_commands import derive, reduce
 from .hyperparameters import model as named_model
+from .network_commands import network
 
 
 def list_models(arguments: Namespace) -> int:
@@ -104,6 +105,7 @@ COMMANDS = {
     "reduce": reduce,
     "diagnose": diagnose,
     "predict": predict,
+    "network": network,
     "validate": validate,
     "check": check,
     "report": report,

@@ -5,6 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from .console import as_json, keep, show, warn, write
+from .network_commands import kernel as named_kernel
 from .theory.errors import BadData
 
 FIGURES = (".png", ".svg", ".pdf", ".jpg")
@@ -50,13 +51,12 @@ def diagnose(arguments: Namespace) -> int:
 def predict(arguments: Namespace) -> int:
     """Learning curve and exponent of a kernel on the user's data, with what they rest on; nothing is trained."""
     from .solvers.exponents import forecast
-    from .theory.regression.kernels import parse
     from .validate.inputs.user_data import require_consistent
 
     for path in (arguments.plot, arguments.output):
         keep(path, arguments.force)
     require_figure(arguments.plot)
-    kernel = parse(arguments.kernel, depth=arguments.depth)
+    kernel = named_kernel(arguments.kernel, arguments.network, arguments.depth)
     data = read(arguments)
     require_consistent(data, arguments.ridge)
     if arguments.sizes and max(arguments.sizes) > len(data):

@@ -1,6 +1,7 @@
 """The command line: pure JSON on request, one line and status 2 for every explained failure, nothing overwritten."""
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,7 +67,7 @@ def test_help_of_every_command_explains_every_option_and_shows_examples(capsys, 
 
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
 def test_examples_in_the_help_can_be_typed(line):
-    arguments, extra = parser().parse_known_args(line.split())
+    arguments, extra = parser().parse_known_args(shlex.split(line))
     assert arguments.command in COMMANDS and (not extra or arguments.command in ("derive", "reduce"))
 
 

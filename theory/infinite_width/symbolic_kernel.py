@@ -81,11 +81,12 @@ def layer_by_layer(network: Network, widths: Mapping[str, int]) -> str:
         if node.op in ("dense", "convolution"):
             weight, bias = variances(node)
             over = " over the window" if node.op == "convolution" else ""
-            law = f"K <- {weight:g} K{f' + {bias:g}' if node.bias else ''}{over}"
+            law = f"K <- {_times(weight)}K{f' + {bias:g}' if node.bias else ''}{over}"
             if node.name in fan_in:
-                law += f",  Theta <- {weight:g} Theta + {fan_in[node.name]} K{' + 1' if node.bias else ''}"
+                law += f",  Theta <- {_times(weight)}Theta + {fan_in[node.name]} K{' + 1' if node.bias else ''}"
             else:
-                law += f",  Theta <- {weight:g} (Theta + K){f' + {bias:g}' if node.bias else ''}"
+                both = "Theta + K" if weight == 1 else f"{weight:g} (Theta + K)"
+                law += f",  Theta <- {both}{f' + {bias:g}' if node.bias else ''}"
         elif node.op == "activation":
             error = 0.0 if node.activation == "identity" else moments(node.activation).error
             how = f", certified to {error:.0e}" if error else ""
@@ -157,6 +158,10 @@ def _layer_norm(node: Node, before: Formulas) -> Formulas:
     centred = before.centred()
     scale = centred.variance + _exact(node.epsilon)
     return Formulas(sp.simplify(centred.variance / scale), centred.covariance / scale, centred.tangent / scale)
+
+
+def _times(factor: float) -> str:
+    return "" if factor == 1 else f"{factor:g} "
 
 
 def _exact(number: float) -> sp.Expr:
