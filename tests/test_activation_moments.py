@@ -45,6 +45,16 @@ def test_gaps_keep_their_digits(activation):
 
 
 @pytest.mark.instant
+def test_kinks_near_opposite_inputs():
+    """sqrt(2 - gap) is the angle left: the fifth power of it, and a cancellation of three terms that are 1e-5."""
+    law = moments("rectified_power(2)")
+    for rest in (2.0**-10, 2.0**-33, 2.0**-40):
+        expected, slope = precise_gap("rectified_power(2)", 1.0, 1.0, 2 - rest)
+        found, found_slope = law.pair(1.0, 1.0, 2 - rest)
+        assert found == pytest.approx(expected, abs=4e-16) and found_slope == pytest.approx(slope, abs=4e-16)
+
+
+@pytest.mark.instant
 @pytest.mark.parametrize("activation", CLOSED, ids=str)
 def test_different_variances(activation):
     law = moments(activation)

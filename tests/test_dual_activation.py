@@ -9,9 +9,9 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.theory.architecture.activations import array_formula, formula
+from learning_mechanics.theory.duals import dual_activation, gaussian_integrals
 from learning_mechanics.theory.duals.dual_activation import COSINE, SINE, THETA, A, B, C, angular, dual
 from learning_mechanics.theory.errors import NoClosedForm
-from learning_mechanics.theory.infinite_width import dual_activation, gaussian_integrals
 
 z = sp.Symbol("z", real=True)
 NAMES = [

@@ -17,7 +17,7 @@ SMOOTH = {
     "softplus": (lambda x: np.logaddexp(x, 0), expit),
     "mish": (lambda x: x * np.tanh(np.logaddexp(x, 0)), None),
 }
-PLACES = [(1.0, 1.0, 0.3), (0.5, 2.0, -0.8), (0.01, 3.0, 0.99), (4.0, 4.0, 0.9999)]
+PLACES = [(1.0, 1.0, 0.3), (0.5, 2.0, -0.8), (0.01, 3.0, 0.99), (4.0, 4.0, 0.9999), (2.2, 1.0, 0.0)]
 
 
 def plane(f, g, a, b, rho):

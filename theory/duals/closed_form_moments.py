@@ -64,6 +64,15 @@ def _in_products(forms: list[sp.Expr]):
     return [(symbol, _multiplied(step)) for symbol, step in steps], [_multiplied(result) for result in results]
 
 
+def _angle(gap):
+    """The angle of a gap, from 2 - gap near opposite inputs: there it is what a float of the gap still holds."""
+    theta = np.asarray(2 * np.arcsin(np.sqrt(gap * 0.5)))
+    far = np.asarray(gap) > 1.9
+    if far.any():
+        theta[far] = np.pi - 2 * np.arcsin(np.sqrt((2 - np.asarray(gap)[far]) * 0.5))
+    return theta
+
+
 @lru_cache(maxsize=512)
 def _compiled(*expressions: sp.Expr) -> Callable:
     """Expressions of A, B, C as one function of arrays (a, b, gap), or of (a, b, cosine, sine, theta) if given."""
@@ -76,7 +85,7 @@ def _compiled(*expressions: sp.Expr) -> Callable:
         if circle:
             return function(a, b, gap, *circle)
         sine = np.sqrt(gap * (2 - gap)) if SINE in used else None
-        theta = 2 * np.arcsin(np.sqrt(gap * 0.5)) if THETA in used else None
+        theta = _angle(gap) if THETA in used else None
         return function(a, b, 1 - gap, sine, theta)
 
     return of_gap

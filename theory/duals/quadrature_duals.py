@@ -285,7 +285,8 @@ class Series:
         (c, size_c, whole_c, root_c), (d, size_d, whole_d, root_d) = left, right
         rho = np.broadcast_to(1 - gap, found.shape)
         size = (np.abs(x[:order]).reshape(order, -1).max(axis=1) for x in (c, d))
-        size = np.multiply(*size) * np.arange(1, order + 1) * max(rho.max(), -rho.min()) ** np.arange(order)
+        powers = np.maximum(np.arange(order) - 1, 0)  # of the slope, which keeps a term where rho is zero everywhere
+        size = np.multiply(*size) * np.arange(1, order + 1) * max(rho.max(), -rho.min()) ** powers
         used = np.flatnonzero(np.cumsum(size[::-1])[::-1] > _ENOUGH * size.max()) if size.any() else np.arange(0)
         used = used[size[used] > 0]
         stride, first = (2, int(used[0]) % 2) if len(used) and (used % 2 == used[0] % 2).all() else (1, 0)

@@ -87,6 +87,7 @@ def reflected(law: Any, opposite: tuple, gap: np.ndarray, slope: Any) -> tuple[n
     rows, columns, rest = opposite
     second = float(law.second(1.0))
     odd = second - np.pi / 2 * float(law.mean(1.0)) ** 2  # alpha^2; the mean of |z| is sqrt(2 / pi)
+    odd = odd if abs(odd) > 1e-15 * second else 0.0  # of |z| itself: rounding would cover its small gaps
     there, steepness = law.pair(1.0, 1.0, rest, want_slope=slope is not None)
     gap = np.array(gap)
     gap[rows, columns] = there + 2 * odd / second * (1 - rest)
