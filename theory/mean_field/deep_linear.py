@@ -40,26 +40,29 @@ def _square(name: str) -> sp.MatrixSymbol:
     return sp.MatrixSymbol(name, _m, _m)
 
 
-def _initial_outputs(values) -> float:
-    """Root mean square of the outputs at the start over that of the targets: 1/(gamma sqrt(N)) for unit-size data."""
+def _neglected(values) -> float:
+    """Outputs at the start over the targets, 1/(gamma sqrt(N)) for unit-size data; or the scatter of a kernel, if more.
+
+    Entries of a kernel are means over N neurons of products of two Gaussians, of relative variance up to 2/N.
+    """
     x, y = np.asarray(values["x"]), np.asarray(values["y"])
-    kernel = (x**2).sum(1).mean() / x.shape[1]
-    return float(np.sqrt(kernel / len(values["W1"]) / (y**2).mean()) / values["gamma"])
+    kernel, width = (x**2).sum(1).mean() / x.shape[1], len(values["W1"])
+    outputs = np.sqrt(kernel / width / (y**2).mean()) / values["gamma"]
+    return float(max(outputs, np.sqrt(2 / width)))
 
 
 def infinitely_wide(radius: float = 0.1) -> Limit:
     """N -> oo at fixed richness gamma: neurons of a layer are independent copies of one, kernels do not fluctuate.
 
-    Its distance is what it neglects first: outputs at the start, of size 1/(gamma sqrt(N)), relative to the targets.
+    Its distance is the larger of what it neglects: outputs at the start, of size 1/(gamma sqrt(N)), relative to the
+    targets, which matter in lazy networks; and the scatter sqrt(2/N) of kernels, which matters in rich ones.
 
     >>> values = {"x": np.ones((2, 5)), "y": np.ones((2, 1)), "W1": np.ones((100, 5)), "gamma": 0.5}
-    >>> infinitely_wide().distance(values)
-    0.2
+    >>> infinitely_wide().distance(values), round(infinitely_wide().distance({**values, "gamma": 20.0}), 3)
+    (0.2, 0.141)
     """
     statement = "the width N of all hidden layers goes to infinity at fixed gamma, depth, data and number of steps"
-    return Limit(
-        "infinite width", statement, sp.Symbol("N"), reference=BORDELON, radius=radius, measure=_initial_outputs
-    )
+    return Limit("infinite width", statement, sp.Symbol("N"), reference=BORDELON, radius=radius, measure=_neglected)
 
 
 @cache
