@@ -158,6 +158,14 @@ def _centre_targets(data: Dataset) -> Dataset:
     return replace(data, y=data.y - data.y.mean(0))
 
 
+def _unit_targets(data: Dataset) -> Dataset:
+    """Targets of mean square one; those of two classes, -1 and 1, stay as they are."""
+    size = float(np.sqrt((data.y**2).mean()))
+    if not size > 0:
+        raise BadData("all targets are zero", where=data.name, remedy="give targets that vary")
+    return replace(data, y=data.y / size)
+
+
 def _unit_scale(data: Dataset) -> Dataset:
     return replace(data, x=data.x / data.x.std())
 
@@ -221,6 +229,7 @@ PREPARATIONS = {
     "drop_constant": _drop_constant,
     "centre": _centre,
     "centre_targets": _centre_targets,
+    "unit_targets": _unit_targets,
     "unit_scale": _unit_scale,
     "unit_norm": _unit_norm,
     "whiten": _whiten,

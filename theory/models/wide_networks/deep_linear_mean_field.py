@@ -80,7 +80,7 @@ class DeepLinearMeanField(Theory):
         setup = Setup(
             network=chain("input", *["width"] * (self.depth - 1), "output", parameterization="ntk"),
             data="digits",
-            prepare=("drop_constant", "centre", "unit_norm", "unit_scale", "parity"),
+            prepare=("drop_constant", "centre", "unit_norm", "unit_scale", "parity", "unit_targets"),
             sample="subset",
             axes={"n": 8, "width": _WIDE, "richness": self.richness},
             optimizer=Optimizer(learning_rate=rate / self.depth, unit="1/kernel"),

@@ -120,7 +120,7 @@ class MeanFieldParticles(Theory):
         setup = Setup(
             network=network,
             data="digits",
-            prepare=("drop_constant", "centre", "unit_norm", "unit_scale", "parity"),
+            prepare=("drop_constant", "centre", "unit_norm", "unit_scale", "parity", "unit_targets"),
             sample="subset",
             axes={"n": 8, "width": _WIDE, "richness": self.richness},
             optimizer=Optimizer(learning_rate=_RATE, unit="1/kernel"),
