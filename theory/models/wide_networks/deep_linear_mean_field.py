@@ -27,7 +27,7 @@ from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...system import FixedPoint, System
 
 _LAZY = "Jacot, Gabriel & Hongler 2018, arXiv:1806.07572"
-_WIDE = 1024
+_WIDE = 2048
 _VERY_WIDE = 16384  # cheap in two layers
 _RATE, _FAST = 0.3, 1.3  # learning rates in units of the inverse largest rate at the start, whose edge is 2
 _SIGMAS = 4.0  # of the fluctuations of one network that budgets allow
@@ -102,9 +102,11 @@ class DeepLinearMeanField(Theory):
             rival=self._lazy(),
             rival_home="gamma -> 0",
             relative="none",
+            # both are of independent weights
             budget={
-                "outputs at the start": _SIGMAS / (self.richness * _WIDE**0.5),
-                "kernels at the start": _kernels_at_start(self.depth, _WIDE, _RATE),
+                "outputs and kernels at the start": float(
+                    np.hypot(_SIGMAS / (self.richness * _WIDE**0.5), _kernels_at_start(self.depth, _WIDE, _RATE))
+                )
             },
             seconds=2,
         )
@@ -171,7 +173,7 @@ class DeepLinearMeanField(Theory):
             rival=self._lazy(),
             rival_home="gamma -> 0",
             relative="none",
-            budget={"outputs at the start": 0.1},
+            budget={"declared": 0.1},
             expected="outside_domain",
             seconds=1,
         )

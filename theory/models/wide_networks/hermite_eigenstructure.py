@@ -111,7 +111,7 @@ class HermiteEigenstructure(Theory):
             relative="point",
             seconds=3,
             reference=KARKADA,
-            budget={"mixing of levels": SPREAD * CURVE_MIXING, "components that are not Gaussian": 0.1},
+            budget={"mixing of levels": SPREAD * CURVE_MIXING, "declared: components that are not Gaussian": 0.1},
             options={"scatter": 0.15},
         )
 

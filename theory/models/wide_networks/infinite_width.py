@@ -131,7 +131,7 @@ class InfiniteWidthKernels(Theory):
             relative="scale",
             seconds=1,
             reference=JACOT,
-            budget={"order width^(-1/2)": 0.05},
+            budget={"declared": 0.05},
             expected="refuted",
         )
 
