@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from ...bibliography import described
 from ...theory.claims import Converges, Scales, Threshold
 from ...theory.model import Theory
@@ -91,11 +93,11 @@ def _left(run: Run) -> str:
     if isinstance(claim, Threshold):
         return "growth of a small displacement per step, just below and just above the predicted threshold"
     seen, count = view(claim, run.measurement), values.shape[3]
-    left = quantity_name(claim.observable)
+    left, when = quantity_name(claim.observable), _when(run)
     if seen == "components":
-        return f"{left} at the end of training, for every {component(claim)}"
+        return f"{left}{when}, for every {component(claim)}"
     if seen == "axis":
-        left += f" at the end of training against {_axis(claim)}"
+        left += f"{when} against {_axis(claim)}"
         drawn = len(parts(values[:, :1, -1:], claim))
     else:
         left += " against sample size" if run.measurement.abscissa_name == "n" else " during training"
@@ -111,6 +113,13 @@ def _left(run: Run) -> str:
     return left + (f", {drawn} of {count} {components(claim)}" if count > drawn else "")
 
 
+def _when(run: Run) -> str:
+    """When what has no curve was measured; a kernel on its data has no time."""
+    if np.max(run.measurement.abscissa) > 0:
+        return " at the end of training"
+    return "" if "kernel" in run.claim.setup.options else " at the start"
+
+
 def _axis(claim) -> str:
     return axis_label(claim).partition(" (")[0]
 
@@ -118,7 +127,9 @@ def _axis(claim) -> str:
 def _right_of_error(run: Run) -> str:
     claim = run.claim
     what = "error of the mean over runs" if claim.stochastic else "largest error over everything judged"
-    if not isinstance(claim, Threshold) and run.measurement.values.shape[2] > 1 and "summary" not in claim.options:
+    if view(claim, run.measurement) == "components":
+        what += f", {component(claim)} by {component(claim)},"
+    elif not isinstance(claim, Threshold) and run.measurement.values.shape[2] > 1 and "summary" not in claim.options:
         what += ", point by point,"
     if claim.stochastic:
         what += " with two of its standard errors dotted,"

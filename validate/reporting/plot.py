@@ -20,11 +20,13 @@ from .figures.axes import (
     MOST_SERIES,
     abscissa,
     alike,
+    component_ticks,
     drawn,
     in_time,
     limits,
     parts,
     plain_ticks,
+    rows,
     scale,
     scales_of,
     series,
@@ -32,8 +34,9 @@ from .figures.axes import (
     value_ticks,
     view,
 )
-from .figures.names import TIMES, axis_label, component, component_name, component_number, x_label, y_label
+from .figures.names import TIMES, axis_label, component_name, x_label, y_label
 from .figures.style import BUDGET, COLOURS, DASHED, DOTS, INK, LINE, end_labels, panels, style
+from .record_figures import drawing
 from .typesetting import label
 
 __all__ = ["MOST_SERIES", "curve_figure", "figure", "forecast_figure", "plot", "portrait"]
@@ -41,15 +44,19 @@ MARKERS = ("o", "s", "^")
 
 
 def plot(x: Any) -> Figure:
-    """A figure of anything that can be drawn: a run, a prediction, a learning curve or exponents.
+    """A figure of anything that can be drawn: a run, a prediction, exponents, curves, spectra, training in theory.
 
-    A run has `claim`, `prediction`, `rival`, `measurement`; a curve has `sizes` and `test` or `errors`.
+    A run has `claim`, `prediction`, `rival`, `measurement`; a curve has `sizes` and `test` or `errors`. Learning curves
+    of data, spectra, random features and mean-field descents have figures of their own (`record_figures`).
     Errors: `BadData` for anything else.
     """
     if all(hasattr(x, name) for name in ("claim", "prediction", "rival", "measurement")):
         return figure(x.claim, x.prediction, x.rival, x.measurement, getattr(x, "verdict", None))
     if hasattr(x, "values") and hasattr(x, "abscissa"):
         return forecast_figure(x)
+    own = drawing(x)
+    if own is not None:
+        return own(x)
     if hasattr(x, "curve") or hasattr(x, "sizes") and (hasattr(x, "errors") or hasattr(x, "test")):
         return curve_figure(x)
     raise BadData(f"a {type(x).__name__} has no figure", where="plot", remedy="give a run, a prediction or a curve")
@@ -229,16 +236,14 @@ def _numbers(axes, claim, prediction, rival, measurement) -> None:
     rivals = _summary(claim, rival) if rival is not None else None
     own, count = _own(claim, prediction), laws.shape[-1]
     along = view(claim, measurement) == "axis"
-    # of components that are never reached there is nothing to draw
-    reached = np.isfinite(laws).any((0, 1))
-    chosen = [part for part in parts(laws[:, :1, None], claim) if reached[part]] if along else [0]
+    lines = _lines(claim, laws) if along else rows(claim, count)
     ends, shown, told = [], [], []
-    for colour, part in zip(COLOURS, chosen, strict=False):
-        place = (0, slice(None), part) if along else (0, 0, slice(None))
+    for colour, (part, name) in zip(COLOURS, _spread(lines), strict=False):
+        place = (0, slice(None), part) if along else (0, 0, part)
         every = (slice(None), *place[1:])
-        x = np.asarray(claim.values, float) if along else np.arange(1.0, count + 1)
-        order = np.argsort(x)
         law, here = laws[place], runs[every]
+        x = np.asarray(claim.values, float) if along else np.arange(1.0, len(law) + 1)
+        order = np.argsort(x)
         here = here[:1] if own else here
         bars = 2 * here.std(0, ddof=1)[order] / np.sqrt(len(here)) if len(here) > 1 else None
         axes.plot(x[order], law[order], color=colour, **LINE)
@@ -248,24 +253,38 @@ def _numbers(axes, claim, prediction, rival, measurement) -> None:
             other = np.broadcast_to(rivals[:1], laws[:1].shape)[place]
             axes.plot(x[order], other[order], color=colour, **DASHED)
             shown.append(np.clip(other, None, 2.5 * np.nanmax(np.abs(law))))
-        ends.append((x[order][-1], np.nan_to_num(law[order][-1]), component_name(claim, part, count), colour))
+        ends.append((x[order][-1], np.nan_to_num(law[order][-1]), name, colour))
     values = np.concatenate([s[np.isfinite(s)] for s in told])
     counted = along and all(float(value).is_integer() and value < 10 for value in claim.values)
     far_apart = along and not counted and min(claim.values) > 0 and max(claim.values) >= 4 * min(claim.values)
-    scales = far_apart, bool(along and (values > 0).all() and values.max() > 30 * values.min())
+    falling = along or bool((np.diff(told[0]) <= 0).all())  # a spectrum, not strengths from both of its ends
+    scales = far_apart, bool(falling and (values > 0).all() and values.max() > 30 * values.min())
     scale(axes, scales)
-    everything = np.concatenate([values, *shown])
+    span = np.ptp(values) or np.abs(values).max()
+    everything = np.concatenate([values, *np.clip(shown, values.min() - 1.5 * span, values.max() + 1.5 * span)])
     limits(axes, np.clip(everything, values.min() / 10, None) if scales[1] else everything, scales[1])
     plain_ticks(axes)
     if along:
         value_ticks(axes.xaxis, claim.values)
         axes.set_xlabel(axis_label(claim))
     else:
-        marks = np.unique(np.linspace(0, count - 1, min(count, 8)).round().astype(int)).tolist()
-        axes.set_xticks([mark + 1 for mark in marks], [component_number(claim, mark, count) for mark in marks])
-        axes.set_xlabel(component(claim))
+        component_ticks(axes, claim, len(told[0]))
     axes.set_ylabel(y_label(claim.observable))
     end_labels(axes, ends if len(ends) > 1 else [])
+
+
+def _lines(claim, laws) -> list[tuple[int, str]]:
+    """Components drawn against the axis; of those that are never reached there is nothing to draw."""
+    reached = np.isfinite(laws).any((0, 1))
+    chosen = [part for part in parts(laws[:, :1, None], claim) if reached[part]]
+    return [(part, component_name(claim, part, laws.shape[-1])) for part in chosen]
+
+
+def _spread(lines: list) -> list:
+    """At most as many as there are colours, evenly spread."""
+    return [
+        lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, min(len(lines), MOST_SERIES)).round().astype(int))
+    ]
 
 
 def _summary(claim, record) -> np.ndarray:

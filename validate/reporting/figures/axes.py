@@ -3,11 +3,13 @@
 A logarithmic axis of less than two decades gets plain round numbers (50, 100, 200), a longer one powers of ten.
 """
 
+import math
+
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from ....theory.claims import Scales, Threshold
-from .names import PAIRED, TIMES, component_name, plain_number, raised
+from .names import PAIRED, TIMES, component, component_name, component_number, plain_number, raised
 
 MOST_SERIES, MOST_DOTS = 6, 26
 CHANGES = ("balancedness",)  # shown from where they start: what moves is small against what stays
@@ -18,15 +20,38 @@ _FEW = 3  # records of a run that make no curve
 def view(claim, measurement) -> str:
     """What the left panel is drawn against: the records, the claim's axis, or the components.
 
-    What is judged at the last record alone is a number for each setting and component. It is drawn against the axis;
-    without one, against the components where there are several and the way there is no curve.
+    What is judged at the last record alone, or has one record only, is a number for each setting and component. It is
+    drawn against the axis; without one, against the components where there are several and the way there is no curve.
     """
-    if isinstance(claim, Threshold) or "summary" not in claim.options:
+    single = np.shape(measurement.values)[2] == 1
+    if isinstance(claim, Threshold) or not (single or "summary" in claim.options):
         return "records"
     if claim.axis and len(claim.values) > 1:
         return "axis"
     few = np.shape(measurement.values)[2] <= _FEW or claim.observable in TIMES
-    return "components" if few and np.shape(measurement.values)[3] > 2 else "records"
+    return "components" if few and np.shape(measurement.values)[3] > (1 if single else 2) else "records"
+
+
+def rows(claim, count: int) -> list[tuple[slice, str]]:
+    """The components that make one line when drawn against them, and its name: all of them, with no name.
+
+    Correlations of pairs of inputs in the layers of a network make a line for each pair.
+    """
+    nodes = getattr(getattr(claim.setup, "network", None), "nodes", ())
+    layers = sum(node.op == "dense" for node in nodes) - 1
+    if claim.observable != "layer_correlations" or layers < 1 or count % layers:
+        return [(slice(None), "")]
+    pairs = count // layers
+    inputs = (1 + math.isqrt(8 * pairs + 1)) // 2
+    first, second = np.triu_indices(inputs, 1)
+    return [(slice(p, None, pairs), f"inputs {first[p] + 1}, {second[p] + 1}") for p in range(pairs)]
+
+
+def component_ticks(axes, claim, count: int, most: int = 8) -> None:
+    """Some components by their numbers along the horizontal axis, and what they are called."""
+    marks = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+    axes.set_xticks([mark + 1 for mark in marks], [component_number(claim, mark, count) for mark in marks])
+    axes.set_xlabel(component(claim))
 
 
 def series(values: np.ndarray, record) -> list[tuple[int, int, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 from ....theory.claims import Threshold
 from ...judging.residuals import prepare
 from ...judging.statistics import local_slopes
-from .axes import plain_ticks, setting, ticks, value_ticks
+from .axes import component_ticks, plain_ticks, rows, setting, ticks, value_ticks, view
 from .names import axis_label, plain_number, x_label
 from .style import BUDGET, COLOURS, DASHED, DOTS, GREY, INK, LINE, end_labels
 
@@ -17,19 +17,25 @@ HUGE = 1e17
 
 
 def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
-    """Largest error over components and seeds (or of the mean over seeds) against the budget, on a log scale."""
+    """Largest error over components and seeds (or of the mean over seeds) against the budget, on a log scale.
+
+    Where the left panel is drawn against the components, so is this one.
+    """
     laws = [(prediction, COLOURS[0], LINE, "law")] + ([(rival, COLOURS[1], DASHED, "rival")] if rival else [])
     axes.set_yscale("log")
     logarithmic = getattr(claim.setup, "spacing", "") == "log" or measurement.abscissa_name == "n"
     budget = float(sum(getattr(claim, "budget", {}).values()))
     order = np.argsort(claim.values) if claim.axis else np.zeros(1, int)
     ends, along, shown = [], False, []
+    apart = view(claim, measurement) == "components"
     for law, colour, look, name in laws:
         residual = prepare(claim, law, prediction, measurement, flat=False).residual
         size = np.abs(residual.mean(0)) if claim.stochastic else np.abs(residual).max(0)
+        if apart:  # one line of points for each group of components, here their largest
+            size = np.max([size[:, 0, part] for part, _ in rows(claim, size.shape[-1])], axis=0)[..., None]
         size = np.minimum(np.nan_to_num(size.max(-1), nan=HUGE, posinf=HUGE), HUGE)  # (setting, point)
         worst = int(np.argmax(size.max(1)))
-        points = np.asarray(measurement.abscissa[worst], float)
+        points = np.arange(1.0, size.shape[1] + 1) if apart else np.asarray(measurement.abscissa[worst], float)
         along = size.shape[1] > 1
         x, y = (points, size[worst]) if along else (np.arange(len(size)), size[order, 0])
         keep = (y > 0) & ((x > 0) | (not (along and logarithmic)))  # an error of exactly zero has no place here
@@ -39,11 +45,14 @@ def errors(axes, claim, prediction, rival, measurement, verdict=None) -> None:
         axes.plot(x, y, color=colour, **(look if along else {"marker": "o", "ls": "none"}))
         ends.append((x[-1], y[-1], name, colour))
         shown.append(y if name == "law" else np.minimum(y, max(10.0, 10 * budget)))
-        if name == "law" and claim.stochastic and along and len(residual) > 1:
+        if name == "law" and claim.stochastic and along and not apart and len(residual) > 1:
             noise = 2 * residual[:, worst].std(0, ddof=1).max(-1)[keep] / np.sqrt(len(residual))
             axes.plot(x, noise, color=GREY, lw=1.0, ls=":")
             ends.append((x[-1], noise[-1], "2 s.e.", GREY))
-    if along:
+            shown.append(np.maximum(noise, min(y.min(), noise.max()) / 10))
+    if apart:
+        component_ticks(axes, claim, size.shape[1], most=5)
+    elif along:
         axes.set_xscale("log" if logarithmic else "linear")
         if "window" in claim.options:
             low, high = np.clip(claim.options["window"], *axes.get_xlim())

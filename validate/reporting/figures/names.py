@@ -42,7 +42,7 @@ Y_LABELS = {
     "kernel_movement": "movement of the tangent kernel (share of its norm)",
     "feature_movement": "movement of the feature kernel (share of its norm)",
     "tangent_kernel_entries": "tangent kernel (output per weight, squared)",
-    "output_covariance": "covariance of outputs at the start (output squared)",
+    "output_covariance": "covariance of outputs (output squared)",
     "layer_variances": "variance of a layer (feature squared)",
     "layer_correlations": "correlation of two inputs in a layer (cosine)",
     "gradient_growth": "growth of squared gradients per layer (factor)",
@@ -74,9 +74,16 @@ _PARTS = {
     "count_strength": "direction",
     "learned_step": "direction",
     "outputs": "output",
+    "feature_movement": "layer",
+    "layer_variances": "layer",
+    "layer_correlations": "layer",
+    "gram_eigenvalues": "eigenvalue",
+    "tangent_kernel_entries": "entry",
+    "output_covariance": "entry",
 }
 TIMES = ("half_rise", "passage_times", "learned_step")  # a component each: no curves of the training
 PAIRED = "two_step_strength"  # the lower strengths of all modes, then the higher ones
+_TRIANGLES = ("tangent_kernel_entries", "output_covariance")  # entries (i, j), i <= j, row by row
 _ASCENDING = ("hessian_spectrum", "kernel_spectrum")
 _BOTH_ENDS = "embedding_strength"  # half of them from the largest eigenvalue down, half down to the most negative
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -137,6 +144,10 @@ def component_number(record, index: int, count: int) -> str:
     if observable == "tangent_kernel" and math.isqrt(count) ** 2 == count:
         row, column = divmod(index, math.isqrt(count))
         return f"{row + 1}, {column + 1}"
+    side = (math.isqrt(8 * count + 1) - 1) // 2
+    if observable in _TRIANGLES and side * (side + 1) == 2 * count:
+        row = next(i for i in range(side) if index < (i + 1) * side - i * (i + 1) // 2)
+        return f"{row + 1}, {index - row * side + row * (row + 1) // 2 + 1}"
     if observable == _BOTH_ENDS and index >= count // 2:
         return f"−{count - index}"
     return str(index % max(count // 2, 1) + 1 if observable == PAIRED else index + 1)
