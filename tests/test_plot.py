@@ -335,7 +335,8 @@ def test_correlations_of_pairs_are_drawn_by_layer():
     law = np.linspace(0.9, 0.1, 4 * 3)[None, None, None]  # four hidden layers, three pairs of three inputs
     hidden = [part for _ in range(4) for part in (dense(1.0, width=5), activation("tanh"))]
     network = serial(*hidden, dense(1.0, width=1))
-    claimed = claim(observable="layer_correlations", setup=SimpleNamespace(spacing="linear", network=network))
+    setup = SimpleNamespace(spacing="linear", network=network)
+    claimed = claim(observable="layer_correlations", setup=setup, relative="none")
     left, right = figure(claimed, record(law, [0]), record(law - 40, [0]), record(law + 0.01, [0])).axes
     assert {text.get_text() for text in left.texts} == {"inputs 1, 2", "inputs 1, 3", "inputs 2, 3"}
     dots = [line.get_ydata() for line in left.lines if line.get_marker() == "o"]
