@@ -257,7 +257,7 @@ def _movement() -> Claim:
         rival=Law("frozen kernel", standing_still, _second_order, "movement", reference=CHIZAT),
         rival_home="an infinite output scale",
         axis="output_scale",
-        values=(10.0, 30.0, 90.0),
+        values=(100.0, 300.0, 900.0),
         seeds=2,
         relative="none",
         order=-2.0,

@@ -213,7 +213,8 @@ def scatter(block: Network, depth: int, width: int) -> Scatter:
     """What a finite width adds: every layer averages over `width` neurons and passes on the fluctuations it was given.
 
     d q' = Q'(q) d q + N(0, w^4 Var phi^2 / width);  a mean over neurons adds 2 q^2 / width, a correlation at most
-    1 / width; log gradients gain (3 E phi'^4 / (E phi'^2)^2 - 1) / width per layer, as W' g is Gaussian. Started from
+    1 / width; log gradients gain (3 E phi'^4 / (E phi'^2)^2 - 1) / width per layer, as W' g is Gaussian, and what every
+    fluctuation of q does to chi at later layers: both deviations are added, as they may be correlated. Started from
     q = w^2 + b^2 and from c = 0, where correlations move most.
     """
     signal = signals.SignalPropagation(block)
@@ -224,15 +225,23 @@ def scatter(block: Network, depth: int, width: int) -> Scatter:
     once, twice = moments(act.activation), moments(sp.Lambda(z, law(z) ** 2))
     steep = [moments(sp.Lambda(z, law(z).diff(z) ** k)) for k in (1, 2)]
     w2, q, gap = layer.w_std**2, layer.w_std**2 + layer.b_std**2, 1.0
-    of_q, of_c, of_g, worst = 0.0, 0.0, 0.0, np.zeros(3)
+    of_q, of_c, of_g, worst = 0.0, 0.0, 0.0, np.zeros(2)
+    layers = []
     for _ in range(depth - 1):
-        worst[:2] = np.maximum(worst[:2], [np.sqrt(of_q + 2 * q * q / width) / q, np.sqrt(of_c + 1 / width)])
+        worst = np.maximum(worst, [np.sqrt(of_q + 2 * q * q / width) / q, np.sqrt(of_c + 1 / width)])
         after, fourth = float(signal.variance(q)), float(twice.second(q))
+        slope = float(signal.variance_slope(q))
+        bent = np.log(float(signal.gradient(1.1 * q) / signal.gradient(q))) / np.log(1.1)
         of_c = float(signal.correlation_slope(q, gap)) ** 2 * of_c + w2**2 * fourth / after**2 / width
         of_g += (3 * float(steep[1].second(q)) / float(steep[0].second(q)) ** 2 - 1) / width
         spread = w2**2 * (fourth - float(once.second(q)) ** 2) / width
-        of_q = float(signal.variance_slope(q)) ** 2 * of_q + spread
+        layers.append((bent, slope * q / after, spread / after**2))
+        of_q = slope**2 * of_q + spread
         gap, q = float(signal.gap(gap, q)), after
-    bent = abs(np.log(signal.gradient(1.1 * q) / signal.gradient(q)) / np.log(1.1))
-    worst[2] = np.sqrt(of_g) / (depth - 1) + float(bent) * worst[0]
-    return Scatter(*map(float, worst))
+    # what a change of q at one layer does to chi at that layer and all later ones
+    moved, through = 0.0, 0.0
+    for bent, passed, fresh in reversed(layers):
+        moved += through**2 * fresh
+        through = bent + passed * through
+    growth = (np.sqrt(of_g) + np.sqrt(moved)) / (depth - 1)
+    return Scatter(float(worst[0]), float(worst[1]), float(growth))
