@@ -385,7 +385,7 @@ def test_a_spectrum_by_level_has_its_decay():
     level, value = falls[0].get_data()
     assert (level % 2 == 0).all()  # odd levels above the first vanish in two layers without bias
     assert value[-1] == pytest.approx(found.eigenvalues[int(level[-1])], rel=0.01)
-    assert axes.get_title(loc="left") == "ntk-relu, the sphere S^2"
+    assert axes.get_title(loc="left") == "ntk-relu on the sphere S²"
     cube = plot(lm.spectra.hypercube(lm.kernels.ntk(depth=2, activation="relu"), 8)).axes[0]
     assert len(cube.lines) == 1  # no power law there
 

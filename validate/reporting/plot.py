@@ -260,7 +260,7 @@ def _numbers(axes, claim, prediction, rival, measurement) -> None:
     falling = along or bool((np.diff(told[0]) <= 0).all())  # a spectrum, not strengths from both of its ends
     scales = far_apart, bool(falling and (values > 0).all() and values.max() > 30 * values.min())
     scale(axes, scales)
-    span = np.ptp(values) or np.abs(values).max()
+    span = max(np.ptp(values), 0.6 * np.abs(values).max())
     everything = np.concatenate([values, *np.clip(shown, values.min() - 1.5 * span, values.max() + 1.5 * span)])
     limits(axes, np.clip(everything, values.min() / 10, None) if scales[1] else everything, scales[1])
     plain_ticks(axes)

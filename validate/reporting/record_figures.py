@@ -4,6 +4,7 @@ The same look as the figures of claims: what is predicted is a line, what it is 
 approaches dashed, and what is not certain a band.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def level_spectrum_figure(x) -> Figure:
         limits(axes, values, True)
         axes.set_xlabel("level" if single else "mode")
         axes.set_ylabel("eigenvalue (kernel)")
-        axes.set_title(f"{x.kernel}, {x.space}")
+        axes.set_title(re.sub(r"\^(\d+)", lambda power: raised(int(power[1])), f"{x.kernel} on {x.space}"))
         plain_ticks(axes)
         axes.legend(loc="best")
         return made
