@@ -97,6 +97,16 @@ def test_shapes_of_an_image_network():
     assert pooled.shapes(SIZES)["W2"] == (3, 8)
 
 
+def test_branches_of_different_shapes_are_refused_by_name():
+    net = serial(dense(width=4), residual(activation("relu"), dense(width=5)), dense())
+    with pytest.raises(BadData, match=r"sum4: a sum of dense1, of shape \(4,\), and dense3, of shape \(5,\)"):
+        feature_shapes(net, {"input": 3, "output": 2})
+    named = serial(dense(), residual(activation("relu"), dense(width=5)), dense())
+    assert feature_shapes(named, {"input": 3, "width": 5, "output": 2})["sum4"] == (5,)
+    with pytest.raises(BadData, match="sum4"):
+        feature_shapes(named, {"input": 3, "width": 6, "output": 2})
+
+
 def test_stated_weights_have_the_stated_variance():
     """Sample variances of 160000 and of 400 normal numbers: 5 standard deviations each, false alarm below 1e-5."""
     data = Dataset(np.zeros((2, 400)), np.zeros(2))

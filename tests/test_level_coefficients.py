@@ -15,7 +15,7 @@ from learning_mechanics.theory.architecture.constructors import (
     residual,
     serial,
 )
-from learning_mechanics.theory.errors import BadData, NoClosedForm, UnknownName
+from learning_mechanics.theory.errors import BadData, UnknownName
 from learning_mechanics.theory.hermite.level_coefficients import level_coefficients
 from learning_mechanics.theory.infinite_width.network_kernel import infinite_width
 from learning_mechanics.theory.regression.kernels import laplace, linear, nngp, ntk, rbf
@@ -115,7 +115,7 @@ def test_refusals():
         level_coefficients(serial(dense(parameterization="standard")), 1.0, dimension=2)
     with pytest.raises(UnknownName):
         level_coefficients(NETWORKS["smooth"], 1.0, dimension=2, which="ntkk")
-    with pytest.raises(NoClosedForm, match="share"):
+    with pytest.raises(BadData, match="both depend on dense1"):
         level_coefficients(serial(dense(), residual(activation("relu")), dense()), 1.0, dimension=2)
 
 

@@ -256,6 +256,16 @@ def test_symmetric_cross_diagonal_angle_and_formula_agree(name):
         np.testing.assert_allclose(getattr(sphere, which)[:4], exact, rtol=1e-13)
 
 
+@pytest.mark.short
+def test_formulas_of_ten_layers():
+    """Nested variances are digits from some depth on: the formula is written in a moment and keeps float64's digits."""
+    kernel = infinite_width(deep("erf", 10))
+    formula, numbers = kernel.symbolic(), kernel.on_sphere(0.3)
+    for found, number in ((formula.nngp, numbers.nngp), (formula.ntk, numbers.ntk)):
+        value = sp.lambdify(sp.Symbol("t", real=True), found, "numpy", cse=True)(0.3)
+        assert abs(value / number[0] - 1) < 1e-12
+
+
 @pytest.mark.instant
 @pytest.mark.parametrize("b_std", [0.0, 0.3])
 def test_blocks_threads_and_memory_maps_change_nothing(b_std, tmp_path, monkeypatch):

@@ -267,9 +267,9 @@ def test_blank_inputs_pass_as_biases_do():
 
 
 def test_refusals_name_the_layer():
-    with pytest.raises(NoClosedForm, match="dense layer"):
+    with pytest.raises(BadData, match="dense layer"):
         SignalPropagation(serial(activation("relu"), activation("relu")))
-    with pytest.raises(NoClosedForm, match="share"):
+    with pytest.raises(BadData, match="both depend on dense1"):
         SignalPropagation(serial(dense(), residual(activation("relu"))))
     with pytest.raises(NoClosedForm, match="average_pool"):
         SignalPropagation(average_pool(2))

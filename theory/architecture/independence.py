@@ -21,8 +21,6 @@ from ..errors import BadData
 from .network import Network, Node
 
 LAYERS = ("dense", "convolution")
-# operations on features of which the entries of one channel keep their sources
-KEEPS_SOURCES = ("activation", "layer_norm", "average_pool", "flatten", "attention", "reshape")
 KEEPS_GAUSSIAN = ("layer_norm", "average_pool", "attention")
 
 
@@ -42,8 +40,8 @@ class Facts:
     pairs: bool
 
 
-def facts(network: Network) -> dict[str, Facts]:
-    """Facts of every node by name.
+def facts(network: Network, gaussian_input: bool = False) -> dict[str, Facts]:
+    """Facts of every node by name; `gaussian_input` where the network is a block between dense layers of others.
 
     Errors: `BadData`, naming the layer, for operations, dependences and activations that the recursion does not cover.
     """
@@ -54,7 +52,8 @@ def facts(network: Network) -> dict[str, Facts]:
         before = [found[name] for name in node.inputs]
         terms: tuple[tuple[str, float], ...] = ((node.name, 1.0),)
         if node.op in ("input", *LAYERS):
-            made = (frozenset({node.name}), node.op in LAYERS, node.op in LAYERS)
+            layer = node.op in LAYERS
+            made = (frozenset({node.name}), layer or gaussian_input, layer)
         elif node.op == "sum":
             terms, gaussian, centred = _sum(node, found)
             made = (frozenset().union(*(found[name].sources for name, _ in terms)), gaussian, centred)
@@ -82,7 +81,7 @@ def _shape_of_the_graph(network: Network) -> None:
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise BadData(
             f"a network of {len(network.inputs)} inputs and {len(network.outputs)} outputs",
-            where="infinite_width",
+            where="infinite width",
             remedy="give one of each",
         )
     uses = Counter(node.weight for node in network.nodes if node.weight)

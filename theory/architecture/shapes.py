@@ -48,10 +48,26 @@ def feature_shapes(network, sizes: Mapping[str, Any]) -> dict[str, tuple[Any, ..
             made = (math.prod(before),)
         elif node.op == "total":
             made = (1,)
+        elif node.op in ("sum", "product"):
+            made = _equal(node, [found[name] for name in node.inputs])
         else:
             made = before
         found[node.name] = made
     return found
+
+
+def _equal(node, branches: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The one shape of branches that are joined entry by entry; widths without a number fit any."""
+    first = branches[0]
+    for name, branch in zip(node.inputs, branches, strict=True):
+        pairs = zip(first, branch, strict=False)
+        if len(first) != len(branch) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs):
+            raise BadData(
+                f"a {node.op} of {node.inputs[0]}, of shape {first}, and {name}, of shape {branch}",
+                where=node.name,
+                remedy="end the branches with layers of one width, and with the same positions",
+            )
+    return first
 
 
 def _positions(node, before: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -25,12 +25,12 @@ import numpy as np
 import sympy as sp
 
 from ..architecture.constructors import activation, dense, serial
+from ..architecture.layer_walk import passed
 from ..architecture.network import Network
 from ..duals.activation_moments import moments
 from ..errors import BadData, NoClosedForm, UnknownName
 from ..infinite_width.network_kernel import InfiniteWidth
 from ..regression.kernels import Kernel
-from ..signals.layer_walk import walk
 from ..signals.signal_propagation import Numbers, Pair
 
 ORDER = 24
@@ -210,12 +210,11 @@ class Expansions:
 def _of_network(network: Network, q: float, variance: float, order: int, tangent: bool) -> LevelCoefficients:
     start = np.zeros(order + 1)
     start[1] = variance
-    end = walk(network, Series(start, variance, np.zeros(order + 1), 0.0), Expansions(order, tangent))
+    end = passed(network, Series(start, variance, np.zeros(order + 1), 0.0), Expansions(order, tangent)).state
     series, top = (end.tangent, end.coincident) if tangent else (end.covariance, end.variance)
     size = np.full(len(PROBES), variance)
-    numbers = walk(
-        network, Pair(size, size, 1 - PROBES, np.zeros(len(PROBES)) if tangent else None), Numbers(tangent=tangent)
-    )
+    pair = Pair(size, size, 1 - PROBES, np.zeros(len(PROBES)) if tangent else None)
+    numbers = passed(network, pair, Numbers(tangent=tangent)).state
     return _made(series, q, top, numbers.slope if tangent else numbers.covariance)
 
 

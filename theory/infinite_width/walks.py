@@ -179,7 +179,8 @@ class Recursion:
         """Numbers in a state for one pair of samples: pairs of positions, where they are needed."""
         if not self.grid:
             return 1
-        sizes = {name: 1 for name in self.network.widths().values() if isinstance(name, str)} | {"input": d}
+        sizes = {name: sp.Symbol(name) for name in self.network.widths().values() if isinstance(name, str)}
+        sizes["input"] = d
         from .grid_covariances import numbers_per_pair
 
         return numbers_per_pair(self.network, self.facts, feature_shapes(self.network, sizes))

@@ -1,7 +1,7 @@
 r"""The maps of signal propagation as formulas: variance q and correlation c after one block, with the derivation.
 
-The walk of `layer_walk` on covariances (A, B, C) = (q, q, q c), with the dual activation V of every non-linearity and
-its derivative by C, gives a `Map` of q and c. Its expansion at c = 1 decides how correlations converge where the slope
+A walk on covariances (A, B, C) = (q, q, q c), with the dual activation V of every non-linearity and its derivative by
+C (`duals.formulas`), gives a `Map` of q and c. Its expansion at c = 1 decides how correlations converge where the slope
 is 1: with c = cos(theta), 1 - c' = (theta^2 / 2) slope - r theta^p ...
 
 >>> from ..architecture.constructors import activation, dense, serial
@@ -9,20 +9,20 @@ is 1: with c = cos(theta), 1 - c' = (theta^2 / 2) slope - r theta^p ...
 sigma_b**2 + 2*sigma_w**2*asin(2*q/(2*q + 1))/pi
 """
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
+from ..architecture.layer_walk import passed
 from ..architecture.network import Network
-from ..duals.dual_activation import A, B, C, dual
+from ..duals.dual_activation import A, C
+from ..duals.formulas import Formula, Formulas
 from ..errors import BadData, NoClosedForm
 from ..symbols import positive, scalars
 from ..system import Map
 from ..trail import Equations, Trail
-from .layer_walk import passed
 from .signal_propagation import SignalPropagation
 
 POOLE = "Poole et al. 2016, arXiv:1606.05340"
@@ -32,68 +32,13 @@ THETA = sp.Symbol("theta", positive=True)
 _TEST = (sp.Rational(7, 10), sp.Rational(3, 5))  # a variance and a correlation at which formulas meet numbers
 
 
-@dataclass(frozen=True)
-class Formula:
-    """Variance, covariance and its derivative as expressions; `shared` is the product of the means (None: zero)."""
-
-    variance: sp.Expr
-    covariance: sp.Expr
-    slope: sp.Expr
-    shared: Any = None
-
-    @property
-    def centred(self) -> bool:
-        return self.shared is None
-
-
-class Formulas:
-    """The rules of a walk on formulas; every layer is noted for the trail."""
-
-    def __init__(self, symbols):
-        self.symbols, self.notes = symbols, []
-
-    def _noted(self, node, made, rule):
-        self.notes.append((rule, made))
-        return made
-
-    def dense(self, state, node):
-        w, b = self.symbols[node.weight]
-        noise = b**2 if node.bias and node.b_std else sp.S.Zero
-        made = Formula(w**2 * state.variance + noise, w**2 * state.covariance + noise, w**2 * state.slope)
-        return self._noted(node, made, f"{node.name}: independent weights")
-
-    def activation(self, state, node):
-        law = dual(node.activation)
-        apart = {A: state.variance, B: state.variance, C: state.covariance}
-        variance = sp.simplify(law.value.subs({A: A, B: A, C: A}).subs(A, state.variance))
-        slope = law.slope.subs(apart) * state.slope
-        shared = sp.simplify(law.value.subs(C, 0).subs(B, A).subs(A, state.variance))
-        made = Formula(variance, law.value.subs(apart), slope, None if shared == 0 else shared)
-        return self._noted(node, made, f"{node.name}: dual activation")
-
-    def sum(self, states, coefficients, node):
-        if sum(state.shared is not None for state in states) > 1:
-            raise NoClosedForm("two branches with a mean", where=node.name, remedy="end branches with dense layers")
-        factors = [sp.nsimplify(c) ** 2 for c in coefficients]
-        fields = ("variance", "covariance", "slope")
-        made = Formula(*(sum(f * getattr(s, field) for f, s in zip(factors, states, strict=True)) for field in fields))
-        shared = [f * s.shared for f, s in zip(factors, states, strict=True) if s.shared is not None]
-        return self._noted(node, replace(made, shared=shared[0] if shared else None), f"{node.name}: independent sum")
-
-    def product(self, states, node):
-        values = [state.covariance for state in states]
-        terms = [state.slope * sp.Mul(*(v for j, v in enumerate(values) if j != k)) for k, state in enumerate(states)]
-        shared = None if any(s.shared is None for s in states) else sp.Mul(*(s.shared for s in states))
-        made = Formula(sp.Mul(*(s.variance for s in states)), sp.Mul(*values), sp.Add(*terms), shared)
-        return self._noted(node, made, f"{node.name}: independent product")
-
-    def layer_norm(self, state, node):
-        mean = state.shared or 0
-        size = state.variance - mean + sp.nsimplify(node.epsilon)
-        made = Formula(
-            sp.simplify((state.variance - mean) / size), (state.covariance - mean) / size, state.slope / size
-        )
-        return self._noted(node, made, f"{node.name}: centred and divided by the standard deviation")
+_SPOKEN = {
+    "dense": "independent weights",
+    "activation": "dual activation",
+    "sum": "independent sum",
+    "product": "independent product",
+    "layer_norm": "centred and divided by the standard deviation",
+}
 
 
 def symbols_of(block: Network) -> dict[str, tuple[sp.Symbol, sp.Symbol]]:
@@ -127,15 +72,22 @@ def signal_map(block: Network) -> Map:
     Reference: Poole et al. 2016 (arXiv:1606.05340).
     """
     symbols = symbols_of(block)
-    rules = Formulas(symbols)
-    start = Formula(Q, Q * CORRELATION, sp.S.One)
+
+    def scales(node):
+        w, b = symbols[node.weight]
+        return w**2, b**2 if node.bias and node.b_std else sp.S.Zero
+
+    start, rules = Formula(Q, Q * CORRELATION, sp.S.One), Formulas(scales)
     end = passed(block, start, rules, gaussian=True)
-    if not end.gaussian or end.state.shared is not None:
-        rules = Formulas(symbols)
+    if not end.gaussian or end.state.mean != 0:
         end = passed(block, start, rules)
     trail = Trail().then("two inputs of equal variance", Equations(((C, Q * CORRELATION),)), reference=POOLE)
-    for rule, state in rules.notes:
-        trail = trail.then(rule, Equations(((A, state.variance), (C, state.covariance))))
+    for node in block.nodes:
+        if node.op in _SPOKEN:
+            state = end.states[node.name]
+            trail = trail.then(
+                f"{node.name}: {_SPOKEN[node.op]}", Equations(((A, state.variance), (C, state.covariance)))
+            )
     variance = sp.simplify(end.state.variance)
     correlation = end.state.covariance / variance
     chi = sp.simplify(end.state.slope.subs(CORRELATION, 1))

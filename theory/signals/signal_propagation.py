@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from ..architecture.layer_walk import passed
 from ..architecture.network import Network
 from ..duals.activation_moments import moments
 from ..errors import BadData, NoClosedForm
-from .layer_walk import passed
 
 UNKNOWN = "unknown"  # the mean of features that enter a block
 
