@@ -340,3 +340,17 @@ def test_what_holds_no_verdicts_is_one_line(content, tmp_path, capsys):
     path.write_text(content)
     assert main(["list", "--report", str(path), "--format", "markdown"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_layers_of_a_network_keep_their_columns():
+    made = result("dense1       Theta <- 2 (Theta + K)\nactivation2  K <- V(K),  phi = relu")
+    assert made.startswith("<pre>") and made.count("\n") == 1
+    first, second = made.removeprefix("<pre>").split("\n")
+    assert first == "dense1       Θ ← 2 (Θ + K)" and second.startswith("activation2  K ← V(K),  φ")
+
+
+def test_symbols_at_the_head_of_a_rule_keep_their_case():
+    from learning_mechanics.validate.reporting.derivation_page import _rule
+
+    found = [_rule(rule) for rule in ("f = alpha z", "n -> infinity", "gamma = 0", "two inputs of equal variance")]
+    assert found == ["f = α z", "n → infinity", "γ = 0", "Two inputs of equal variance"]

@@ -20,7 +20,7 @@ from ...theory.trail import Equations, Step
 from .equations import equation_rows, formula, result, rows
 from .outlines import shared
 from .report_page import STYLE_SHEET, escape, quantity, table
-from .typesetting import proper, prose, spoken, title
+from .typesetting import LETTERS, proper, prose, spoken, title
 
 _STYLE = """
 body { max-width: 58rem; counter-reset: section; }
@@ -118,7 +118,9 @@ def _rule(rule: str) -> str:
     if drawn.startswith("<svg"):
         return f"{escape(head.capitalize())} {'to' if head == 'change' else 'onto'} {drawn.replace('<br>', ', ')}"
     words = proper(re.sub(r"_(?![a-z]{1,2}\b)", " ", rule.replace(" oo", " ∞")))  # indices stay
-    return prose(words[:1].upper() + words[1:])
+    first = re.match(r"[A-Za-z]+", words)
+    symbol = first and (first[0] in LETTERS or re.match(r"\w+ (?:[=<>]|->)", words))  # its case says which it is
+    return prose(words if symbol else words[:1].upper() + words[1:])
 
 
 def _block(shown) -> str:

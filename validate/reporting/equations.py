@@ -94,12 +94,17 @@ def _broken(text: str) -> list[str]:
 
 
 def result(value: Any) -> str:
-    """What a derivation step gave: an expression, a system or an equation in text as a formula, else words."""
+    """What a derivation step gave: an expression, a system or an equation in text as a formula, else words.
+
+    Text of several lines is a table, as of the layers of a network, and keeps its columns.
+    """
     if isinstance(value, System | Equations):
         found = rows(value) if isinstance(value, System) else equation_rows(value)
         return "<br>".join(formula(*row) for row in found)
     if isinstance(value, sp.Basic):
         return formula(latex(value), str(value))
+    if "\n" in str(value):
+        return f"<pre>{chr(10).join(map(spoken, str(value).splitlines()))}</pre>"
     read = text_latex(str(value))
     set_as = [formula(text, str(value)) for text in read or ()]
     return "<br>".join(set_as) if set_as and all(text.startswith("<svg") for text in set_as) else spoken(str(value))

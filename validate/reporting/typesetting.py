@@ -10,7 +10,7 @@ import re
 
 from ...theory.document.notation import GREEK, dotted
 
-LETTERS = dict(zip(GREEK, "αβγδεζηθκλμνξρστφχψω", strict=True)) | {"Sigma": "Σ", "Delta": "Δ"}
+LETTERS = dict(zip(GREEK, "αβγδεζηθκλμνξρστφχψω", strict=True)) | {"Sigma": "Σ", "Delta": "Δ", "Theta": "Θ", "Phi": "Φ"}
 PROPER = {"nesterov": "Nesterov", "adam": "Adam", "gaussian": "Gaussian", "rmsprop": "RMSProp", "sgd": "SGD"}
 _FUNCTIONS = {"log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "Trace": r"\mathrm{tr}"}
 _PREFIX = re.compile(r"^(?P<name>\w+)(?P<mark>'|\+)$")
