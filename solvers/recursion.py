@@ -16,7 +16,7 @@ import sympy as sp
 from ..theory.errors import BadData, DidNotConverge, UnknownName
 from ..theory.system import Map
 from .compile import compile
-from .precision import x64
+from .precision import double_precision, x64
 
 LARGEST = 2000  # unknowns beyond which no matrix is built
 
@@ -113,25 +113,32 @@ def _prepared(map_: Map, values: Mapping[str, Any]):
     function = compile(map_.equations, (*map_.unknowns, *_parameters(map_)))
     constants = tuple(np.asarray(values[str(p)], float) for p in _parameters(map_))
     start = tuple(np.asarray(values[str(u)], float) for u in map_.unknowns)
-    return function, _settled(function, start, constants), constants
+    shapes = _settled_shapes(function, tuple(u.shape for u in start), tuple(c.shape for c in constants))
+    settled = tuple(np.broadcast_to(u, shape).copy() for u, shape in zip(start, shapes, strict=True))
+    return function, settled, constants
 
 
+@lru_cache(maxsize=256)
 def _parameters(map_: Map) -> tuple:
     """Parameters of the equations alone: those of observables are not needed to iterate."""
     return Map(map_.unknowns, map_.equations).parameters
 
 
-@x64
-def _settled(function, start, constants):
-    """Initial values broadcast until the step keeps their shapes (a scalar that meets modes becomes modes)."""
+@lru_cache(maxsize=256)
+def _settled_shapes(function, shapes, constants) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the unknowns that the step keeps (a scalar that meets modes becomes modes); cached, because one trace
+    takes longer than a short run."""
     import jax
 
-    for _ in range(len(start) + 2):
-        after = jax.eval_shape(lambda u, fixed: function(*u, *fixed), start, constants)
-        shapes = [np.broadcast_shapes(a.shape, u.shape) for a, u in zip(after, start, strict=True)]
-        if all(shape == u.shape for shape, u in zip(shapes, start, strict=True)):
-            return start
-        start = tuple(np.broadcast_to(u, shape).copy() for u, shape in zip(start, shapes, strict=True))
+    with double_precision():
+        fixed = tuple(jax.ShapeDtypeStruct(shape, float) for shape in constants)
+        for _ in range(len(shapes) + 2):
+            start = tuple(jax.ShapeDtypeStruct(shape, float) for shape in shapes)
+            after = jax.eval_shape(lambda u, parameters: function(*u, *parameters), start, fixed)
+            wider = tuple(np.broadcast_shapes(a.shape, shape) for a, shape in zip(after, shapes, strict=True))
+            if wider == shapes:
+                return shapes
+            shapes = wider
     raise BadData("the map changes the shapes of its unknowns", where="recursion", remedy="check the values bound")
 
 

@@ -15,7 +15,7 @@ from learning_mechanics.theory.closed_forms.closed_form import closed_form
 from learning_mechanics.theory.closed_forms.implicit import power_time
 from learning_mechanics.theory.closed_forms.quadrature import quadrature
 from learning_mechanics.theory.closed_forms.substitute_back import residual
-from learning_mechanics.theory.errors import NoClosedForm, OutsideDomain
+from learning_mechanics.theory.errors import BadData, NoClosedForm, OutsideDomain
 from learning_mechanics.theory.symbols import TIME, modes, over, positive, scalars
 from learning_mechanics.theory.system import FixedPoint, Flow, Map
 
@@ -322,6 +322,16 @@ def test_explained_failures():
         form.evaluate([1.0], a=np.array([0.1, -0.1]), s=1.0)
     with pytest.raises(OutsideDomain, match="finite"):
         form.evaluate([np.nan], a=0.1, s=1.0)
+
+
+def test_two_initial_values_are_refused():
+    u, a = positive("u a")
+    form = closed_form(Flow((u,), (-a * u,)))
+    one = form.evaluate([0.0, 1.0], a=1.0, u=2.0)
+    assert np.array_equal(form.evaluate([0.0, 1.0], a=1.0, u_0=2.0), one)
+    assert np.array_equal(form.evaluate([0.0, 1.0], a=1.0, u=2.0, u_0=2.0), one)
+    with pytest.raises(BadData, match="two initial values, u and u_0"):
+        form.evaluate([0.0, 1.0], a=1.0, u=2.0, u_0=3.0)
 
 
 def test_shapes_and_records():

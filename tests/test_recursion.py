@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from learning_mechanics.solvers.compile import compile
-from learning_mechanics.solvers.recursion import is_linear, iterate, linear_map_power
+from learning_mechanics.solvers.recursion import _settled_shapes, is_linear, iterate, linear_map_power
 from learning_mechanics.theory.errors import BadData, DidNotConverge, UnknownName
 from learning_mechanics.theory.symbols import matrices, modes, over, positive, scalars
 from learning_mechanics.theory.system import Map
@@ -137,3 +137,17 @@ def test_compiled_numpy_and_jax_steps_agree():
     expected = compile(system.equations, arguments, backend="numpy")(*given)[0]
     values = dict(zip(map(str, arguments), given, strict=True))
     assert np.allclose(iterate(system, values, [1])["c"][0], expected, rtol=1e-15)
+
+
+@pytest.mark.short
+def test_a_map_is_traced_once_for_equal_shapes():
+    """Other values of the same shapes cost no trace, other shapes do, and each run starts from its own values."""
+    u, p = modes("u"), modes("p")
+    system = Map((u,), (p * u,))
+    _settled_shapes.cache_clear()
+    for start in (1.0, 2.0):
+        found = iterate(system, {"u": start, "p": np.array([2.0, 3.0])}, [0, 2])["u"]
+        assert np.array_equal(found, start * np.array([[1.0, 1.0], [4.0, 9.0]]))
+    assert _settled_shapes.cache_info()[:2] == (1, 1)
+    iterate(system, {"u": 1.0, "p": np.ones(3)}, [1])
+    assert _settled_shapes.cache_info().misses == 2

@@ -12,7 +12,7 @@ import numpy as np
 import sympy as sp
 from scipy.special import expit, exprel
 
-from ..errors import NoClosedForm, OutsideDomain
+from ..errors import BadData, NoClosedForm, OutsideDomain
 from ..symbols import STEP, TIME
 from ..system import FixedPoint, Map
 from .elementary import elementary
@@ -310,6 +310,14 @@ def _names(form: Any) -> dict[str, Any]:
 
 def _bind(form: Any, values: dict[str, Any]) -> dict[Any, np.ndarray]:
     names = _names(form)
+    if not isinstance(form.system, FixedPoint) and {form.initial.name, form.unknown.name} <= values.keys():
+        pair = values[form.initial.name], values[form.unknown.name]
+        if not np.array_equal(*pair):  # the law may mean a parameter of its own by this name
+            raise BadData(
+                f"two initial values, {form.unknown} and {form.initial}",
+                where="closed form",
+                remedy=f"give one of them; a parameter called {form.initial} needs another name",
+            )
     bound = {names[name]: np.asarray(value, dtype=float) for name, value in values.items() if name in names}
     missing = set(names.values()) - set(bound)
     if missing:
