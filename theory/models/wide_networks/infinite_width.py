@@ -90,8 +90,8 @@ class InfiniteWidthKernels(Theory):
             rival=_law("a layer norm that subtracts no mean", self._network(centred=False), "ntk"),
             rival_home="features with zero mean: a norm before the activation",
             axis="width",
-            values=(128, 320, 800),
-            seeds=64,
+            values=(64, 192, 512),
+            seeds=192,
             stochastic=True,
             relative="none",
             seconds=4,
@@ -121,17 +121,18 @@ class InfiniteWidthKernels(Theory):
     def _width_16(self) -> Claim:
         return Equals(
             name="width_16",
-            statement="The tangent kernel of a network of width 16 is the one of infinite width, within 5 %: it is not",
+            statement="The tangent kernel of a network of width 16 is that of infinite width, within a fifth: it is not",
             observable="tangent_kernel_entries",
             setup=_at_the_start(self._network(), _CIRCLE, width=16),
             law=_law("infinite width", self._network(), "ntk"),
             rival=_law("covariance of the outputs", self._network(), "nngp"),
             rival_home="training of the last layer alone",
-            seeds=2,
+            seeds=4,
             relative="scale",
             seconds=1,
             reference=JACOT,
-            budget={"declared": 0.05},
+            # networks of width 1024 stay within it
+            budget={"declared": 0.2},
             expected="refuted",
         )
 

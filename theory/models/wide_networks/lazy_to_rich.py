@@ -289,9 +289,9 @@ def _correction() -> Claim:
 def _lazy_training() -> Claim:
     return Equals(
         "lazy_training",
-        "At an output scale of 100 the outputs follow the linearised network within 0.1 % of the targets.",
+        "At an output scale of 400 the outputs follow the linearised network within 0.1 % of the targets.",
         "outputs",
-        _wide(output_scale=100.0),
+        _wide(output_scale=400.0),
         law=Law("linearised network", training_residuals, _own_kernel, _lazy_outputs(), reference=LEE),
         rival=Law("infinite-width kernel", training_residuals, _infinite_kernel, _lazy_outputs(), reference=LEE),
         rival_home="infinite width",

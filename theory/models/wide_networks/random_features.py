@@ -17,6 +17,7 @@ import numpy as np
 
 from ...claims import Claim, Equals, Law
 from ...dataset import PowerLaw
+from ...derivation.assumptions import Closure
 from ...model import Theory, parameter
 from ...regression.effective_ridge import SIMON, effective_ridge
 from ...regression.kernels import Kernel, nngp
@@ -89,7 +90,7 @@ class RandomFeatures(Theory):
             statement="Error on all digits of a trained last layer on k random neurons, from the kernel's spectrum",
             observable="pool_error",
             setup=setup,
-            law=_law("two coupled effective ridges", self._of_pool),
+            law=_law("two coupled effective ridges", self._of_pool, UNSEEN),
             rival=_rival(self._of_pool),
             rival_home="many more neurons than samples: k does not matter any more",
             axis="features",
@@ -104,16 +105,26 @@ class RandomFeatures(Theory):
         )
 
     def _of_pool(self, instance: Instance) -> dict[str, Any]:
-        return {**_of_population(self.kernel, instance), **_stated(instance)}
+        share = max(instance.setup.sizes) / len(instance["x"])
+        return {**_of_population(self.kernel, instance), **_stated(instance), "share": share}
 
 
-def _law(name: str, bind: Any) -> Law:
+UNSEEN = Closure(
+    "rows not trained on",
+    "all rows together are the population: training sets are at most a quarter of them",
+    reference=SIMON,
+    radius=0.25,
+    measure=lambda arrays: arrays["share"],
+)
+
+
+def _law(name: str, bind: Any, *more: Closure) -> Law:
     return Law(
         name,
         random_features,
         bind,
         "test_error",
-        assumptions=(gaussian_features(),),
+        assumptions=(gaussian_features(), *more),
         reference=MORE,
         solver="regression.random_features:fixed_point",
     )
