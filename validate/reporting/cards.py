@@ -15,7 +15,7 @@ from ...theory.claims import Converges, Scales, Threshold
 from ...theory.model import Theory
 from ..judging.check import Run
 from ..judging.verdict import Verdict
-from .equations import formula, result, rows
+from .equations import readable, result, rows
 from .figures.axes import parts, series, view
 from .figures.names import PAIRED, TIMES, axis_label, component, component_name, components, quantity_name
 from .figures.pictures import pictures
@@ -47,7 +47,7 @@ def content(
                 "name": theory.model_name(),
                 "title": theory.title(),
                 "hyperparameters": _hyperparameters(theory),
-                "equations": [formula(*row) for row in rows(system)],
+                "equations": [readable(*row) for row in rows(system)],
                 "trail": [_step(step) for step in system.trail.steps],
                 "verdicts": [run.verdict for run in own],
                 "claims": [_claim(run) for run in own],
@@ -199,6 +199,11 @@ def _experiment(claim) -> str:
     """Procedure, data and what the optimizer was told; a direct solve has no optimizer."""
     setup = claim.setup
     data = escape(str(getattr(setup.data, "name", setup.data)).replace("_", " "))
+    moved = (
+        f", {claim.axis.replace('_', ' ')} {', '.join(f'{value:g}' for value in claim.values)}" if claim.axis else ""
+    )
+    if setup.procedure == "full_batch" and not setup.steps:  # nothing is trained
+        return f"{'kernel matrix' if 'kernel' in setup.options else 'networks at the start'} on {data}{moved}"
     text = f"{PROCEDURES.get(setup.procedure, setup.procedure.replace('_', ' '))} on {data}"
     if setup.procedure == "kernel_solve":
         ridge = setup.options.get("ridge")
@@ -211,9 +216,7 @@ def _experiment(claim) -> str:
         rate = " and ".join(f"{value:g}" for value in claim.values) + " of the predicted threshold"
     named = "" if setup.procedure == "one_pass" else f" {proper(setup.optimizer.name.replace('_', ' '))},"
     text += f",{named} learning rate {rate}"
-    if claim.axis and claim.axis != "learning_rate":
-        text += f", {claim.axis.replace('_', ' ')} {', '.join(f'{value:g}' for value in claim.values)}"
-    return text
+    return text + (moved if claim.axis != "learning_rate" else "")
 
 
 def place(device: str) -> str:

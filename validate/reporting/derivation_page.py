@@ -17,7 +17,7 @@ from ...theory.closed_forms.closed_form import ClosedForm
 from ...theory.document.document import Document, Section, spans
 from ...theory.document.notation import latex
 from ...theory.trail import Equations, Step
-from .equations import equation_rows, formula, result, rows
+from .equations import equation_rows, formula, readable, result, rows
 from .outlines import shared
 from .report_page import STYLE_SHEET, escape, quantity, table
 from .typesetting import LETTERS, proper, prose, spoken, title
@@ -35,7 +35,6 @@ ol.trail li::marker { color: var(--soft); }
 .result { border-left: 3px solid #0072B2; padding-left: 1rem; margin: .6rem 0; }
 .cite { font-size: .85rem; color: var(--soft); text-decoration: none; }
 """
-LONGEST = 1500  # characters of LaTeX
 _KINDS = {"Flow": "flow: rates of change", "Map": "map: values after one step", "FixedPoint": "fixed point"}
 
 
@@ -89,7 +88,7 @@ def _closed_form(solution: ClosedForm) -> str:
     told = f"{escape(solution.kind)}, by {escape(solution.method)}; substituted back at 20 random points in 40 digits: "
     told += f'<span class="badge verified">residual {quantity(solution.residual)}</span>'
     where = f"<div>where {conditions}</div>" if conditions else ""
-    shown = _result(solution.trail.steps[-1].result)
+    shown = result(solution.trail.steps[-1].result)
     return f'<div class="result equations"><div>{shown}</div>{where}</div><p class="soft">{told}</p>'
 
 
@@ -107,7 +106,7 @@ def _step(number: int, step: Step, content: Document) -> str:
         exact = f' <span class="badge verified">{quantity(step.residual)}</span>'
     return (
         f'<li value="{number}" id="step-{number}"><b>{_rule(step.rule)}</b>{assumed}{cited}{given}'
-        f'<div class="what">{_result(step.result)}</div><span class="soft">{spoken(check)}{exact}</span></li>'
+        f'<div class="what">{result(step.result)}</div><span class="soft">{spoken(check)}{exact}</span></li>'
     )
 
 
@@ -124,20 +123,7 @@ def _rule(rule: str) -> str:
 
 
 def _block(shown) -> str:
-    return '<div class="equations">' + "".join(f"<div>{_drawn(*row)}</div>" for row in shown) + "</div>"
-
-
-def _drawn(text: str, plain: str) -> str:
-    """An equation as a picture; one of many lines, which nobody reads as a formula, folded away as code."""
-    if len(text) <= LONGEST:
-        return formula(text, plain)
-    left = prose(plain.partition(" = ")[0].replace("_", " "))
-    head = f"{left} = … ({len(plain)} characters)"
-    return f"<details><summary>{head}</summary><code>{escape(plain)}</code></details>"
-
-
-def _result(value) -> str:
-    return "<br>".join(_drawn(*row) for row in equation_rows(value)) if isinstance(value, Equations) else result(value)
+    return '<div class="equations">' + "".join(f"<div>{readable(*row)}</div>" for row in shown) + "</div>"
 
 
 def _titled(text: str) -> str:

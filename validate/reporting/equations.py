@@ -15,9 +15,11 @@ from ...theory.document.notation import latex, word
 from ...theory.system import System
 from ...theory.trail import Equations
 from .outlines import drawn
-from .typesetting import LETTERS, name_latex, spoken, text_latex
+from .typesetting import LETTERS, name_latex, prose, spoken, text_latex
 
 WIDEST = 48.0  # em; a longer equation is broken at its plus and minus signs, which the page can wrap
+LONGEST = 1500  # characters of LaTeX that nobody reads as a formula
+LEGIBLE = 3 * WIDEST  # em; the page shrinks what is wider than it
 LONG = 400  # characters of LaTeX that are surely wider than that in most cases: broken first, set whole only if not
 
 
@@ -62,6 +64,22 @@ def formula(text: str, plain: str = "") -> str:
     return " ".join(piece.replace("@LABEL@", label if not index else "") for index, piece in enumerate(pieces))
 
 
+def readable(text: str, plain: str) -> str:
+    """An equation as a picture; one that would be shrunk beyond reading, or has many lines, folded away as code.
+
+    >>> readable("x^{2}", "x**2") == formula("x^{2}", "x**2")
+    True
+    >>> readable("x = " + " + ".join(["x^{2}"] * 400), "x = 400*x**2")[:40]
+    '<details><summary>x = … (12 characters)<'
+    """
+    if len(text) <= LONGEST:
+        made = formula(text, plain)
+        if max(map(_width, made.split("<svg")), default=0.0) <= LEGIBLE:
+            return made
+    left = prose(plain.partition(" = ")[0].replace("_", " "))
+    return f"<details><summary>{left} = … ({len(plain)} characters)</summary>{_code(plain)}</details>"
+
+
 def _pieces(text: str) -> list[str]:
     """The pictures that make up an equation: one, or its terms where it is too wide; none if it cannot be set."""
     terms = _broken(text)
@@ -100,7 +118,7 @@ def result(value: Any) -> str:
     """
     if isinstance(value, System | Equations):
         found = rows(value) if isinstance(value, System) else equation_rows(value)
-        return "<br>".join(formula(*row) for row in found)
+        return "<br>".join(readable(*row) for row in found)
     if isinstance(value, sp.Basic):
         return formula(latex(value), str(value))
     if "\n" in str(value):

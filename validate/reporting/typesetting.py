@@ -11,6 +11,7 @@ import re
 from ...theory.document.notation import GREEK, dotted
 
 LETTERS = dict(zip(GREEK, "αβγδεζηθκλμνξρστφχψω", strict=True)) | {"Sigma": "Σ", "Delta": "Δ", "Theta": "Θ", "Phi": "Φ"}
+_GREEK_WORD = rf"(?<![A-Za-z_])({'|'.join(LETTERS)})(?![A-Za-z_])"
 PROPER = {"nesterov": "Nesterov", "adam": "Adam", "gaussian": "Gaussian", "rmsprop": "RMSProp", "sgd": "SGD"}
 _FUNCTIONS = {"log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "Trace": r"\mathrm{tr}"}
 _PREFIX = re.compile(r"^(?P<name>\w+)(?P<mark>'|\+)$")
@@ -104,8 +105,10 @@ def label(words: str) -> str:
 
     >>> label("growth |1 - eta S| of nesterov")
     'growth |1 − η S| of Nesterov'
+    >>> label("first order in 1/alpha")
+    'first order in 1/α'
     """
-    return " ".join(LETTERS.get(word, word) for word in proper(words).replace(" - ", " − ").split(" "))
+    return re.sub(_GREEK_WORD, lambda found: LETTERS[found[0]], proper(words).replace(" - ", " − "))
 
 
 def _power_of_ten(found: re.Match) -> str:
