@@ -213,8 +213,11 @@ def _with_band(axes, x, y, error, colour) -> None:
 
 def profile_figure(x) -> Figure:
     """A signal through the layers: variance, correlation of two inputs, and gradients on their way back."""
-    names = (("variance", "variance (feature squared)"), ("correlation", "correlation of two inputs (cosine)"))
-    names += (("gradient", "squared gradient (share of the last)"),)
+    names = (
+        ("variance", "variance (feature squared)"),
+        ("correlation", "correlation of two inputs (cosine)"),
+        ("gradient", "squared gradient (share of the last)"),
+    )
     with style():
         made, panes = panels(3, height=3.0)
         for axes, (field, name) in zip(panes, names, strict=True):
