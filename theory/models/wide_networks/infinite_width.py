@@ -121,7 +121,7 @@ class InfiniteWidthKernels(Theory):
     def _width_16(self) -> Claim:
         return Equals(
             name="width_16",
-            statement="The tangent kernel of a network of width 16 is that of infinite width, within a fifth: it is not",
+            statement="Tangent kernels at width 16 are that of infinite width, within a fifth: they are not",
             observable="tangent_kernel_entries",
             setup=_at_the_start(self._network(), _CIRCLE, width=16),
             law=_law("infinite width", self._network(), "ntk"),
