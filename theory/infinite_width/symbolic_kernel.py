@@ -91,7 +91,3 @@ _LINES = {
 
 def _times(factor: float) -> str:
     return "" if factor == 1 else f"{factor:g} "
-
-
-def _times(factor: float) -> str:
-    return "" if factor == 1 else f"{factor:g} "
