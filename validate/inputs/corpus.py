@@ -31,7 +31,7 @@ def pair_shares(vocabulary: int = VOCABULARY, window: int = WINDOW) -> tuple[tup
     >>> len(words), shares.shape, round(float(shares.sum()), 12), "the" in words
     (50, (50, 50), 1.0, True)
     """
-    texts = [re.findall("[a-z]+", text.lower()) for _, text in sorted(_topics().items())]
+    texts = [re.findall("[a-z]+", text.lower()) for _, text in sorted(topics().items())]
     counts = Counter(word for text in texts for word in text)
     words = sorted(counts, key=lambda word: (-counts[word], word))[:vocabulary]
     if len(words) < vocabulary:
@@ -83,7 +83,8 @@ def help_topics(pairs_alike: bool = True) -> Dataset:
     )
 
 
-def _topics() -> dict[str, str]:
+def topics() -> dict[str, str]:
+    """Texts of the help of Python by topic."""
     try:
         from pydoc_data.topics import topics
     except ImportError:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...theory.dataset import Dataset
 from ...theory.errors import BadData
-from .corpus import _topics
+from .corpus import topics
 
 SYMBOLS = " abcdefghijklmnopqrstuvwxyz"
 WINDOW = 120
@@ -47,7 +47,7 @@ def prose_or_code() -> Dataset:
 
 def prose() -> list[str]:
     """Python's help topics."""
-    return [text for _, text in sorted(_topics().items())]
+    return [text for _, text in sorted(topics().items())]
 
 
 def code() -> list[str]:
