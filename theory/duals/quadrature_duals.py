@@ -25,6 +25,7 @@ from ..errors import BadData
 
 _REACH = 20.0  # integrals run over |z| <= this: exp(-z^2/4) is 4e-44 there
 _ORDERS = (64, 128, 256, 512, 1024, 2048, 4096)
+_TABLES = (512, 4096)  # orders of the tables kept, which smaller orders read: 12 and 94 MB
 _FINEST = 20  # panels shrink to 2^-20 around zero, where activations of large arguments have their features
 _POINTS, _OTHER = 24, 17  # nodes a panel; of the rule that checks it
 _ROUNDING = 2e-16  # coefficients below this, relatively, are noise
@@ -48,9 +49,14 @@ def _grid(points: int = _POINTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return z, w, np.exp(-(z**2) / 4) / (2 * np.pi) ** 0.25
 
 
-@lru_cache(maxsize=8)
 def _hermite_functions(order: int, points: int = _POINTS) -> np.ndarray:
     """Weights times h_k(z) times the square root of the normal density, (order + 1, nodes)."""
+    kept = next((top for top in _TABLES if order <= top), order)
+    return _table(kept, points)[: order + 1]
+
+
+@lru_cache(maxsize=3)
+def _table(order: int, points: int) -> np.ndarray:
     z, w, root = _grid(points)
     table = np.empty((order + 1, len(z)))
     table[0] = root
