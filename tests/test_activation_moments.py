@@ -70,6 +70,15 @@ def test_different_variances(activation):
 
 
 @pytest.mark.instant
+@pytest.mark.parametrize("activation", CLOSED, ids=str)
+def test_variances_a_millionth_apart(activation):
+    """The same direction, two lengths: a gap of 1e-13, of which the plain formula has three digits."""
+    law = moments(activation)
+    expected, _ = precise_gap(activation, 1.0, 1.0 + 2.0**-20, 0.0)
+    assert law.pair(1.0, 1.0 + 2.0**-20, 0.0)[0] == pytest.approx(expected, rel=1e-5, abs=1e-22)
+
+
+@pytest.mark.instant
 @pytest.mark.parametrize("activation", [*CLOSED, "tanh", "softplus"], ids=str)
 def test_coincident_inputs_have_no_gap(activation):
     law, q = moments(activation), np.array([1e-6, 0.3, 1.0, 7.0])

@@ -292,10 +292,11 @@ def activation_rule(node: Node, states: list[State], walk: Walk) -> State:
         return replace(before, left=own[0], right=own[1], tangent=tangent)
     p, q = before.spread(A, B)
     gap, slope = law.pair(p, q, before.gap, want_slope=tangent is not None)
-    if before.opposite is not None and law.homogeneous:
-        gap, slope = reflected(law, before.opposite, gap, slope)
+    opposite = before.opposite
+    if opposite is not None:
+        gap, slope, opposite = reflected(law, opposite, A, B, gap, slope)
     tangent = None if tangent is None else slope * tangent
-    return State(*own, gap, tangent, before.paired, before.pairs)
+    return State(*own, gap, tangent, before.paired, before.pairs, opposite)
 
 
 def sum_rule(node: Node, states: list[State], walk: Walk) -> State:

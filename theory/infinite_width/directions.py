@@ -10,12 +10,17 @@ Most pairs come from one matrix product; the few where it loses digits are subtr
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import sympy as sp
+
+from ..architecture.activations import formula
 
 NEAR = 1e-3  # where 1 - |cosine| is below this, rows are subtracted, not multiplied
 MANY = 1 << 14  # of them at a time
+_FEW = 1 << 10  # of them, where every one may have a series of its own
 
 
 def cosine_gap(u: np.ndarray, v: np.ndarray, x: np.ndarray | None = None, y: np.ndarray | None = None) -> np.ndarray:
@@ -82,16 +87,44 @@ def angle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return theta
 
 
-def reflected(law: Any, opposite: tuple, gap: np.ndarray, slope: Any) -> tuple[np.ndarray, Any]:
-    """Two half lines alpha z + beta |z| at nearly opposite inputs: the dual of |z| is even in the covariance."""
+def reflected(law: Any, opposite: tuple, A: np.ndarray, B: np.ndarray, gap: np.ndarray, slope: Any) -> tuple:
+    """Gap, slope and what is opposite after an activation, where inputs of variances A (n1,) and B (n2,) nearly are.
+
+    V(C) = V(-C) of even, -V(-C) of odd functions. Two half lines are alpha z + beta |z|, with parts that are.
+    """
     rows, columns, rest = opposite
-    second = float(law.second(1.0))
-    odd = second - np.pi / 2 * float(law.mean(1.0)) ** 2  # alpha^2; the mean of |z| is sqrt(2 / pi)
-    odd = odd if abs(odd) > 1e-15 * second else 0.0  # of |z| itself: rounding would cover its small gaps
-    there, steepness = law.pair(1.0, 1.0, rest, want_slope=slope is not None)
-    gap = np.array(gap)
-    gap[rows, columns] = there + 2 * odd / second * (1 - rest)
-    if slope is not None:
-        slope = np.array(slope)
-        slope[rows, columns] = 2 * odd - steepness
-    return gap, slope
+    sign = parity(law.activation)
+    if not (sign or law.homogeneous):
+        return gap, slope, None
+    gap, slope = np.array(gap), None if slope is None else np.array(slope)
+    for start in range(0, len(rows), _FEW):
+        part = slice(start, start + _FEW)
+        i, j = rows[part], columns[part]
+        a, b = (A[i], B[j]) if sign else (1.0, 1.0)
+        there, steepness = law.pair(a, b, rest[part], want_slope=slope is not None)
+        odd = 0.0
+        if not sign:
+            second = float(law.second(1.0))
+            odd = second - np.pi / 2 * float(law.mean(1.0)) ** 2  # alpha^2; the mean of |z| is sqrt(2 / pi)
+            gap[i, j] = there + 2 * odd / second * (1 - rest[part])
+        else:
+            gap[i, j] = there if sign > 0 else 2 - there
+        if slope is not None:
+            slope[i, j] = steepness if sign < 0 else 2 * odd - steepness
+        rest = rest if sign >= 0 else np.concatenate([rest[:start], there, rest[start + _FEW :]])
+    return gap, slope, (rows, columns, rest) if sign < 0 else None
+
+
+@lru_cache(maxsize=256)
+def parity(activation: Any) -> int:
+    """1 of an even formula, -1 of an odd one, 0 of any other and of functions without a formula.
+
+    >>> parity("cos"), parity("erf"), parity("relu")
+    (1, -1, 0)
+    """
+    law = formula(activation)
+    if law is None:
+        return 0
+    (z,) = law.signature
+    mirrored = law.expr.subs(z, -z)
+    return next((sign for sign in (1, -1) if sp.expand(mirrored - sign * law.expr) == 0), 0)
