@@ -125,7 +125,7 @@ class DeepLinearMeanField(Theory):
             rival_home="gamma -> 0",
             relative="scale",
             budget={"kernels of the hidden layers": _SIGMAS * (2 * (self.depth - 1) / _WIDE) ** 0.5},
-            seconds=1,
+            seconds=2,
         )
 
     def _large_steps(self) -> Claim:
