@@ -43,22 +43,24 @@ class Formulas:
 
     `scales`  w^2 and b^2 of a dense node
     `own`     what a dense node adds to the slope, from its covariances before and after
+    `digits`  whether long numbers may be given in digits; behind kinks they must cancel exactly at equal inputs
     """
 
     scales: Callable[[Any], tuple[Any, Any]]
     own: Callable[[Any, sp.Expr, sp.Expr], Any] = lambda node, before, after: 0
+    digits: bool = False
 
     def dense(self, state: Formula, node) -> Formula:
         weight, noise = self.scales(node)
         covariance = weight * state.covariance + noise
         slope = weight * state.slope + self.own(node, state.covariance, covariance)
-        return Formula(_tidy(weight * state.variance + noise), covariance, slope)
+        return Formula(self._tidy(weight * state.variance + noise), covariance, slope)
 
     def activation(self, state: Formula, node) -> Formula:
         law, a = dual(node.activation), state.variance
         equal, apart = {A: a, B: a, C: a}, {A: a, B: a, C: state.covariance}
         return Formula(
-            _tidy(law.value.subs(equal, simultaneous=True)),
+            self._tidy(law.value.subs(equal, simultaneous=True)),
             law.value.subs(apart, simultaneous=True),
             state.slope * law.slope.subs(apart, simultaneous=True),
             law.mean.subs(A, a),
@@ -67,9 +69,9 @@ class Formulas:
     def sum(self, states: list[Formula], coefficients, node) -> Formula:
         factors = [sp.nsimplify(c, rational=True) for c in coefficients]
         mean = sum((factor * state.mean for factor, state in zip(factors, states, strict=True)), sp.S.Zero)
-        parts = [(factor**2, _centred(state)) for factor, state in zip(factors, states, strict=True)]
+        parts = [(factor**2, self._centred(state)) for factor, state in zip(factors, states, strict=True)]
         return Formula(
-            _tidy(sum(square * part.variance for square, part in parts) + mean**2),
+            self._tidy(sum(square * part.variance for square, part in parts) + mean**2),
             sum(square * part.covariance for square, part in parts) + mean**2,
             sum(square * part.slope for square, part in parts),
             mean,
@@ -79,23 +81,21 @@ class Formulas:
         values = [state.covariance for state in states]
         terms = [state.slope * sp.Mul(*(v for j, v in enumerate(values) if j != k)) for k, state in enumerate(states)]
         variance, mean = (sp.Mul(*(getattr(state, name) for state in states)) for name in ("variance", "mean"))
-        return Formula(_tidy(variance), sp.Mul(*values), sp.Add(*terms), mean)
+        return Formula(self._tidy(variance), sp.Mul(*values), sp.Add(*terms), mean)
 
     def layer_norm(self, state: Formula, node) -> Formula:
-        centred = _centred(state)
+        centred = self._centred(state)
         scale = centred.variance + sp.nsimplify(node.epsilon, rational=True)
-        return Formula(_tidy(centred.variance / scale), centred.covariance / scale, centred.slope / scale)
+        return Formula(self._tidy(centred.variance / scale), centred.covariance / scale, centred.slope / scale)
 
+    def _centred(self, state: Formula) -> Formula:
+        """The features less their mean."""
+        square = state.mean**2
+        return Formula(self._tidy(state.variance - square), state.covariance - square, state.slope)
 
-def _centred(state: Formula) -> Formula:
-    """The features less their mean."""
-    square = state.mean**2
-    return Formula(_tidy(state.variance - square), state.covariance - square, state.slope)
-
-
-def _tidy(variance: sp.Expr) -> sp.Expr:
-    """Simplified where it is short. SymPy asks nested numbers for their signs at every level, for hours at a depth of
-    ten: from here on they are digits."""
-    if variance.count_ops() <= _READABLE:
-        return sp.simplify(variance)
-    return variance if variance.free_symbols else variance.evalf(_DIGITS)
+    def _tidy(self, variance: sp.Expr) -> sp.Expr:
+        """Simplified where it is short. SymPy asks nested numbers for their signs at every level, for hours at a depth
+        of ten: from here on they are digits."""
+        if variance.count_ops() <= _READABLE:
+            return sp.simplify(variance)
+        return variance.evalf(_DIGITS) if self.digits and not variance.free_symbols else variance

@@ -10,6 +10,7 @@ Both inputs have <x, x>/d = q, so every layer has one variance a and one covaria
 2*asin(2*t/3)/pi
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ t = sp.Symbol("t", real=True)
 def symbolic_kernels(network: Network, widths: Mapping[str, int], q: Any) -> tuple[sp.Expr, sp.Expr]:
     """(nngp, ntk) of inputs with <x, x>/d = q as expressions of t, real, their cosine.
 
-    At a number q, variances that are too long to be read are given in 30 digits.
+    At a number q, variances too long to be read are given in 30 digits, where all activations are smooth.
     Errors: `NoClosedForm`, naming the layer, for activations without a closed form, grids, and means of the inputs.
     """
     recursion = Recursion(network, tuple(sorted(widths.items())))
@@ -47,7 +48,10 @@ def symbolic_kernels(network: Network, widths: Mapping[str, int], q: Any) -> tup
     def scales(node: Node) -> tuple[sp.Expr, ...]:
         return tuple(sp.nsimplify(number, rational=True) for number in variances(node))
 
-    last = passed(network, Formula(sp.sympify(q), q * t, sp.S.Zero), Formulas(scales, own)).state
+    met = [moments(n.activation) for n in network.nodes if n.op == "activation" and n.activation != "identity"]
+    smooth = all(math.isfinite(float(law.curvature(1.0))) for law in met)
+    rules = Formulas(scales, own, digits=smooth)
+    last = passed(network, Formula(sp.sympify(q), q * t, sp.S.Zero), rules).state
     return last.covariance, last.slope
 
 

@@ -26,7 +26,6 @@ import sympy as sp
 from ..architecture.activations import activation_name, formula
 from ..errors import BadData
 
-YAIDA = "Yaida 2019, arXiv:1910.00019"
 _ENTRIES = ((0, 0), (1, 1), (0, 1))  # A, B, C
 _NODES = 100
 
