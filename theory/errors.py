@@ -69,7 +69,7 @@ class UnknownName(LearningMechanicsError):
     @classmethod
     def among(cls, name: str, known: Iterable[str], *, kind: str, where: str = "") -> "UnknownName":
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
         remedy = f"did you mean {near[0]!r}?" if near else "known: " + shortened(known)
         return cls(f"unknown {kind} {name!r}", where=where, remedy=remedy)
 

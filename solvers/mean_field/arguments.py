@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import number, numbers, whole
 from ...theory.errors import BadData
 
 
@@ -13,11 +14,8 @@ def accepted(x: Any, y: Any, x_test: Any, where: str) -> tuple[np.ndarray, np.nd
     >>> [array.shape for array in accepted(np.eye(2), np.ones(2), None, "here")]
     [(2, 2), (2, 1), (0, 2)]
     """
-    try:
-        x, y = np.asarray(x, float), np.asarray(y, float)
-        x_test = np.zeros((0, *x.shape[1:])) if x_test is None else np.asarray(x_test, float)
-    except (TypeError, ValueError) as error:
-        raise BadData(f"not numbers ({error})", where=where, remedy="give arrays of numbers") from None
+    x, y = numbers(x, "x", where), numbers(y, "y", where)
+    x_test = np.zeros((0, *x.shape[1:])) if x_test is None else numbers(x_test, "x_test", where)
     y = y[:, None] if y.ndim == 1 else y
     fits = x.ndim == 2 and y.ndim == 2 and len(x) == len(y) and x_test.ndim == 2 and x_test.shape[1:] == x.shape[1:]
     if not fits or not x.size or not y.size:
@@ -39,16 +37,15 @@ def requested(
     >>> requested(3, 1.0, 0.1, 2, "here"), requested(3, 1.0, 0.1, [10, 0], "here")
     (array([0, 1, 2]), array([ 0, 10]))
     """
-    if not np.isfinite(depth) or depth != int(depth) or depth < 2:
-        raise BadData(f"depth {depth}", where=where, remedy="give a whole number from 2")
-    if not np.isfinite(richness) or richness < least or (least and richness == 0):
-        raise BadData(f"richness {richness}", where=where, remedy=f"give a number {'above' if least else 'from'} 0")
-    if not np.isfinite(learning_rate) or learning_rate <= 0:
-        raise BadData(f"learning rate {learning_rate}", where=where, remedy="give a number above 0")
-    given = np.arange(int(steps) + 1) if np.ndim(steps) == 0 else np.unique(np.asarray(steps, int))
-    if len(given) == 0 or given[0] < 0:
+    whole(depth, "depth", where, least=2)
+    number(richness, "richness", where, above=least > 0)
+    number(learning_rate, "learning rate", where, above=True)
+    if np.ndim(steps) == 0:
+        return np.arange(whole(steps, "steps", where) + 1)
+    given = numbers(steps, "steps", where)
+    if given.ndim != 1 or not given.size or not (np.isfinite(given) & (given >= 0) & (given == np.round(given))).all():
         raise BadData(f"steps {steps}", where=where, remedy="give whole numbers from 0")
-    return given
+    return np.unique(given.astype(int))
 
 
 def directions_of(x: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.architecture.activations import formula
+from ...theory.architecture.activations import activation_name, formula, stated
+from ...theory.arguments import values_of
 from ...theory.errors import DidNotConverge
 from ..compile import compile
 
@@ -24,6 +25,7 @@ def neuron(activation: Any) -> tuple[Callable, Callable]:
     >>> value(np.array([-1.0, 2.0])), slope(np.array([-1.0, 2.0]))
     (array([0., 2.]), array([0., 1.]))
     """
+    activation = stated(activation)
     law = formula(activation)
     if law is not None:
         (z,) = law.signature
@@ -39,6 +41,8 @@ def _traced(activation):
 
     both = jax.jit(lambda h: jax.jvp(activation, (h,), (jax.numpy.ones_like(h),)))
     numbers = x64(lambda h: both(jax.numpy.asarray(h)))
+    remedy = "use jax.numpy in it, or give a SymPy expression or a name"
+    values_of(lambda h: numbers(h)[1], np.zeros((2, 3)), f"activation {activation_name(activation)}", remedy)
     return (lambda h: numbers(h)[0]), (lambda h: numbers(h)[1])
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import whole
 from ...theory.errors import BadData
 from ...theory.mean_field.starts import normal_start, sobol_start
 from .arguments import accepted, directions_of, requested
@@ -53,9 +54,8 @@ def descend(
     records = requested(2, richness, learning_rate, steps, _WHERE, least=1e-12)
     if start not in ("sobol", "normal"):
         raise BadData(f"start {start!r}", where=_WHERE, remedy='choose "sobol" or "normal"')
-    for name, number in (("particles", particles), ("batches", batches)):
-        if number != int(number) or number < 2:
-            raise BadData(f"{name} {number}", where=_WHERE, remedy="give a whole number from 2")
+    particles, batches = whole(particles, "particles", _WHERE, least=2), whole(batches, "batches", _WHERE, least=2)
+    seed = whole(seed, "seed", _WHERE)
     z = directions_of(np.concatenate([x, x_test]))
     draw = sobol_start if start == "sobol" else normal_start
     runs = []

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.errors import BadData
+from ...theory.arguments import whole
 from ...theory.mean_field.starts import normal_start
 from .arguments import accepted, directions_of, requested
 from .neurons import trained
@@ -172,9 +172,8 @@ def sample(
     """
     x, y, x_test = accepted(x, y, x_test, _WHERE)
     records = requested(depth, richness, learning_rate, steps, _WHERE, least=1e-12)
-    for name, number, least in (("samples", samples, 2), ("batches", batches, 2)):
-        if number != int(number) or number < least:
-            raise BadData(f"{name} {number}", where=_WHERE, remedy=f"give a whole number from {least}")
+    samples, batches = whole(samples, "samples", _WHERE, least=2), whole(batches, "batches", _WHERE, least=2)
+    seed = whole(seed, "seed", _WHERE)
     z = directions_of(np.concatenate([x, x_test]))
     runs, most = [], 0
     for rng in np.random.default_rng(seed).spawn(int(batches)):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import numbers
 from ...theory.errors import BadData
 
 
@@ -63,14 +64,18 @@ def cross_validation(gram: Any, y: Any, ridge: Any = 0.0) -> CrossValidation:
     >>> found.kappa.round(6), found.test.round(6)
     (array([0.75    , 1.333333]), array([1.25    , 1.111111]))
     """
-    gram, y = np.asarray(gram, float), np.asarray(y, float)
+    where = "cross-validation"
+    gram, y = np.atleast_2d(numbers(gram, "the matrix", where)), np.atleast_1d(numbers(y, "y", where))
     y = y[:, None] if y.ndim == 1 else y
-    ridges = np.atleast_1d(np.asarray(ridge, float))
-    where, rows = "cross-validation", len(gram)
-    if gram.shape != (rows, rows) or len(y) != rows:
+    ridges, rows = np.atleast_1d(numbers(ridge, "ridge", where)), len(gram)
+    if gram.shape != (rows, rows) or len(y) != rows or y.ndim != 2 or not gram.size:
         raise BadData(f"matrix {gram.shape} and targets {y.shape}", where=where, remedy="give one target per row")
-    if not (ridges >= 0).all():
-        raise BadData(f"ridge {ridge}", where=where, remedy="give values >= 0")
+    if ridges.ndim != 1 or not ridges.size or not (ridges >= 0).all() or np.isinf(ridges).any():
+        raise BadData(f"ridge {ridge}", where=where, remedy="give finite values >= 0")
+    if not (np.isfinite(gram).all() and np.isfinite(y).all()):
+        raise BadData("numbers that are not finite", where=where, remedy="drop NaN; scale inputs down")
+    if np.abs(gram - gram.T).max() > 1e-8 * np.abs(gram).max():
+        raise BadData("a matrix that is not symmetric", where=where, remedy="compute the kernel on one set of inputs")
     values, vectors = np.linalg.eigh(gram)
     least = rows * np.finfo(float).eps * max(values[-1], 0.0)
     if values[-1] <= 0 or values[0] < -1e3 * least:

@@ -19,11 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import number, numbers, whole
 from ...theory.errors import BadData, Underpowered
+from ...theory.infinite_width.network_kernel import one_kernel
 from ...theory.regression.spectrum import MOST_ROWS, Spectrum, cross_fit, in_sample, resampled
 from ..exponents import NINETY_PERCENT
 from ..learning_curve import LearningCurve, learning_curve
 from .cross_validation import cross_validation
+from .levels import sizes as positive_sizes
 
 ALLOWANCE = 0.05  # of log test error around the theory on real data, beyond the draw of rows
 POPULATION_ALLOWANCE = 0.1  # the same for a finite population
@@ -33,6 +36,7 @@ CHECK_DRAWS = 4
 FEW_DRAWS = 3.18  # two-sided 95 % quantile of Student's t with three degrees of freedom
 CHECK_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 LEAST_ROWS = 10
+LEAST_GROUPS = 5  # rows are divided between fitting and judging by whole groups
 LEAST_CHECKED = 20  # rows: with fewer, cross-validation itself is off
 WHERE = "data curve"
 
@@ -126,7 +130,8 @@ def data_curve(
 ) -> DataCurve:
     """The learning curve of kernel regression on data like these rows, with error bars; nothing is trained.
 
-    `kernel`  callable (n1, d), (n2, d) -> (n1, n2);  `x` (P, d), `y` (P,) or (P, o);  `groups` (P,) independent blocks
+    `kernel`  function k(x1, x2=None) -> (n1, n2); a network stands for its tangent kernel
+     `x` (P, d), `y` (P,) or (P, o);  `groups` (P,) independent blocks
     `sizes`   sample sizes, by default 12 from 10 to 4 P (to P/4 for a population)
     `ridge`   of K + ridge I
     `population`  the rows are all there is: samples are drawn from them, errors are those on all of them
@@ -140,7 +145,9 @@ def data_curve(
     >>> print((found.low < found.test).all(), found.trusted > 20)
     True True
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
+    kernel = one_kernel(kernel, "ntk", WHERE)
+    x, y, ridge = numbers(x, "x", WHERE), np.atleast_1d(numbers(y, "y", WHERE)), number(ridge, "ridge", WHERE)
+    seed, resamples = whole(seed, "seed", WHERE), whole(resamples, "resamples", WHERE, least=2)
     y = y[:, None] if y.ndim == 1 else y
     if x.ndim != 2 or len(x) != len(y) or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise BadData(f"x {x.shape}, y {y.shape}", where=WHERE, remedy="give finite rows, one target each")
@@ -148,8 +155,10 @@ def data_curve(
         raise BadData(f"{len(x)} rows", where=WHERE, remedy=f"give at least {LEAST_ROWS}")
     if groups is not None and len(groups) != len(x):
         raise BadData(f"{len(groups)} groups of {len(x)} rows", where=WHERE, remedy="name the group of every row")
+    if groups is not None and len(np.unique(np.asarray(groups))) < LEAST_GROUPS:
+        raise BadData("too few different groups", where=WHERE, remedy=f"give at least {LEAST_GROUPS}")
     usual = np.unique(np.round(np.geomspace(min(10, len(x) / 8), len(x) * (0.25 if population else 4.0), 12)))
-    n = np.sort(np.atleast_1d(np.asarray(usual if sizes is None else sizes, float)))
+    n = np.sort(positive_sizes(usual if sizes is None else sizes, WHERE))
     if not y.std(0).any():
         raise BadData("the target is constant", where=WHERE, remedy="give a target that varies")
     if population:

@@ -25,13 +25,13 @@ import numpy as np
 import sympy as sp
 
 from ...theory.architecture.activations import activation_name, formula
-from ...theory.architecture.network import Node
+from ...theory.architecture.network import Network, Node
 from ...theory.duals.activation_moments import moments
 from ...theory.duals.quadrature_duals import Series
 from ...theory.errors import BadData, UnknownName
 from ...theory.infinite_width.covariances import Side, variances
 from ...theory.infinite_width.directions import NEAR
-from ...theory.infinite_width.network_kernel import KERNELS, InfiniteWidth, NetworkKernels
+from ...theory.infinite_width.network_kernel import KERNELS, InfiniteWidth, NetworkKernels, infinite_width
 from ...theory.infinite_width.walks import Recursion
 from ..precision import double_precision
 
@@ -46,8 +46,14 @@ def on_device(kernel: InfiniteWidth, device: Any = None, dtype: str = "float64")
 
     Errors: `BadData`, naming the layer, for operations on grids and activations whose series is too long.
     """
+    if isinstance(kernel, Network):
+        kernel = infinite_width(kernel)
+    if not isinstance(kernel, InfiniteWidth):
+        raise BadData(f"a {type(kernel).__name__}", where="on_device", remedy="give a network or infinite_width(net)")
+    dtype = getattr(dtype, "__name__", str(dtype))  # np.float32 by its name
     if dtype not in DTYPES:
-        raise UnknownName.among(dtype, DTYPES, kind="precision")
+        raise UnknownName.among(dtype, DTYPES, kind="precision", where="on_device")
+    device = _found(device)
     made = OnDevice(kernel, device, dtype)
     for node in kernel.network.nodes:
         if node.op not in _RULES:
@@ -55,6 +61,15 @@ def on_device(kernel: InfiniteWidth, device: Any = None, dtype: str = "float64")
         if node.op == "activation" and node.activation != "identity" and not _half_lines(node.activation):
             _expanded(node, np.ones(1))
     return made
+
+
+def _found(device: Any) -> Any:
+    import jax
+
+    try:
+        return jax.devices(device)[0] if isinstance(device, str) else device
+    except RuntimeError:
+        raise UnknownName.among(device, {d.platform for d in jax.devices()}, kind="device", where="on_device") from None
 
 
 @dataclass(frozen=True)
@@ -69,11 +84,11 @@ class OnDevice:
         """Kernels between all rows of x1 and x2, or of x1 with itself; rows of results are computed block by block."""
         import jax
 
-        asked = (get,) if isinstance(get, str) else tuple(get)
+        asked = self.kernel._names(get)
         own = self.kernel.diagonal(x1, asked)  # refuses data and names that cannot be used
         names = tuple(name for name in KERNELS if name in asked)
         first = np.asarray(x1, float)
-        second = first if x2 is None else np.asarray(x2, float)
+        second = first if x2 is None else self.kernel._samples(x2, "x2", first)
         if x2 is not None:
             self.kernel.diagonal(second[:1], asked)
         if first.shape[1] != second.shape[1]:
@@ -93,8 +108,10 @@ class OnDevice:
         if x2 is None:
             for name, result in zip(names, results, strict=True):
                 np.fill_diagonal(result, getattr(own, name))
-        found: dict[str, Any] = dict(zip(names, results, strict=True))
-        return NetworkKernels(**found)
+        if not all(np.isfinite(result).all() for result in results):
+            remedy = 'use dtype="float64"' if self.dtype == "float32" else "lower w_std or the depth"
+            raise BadData(f"an entry overflows in {self.dtype}", where="on_device", remedy=remedy)
+        return NetworkKernels(**dict(zip(names, results, strict=True)))  # type: ignore[arg-type]
 
     def diagonal(self, x: Any, get: Sequence[str] | str = KERNELS) -> NetworkKernels:
         """K(x, x) and Theta(x, x) of every row, (n,): one recursion a sample, as on the processor."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import numbers
 from ...theory.errors import BadData
 from ...theory.regression.spectrum import PowerLawTail
 
@@ -51,9 +52,9 @@ def levels(
     >>> print(len(many.eigenvalues) < 300, many.modes, round(many.trace / (np.arange(1.0, 1e5) ** -1.5).sum(), 14))
     True 99999.0 1.0
     """
-    lam = np.asarray(eigenvalues, float).ravel()
-    power = np.zeros_like(lam) if power is None else np.asarray(power, float).ravel()
-    count = np.ones_like(lam) if multiplicities is None else np.asarray(multiplicities, float).ravel()
+    lam = numbers(eigenvalues, "eigenvalues", where).ravel()
+    power = np.zeros_like(lam) if power is None else numbers(power, "power", where).ravel()
+    count = np.ones_like(lam) if multiplicities is None else numbers(multiplicities, "multiplicities", where).ravel()
     if not len(lam) == len(power) == len(count):
         raise BadData(
             f"{len(lam)} eigenvalues, {len(power)} powers, {len(count)} multiplicities",
@@ -87,7 +88,7 @@ def sizes(given: Any, where: str, name: str = "sizes") -> np.ndarray:
     >>> sizes([1, 10], "learning curve")
     array([ 1., 10.])
     """
-    found = np.atleast_1d(np.asarray(given, float))
+    found = np.atleast_1d(numbers(given, name, where))
     if found.ndim != 1 or not found.size or not (found > 0).all():
         raise BadData(f"{name} {given}", where=where, remedy=f"give {name} > 0 as a list")
     return found

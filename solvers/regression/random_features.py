@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import number
 from ...theory.errors import BadData, DidNotConverge
 from ...theory.regression.spectrum import PowerLawTail, Spectrum
 from .levels import Levels, levels, lowest, sizes
@@ -91,10 +92,9 @@ def random_features(
     """
     modes, noise = _prepared(eigenvalues, power, noise, multiplicities, tail)
     n, k = _numbers(samples, features)
-    if not (ridge >= 0 and noise >= 0):
-        raise BadData(f"ridge {ridge}, noise {noise}", where=WHERE, remedy="both must be >= 0")
+    ridge = number(ridge, "ridge", WHERE)
     gamma, rest = _effective_ridge(modes, n, k, np.full_like(n, ridge))
-    return _errors(modes, n, k, gamma, rest, samples, features, float(ridge), noise)
+    return _errors(modes, n, k, gamma, rest, samples, features, ridge, noise)
 
 
 def optimal_ridge(
@@ -171,10 +171,11 @@ def fixed_point(system: Any, values: Mapping[str, Any], abscissa: np.ndarray) ->
 
 
 def _prepared(eigenvalues, power, noise, multiplicities, tail):
+    noise = number(noise, "noise", WHERE)
     if isinstance(eigenvalues, Spectrum):
         spectrum, noise = eigenvalues, noise + eigenvalues.noise
         eigenvalues, power, multiplicities = spectrum.eigenvalues, spectrum.power, spectrum.multiplicities
-    return levels(eigenvalues, power, multiplicities, tail, WHERE), float(noise)
+    return levels(eigenvalues, power, multiplicities, tail, WHERE), noise
 
 
 def _numbers(samples, features):

@@ -156,6 +156,8 @@ def stated(activation: Any) -> Any:
         symbols = sorted(activation.free_symbols, key=str)
         if len(symbols) != 1:
             raise BadData(f"the expression {activation}", where="activation", remedy="use exactly one symbol")
+        if activation.has(sp.I):
+            raise BadData(f"the expression {activation}", where="activation", remedy="use real numbers only")
         activation = sp.Lambda(symbols[0], activation)
     if isinstance(activation, str):
         activation = re.sub(r"\s+", "", activation)

@@ -14,6 +14,9 @@ and "output" for the last layer.
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from ..arguments import number, numbers
 from ..errors import BadData
 from .activations import stated
 from .network import Network, Node
@@ -76,7 +79,7 @@ def activation(function: Any) -> Network:
 
 def residual(*parts: Network, scale: float = 1.0) -> Network:
     """x + scale x parts(x): the parts must keep the width."""
-    return _joined("sum", (serial(), serial(*parts)), coefficients=(1.0, float(scale)))
+    return _joined("sum", (serial(), serial(*parts)), coefficients=(1.0, _factor(scale, "residual")))
 
 
 def sum_of(*branches: Network, coefficients: tuple[float, ...] = ()) -> Network:
@@ -85,7 +88,9 @@ def sum_of(*branches: Network, coefficients: tuple[float, ...] = ()) -> Network:
     >>> [node.op for node in sum_of(dense(), dense()).nodes]
     ['input', 'dense', 'dense', 'sum']
     """
-    return _joined("sum", branches, coefficients=tuple(map(float, coefficients)))
+    if np.ndim(coefficients) != 1:
+        raise BadData("coefficients that are no list", where="sum_of", remedy="give one for each branch")
+    return _joined("sum", branches, coefficients=tuple(_factor(c, "sum_of") for c in coefficients))
 
 
 def product(*branches: Network) -> Network:
@@ -134,11 +139,13 @@ def attention(w_std: float = 1.0, *, width: str | int = 0, parameterization: str
     arXiv:2006.10540).
     """
     _positive("attention", w_std=w_std)
+    _width("attention", width)
     extra = {"width": width or "width", "parameterization": parameterization}
     return _single("attention", weight="W", w_std=float(w_std), **extra)
 
 
 def _layer(op, w_std, b_std, width, parameterization, **extra) -> Network:
+    _width(op, width)
     stated_layer = {"w_std": float(w_std), "b_std": float(b_std), "width": width, "parameterization": parameterization}
     return _single(op, weight="W", bias="b" if b_std else "", **stated_layer, **extra)
 
@@ -186,7 +193,7 @@ def _append(nodes: list[Node], source: str, parts: tuple[Network, ...], where: s
 
 
 def _sizes(given: int | tuple[int, ...], dimensions: int, where: str) -> tuple[int, ...]:
-    sizes = (given,) * dimensions if isinstance(given, int) else tuple(given)
+    sizes = (given,) * dimensions if isinstance(given, int) else tuple(given) if np.ndim(given) == 1 else ()
     if not 1 <= len(sizes) <= 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise BadData(
             f"{given!r} for {dimensions} dimensions", where=where, remedy="give one or two whole numbers from 1"
@@ -196,5 +203,18 @@ def _sizes(given: int | tuple[int, ...], dimensions: int, where: str) -> tuple[i
 
 def _positive(where: str, **numbers: float) -> None:
     for name, value in numbers.items():
-        if not (value >= 0 and value < float("inf")):
-            raise BadData(f"{name} = {value}", where=where, remedy="give a finite number from 0")
+        number(value, f"{name} =", where)
+
+
+def _factor(value: Any, where: str) -> float:
+    found = numbers(value, "a coefficient", where, "give finite numbers")
+    if found.ndim or not np.isfinite(found):
+        raise BadData(f"a coefficient {value}", where=where, remedy="give finite numbers")
+    return float(found)
+
+
+def _width(where: str, width: str | int) -> None:
+    named = isinstance(width, str) and width.strip()
+    counted = isinstance(width, int | np.integer) and not isinstance(width, bool) and width >= 0
+    if not (named or counted):
+        raise BadData(f"width = {width!r}", where=where, remedy="give a whole number from 1, or a name")

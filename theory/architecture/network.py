@@ -263,3 +263,15 @@ def _described(node: Node) -> str:
     """The operation with everything stated about it, on the nodes it starts from."""
     shown = [f"{f.name} = {getattr(node, f.name)}" for f in fields(node)[3:] if getattr(node, f.name) != f.default]
     return f"{node.op}({', '.join(node.inputs)})" + "".join(f", {text}" for text in shown)
+
+
+def require_network(given: Any, where: str) -> None:
+    """Raise `BadData` for anything but a network.
+
+    >>> require_network("relu", "phase")
+    Traceback (most recent call last):
+    ...
+    learning_mechanics.theory.errors.BadData: phase: a str; give a network, say serial(...)
+    """
+    if not isinstance(given, Network):
+        raise BadData(f"a {type(given).__name__}", where=where, remedy="give a network, say serial(...)")

@@ -15,12 +15,14 @@ error; the coefficients of functions with kinks decay slowly, and the error says
 True
 """
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from threading import Lock
 
 import numpy as np
 
+from ..arguments import values_of
 from ..errors import BadData
 
 _REACH = 20.0  # integrals run over |z| <= this: exp(-z^2/4) is 4e-44 there
@@ -86,7 +88,7 @@ class Series:
         """phi(sqrt(q) z) times the square root of the density, (len(q), nodes)."""
         z, _, root = _grid(points)
         with np.errstate(all="ignore"):
-            found = np.asarray(self.function(np.sqrt(q)[:, None] * z))
+            found = self._called(np.sqrt(q)[:, None] * z)
             self._rounding = float(np.finfo(found.dtype).eps) if found.dtype.kind == "f" else 2.0**-52
             values = np.broadcast_to(np.asarray(found, float) * root, (len(q), len(z)))
         finite = np.isfinite(values).all(axis=1)
@@ -99,6 +101,18 @@ class Series:
                 remedy="make weights or inputs smaller, or give a function that grows more slowly",
             )
         return values
+
+    def _called(self, x: np.ndarray) -> np.ndarray:
+        """The function on an array, by JAX in double precision where JAX computes it. Errors: `BadData`."""
+        where, remedy = f"activation {self.name}", "give a function of an array: real numbers of the same shape"
+        found = values_of(self.function, x, where, remedy)
+        jax = sys.modules.get("jax")  # its functions round to 32 bits unless told otherwise
+        if found.dtype.itemsize < 8 and jax is not None:
+            with jax.enable_x64(True):
+                found = values_of(self.function, x, where, remedy)
+        if found.shape not in ((), x.shape):
+            raise BadData(f"values of shape {found.shape} for an array {x.shape}", where=where, remedy=remedy)
+        return found
 
     def _order(self, q: float) -> int:
         """The smallest order whose upper quarter is rounding at this variance and those just below; or the largest."""
@@ -194,7 +208,7 @@ class Series:
     @property
     def at_zero(self) -> float:
         with np.errstate(all="ignore"):
-            return float(np.asarray(self.function(np.zeros(1)), float).ravel()[0])
+            return float(self._called(np.zeros(1)).ravel()[0])
 
     @property
     def has_slope(self) -> bool:

@@ -25,7 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import numbers, whole
 from ..errors import BadData, OutsideDomain, Underpowered, UnknownName
+from ..infinite_width.network_kernel import NetworkKernel
 from ..regression.spectrum import FIRST_RANK, LAST_SHARE, Estimate, Spectrum
 from .hermite_modes import Modes, complete_symmetric, mode_features, rest_in_bins, top_modes
 from .level_coefficients import ORDER, LevelCoefficients, level_coefficients
@@ -33,6 +35,7 @@ from .level_coefficients import ORDER, LevelCoefficients, level_coefficients
 KARKADA = "Karkada, Turnbull, Liu & Simon 2025, arXiv:2510.14878"
 OCCUPIED = 0.01  # a level with this share of K(x, x) counts
 LABELS = 50
+SQUARABLE = 1e-75  # of the total variance: squares and fourth powers of it stay between 1e-300 and 1e300
 SMALLEST = 1e-12  # covariance eigenvalues below this share of the largest are dropped
 ROWS_PER_FEATURE = 4
 MOST_FEATURES = 1500
@@ -192,9 +195,13 @@ def hermite_spectrum(
 
     Reference: Karkada, Turnbull, Liu & Simon 2025 (arXiv:2510.14878).
     """
-    x = np.asarray(x, float)
+    if isinstance(kernel, NetworkKernel):
+        kernel, which = kernel.engine, kernel.which
+    x, where = numbers(x, "x", "Hermite eigenstructure"), "Hermite eigenstructure"
+    modes, seed = whole(modes, "modes", where, least=1), whole(seed, "seed", where)
+    order = whole(order, "order", where, least=1)
     found = covariance(x)
-    own = found.gamma if gamma is None else np.sort(np.asarray(gamma, float))[::-1]
+    own = found.gamma if gamma is None else np.sort(np.atleast_1d(numbers(gamma, "gamma", where)))[::-1]
     if len(own) != len(found.gamma) or not (own > 0).all():
         raise BadData(
             f"{len(own)} covariance eigenvalues for rows of rank {len(found.gamma)}",
@@ -202,6 +209,8 @@ def hermite_spectrum(
             remedy="give one positive number per principal component",
         )
     q = float(own.sum())
+    if not SQUARABLE < q < 1 / SQUARABLE:
+        raise BadData(f"rows of total variance {q:.3g}", where=where, remedy="scale them")
     series = level_coefficients(kernel, q, dimension=x.shape[1], order=order, which=which)
     measured = validity(series, own, found)
     if strict and not measured.holds:
@@ -279,12 +288,14 @@ def _of_covariance(series: LevelCoefficients, gamma, modes, kind) -> tuple[Modes
 
 def _target(top: Modes, eigenvalues, multiplicities, found: Covariance, x, y, seed):
     """Power of the target on modes, over all outputs: orthonormalised on one half of the rows, judged on the other."""
-    y = np.asarray(y, float)
+    y = np.atleast_1d(numbers(y, "y", "Hermite eigenstructure"))
     y = y[:, None] if y.ndim == 1 else y
-    if len(y) != len(x):
+    if len(y) != len(x) or y.ndim != 2:
         raise BadData(
             f"{len(x)} inputs but {len(y)} targets", where="Hermite eigenstructure", remedy="give one per row"
         )
+    if not np.isfinite(y).all():
+        raise BadData("a target is not finite", where="Hermite eigenstructure", remedy="drop its row")
     total = float((y**2).sum(1).mean())
     if not total > 0:
         raise BadData("the target is zero", where="Hermite eigenstructure", remedy="give a target that varies")

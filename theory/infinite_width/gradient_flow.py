@@ -15,6 +15,7 @@ array([[0.    , 0.    ],
        [1.    , 1.    ]])
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from ..architecture.network import Network
+from ..arguments import number, numbers
 from ..errors import BadData, OutsideDomain
+from .network_kernel import InfiniteWidth, infinite_width, one_kernel
 
 ROUNDING = 16 * np.finfo(float).eps  # times the number of samples: relative eigenvalues below this are rounding
 
@@ -137,9 +141,11 @@ class KernelTraining:
 
     def _filters(self, t: Any, learning_rate: float) -> np.ndarray:
         """(1 - e^(-rate t)) / (eigenvalue + ridge) in every direction, (..., P); by steps with a learning rate."""
-        t, total = np.asarray(t, float)[..., None], self.eigenvalues + self.ridge
+        t, total = numbers(t, "t", "kernel_training")[..., None], self.eigenvalues + self.ridge
         if not (t >= 0).all():
             raise BadData("a time that is not >= 0", where="kernel_training", remedy="give t = eta k from 0")
+        if numbers(learning_rate, "learning_rate", "kernel_training").ndim:
+            raise BadData("several learning rates", where="kernel_training", remedy="give one")
         moving = total > 0
         safe, samples = np.where(moving, total, 1.0), len(total)
         if learning_rate:
@@ -181,9 +187,15 @@ def kernel_training(
     >>> kernel_training(np.ones((2, 2)), np.array([1.0, 3.0])).mean(np.ones((1, 2)))
     array([[2.]])
     """
-    gram, y = np.asarray(gram, float), np.asarray(y, float)
-    residual = y.reshape(len(y), -1) if initial is None else (y - initial).reshape(len(y), -1)
-    if gram.shape != (len(y), len(y)) or not len(y):
+    where = "kernel_training"
+    gram, y = numbers(gram, "the kernel", where), np.atleast_1d(numbers(y, "y", where))
+    start = np.zeros(y.shape) if initial is None else numbers(initial, "initial", where)
+    if not y.size or y.ndim > 2 or start.shape != y.shape:
+        raise BadData(
+            f"targets {y.shape}, initial outputs {start.shape}", where=where, remedy="give (P,) or (P, o), both alike"
+        )
+    residual = (y - start).reshape(len(y), -1)
+    if gram.shape != (len(y), len(y)):
         raise BadData(
             f"a kernel of shape {gram.shape} for {len(y)} targets", where="kernel_training", remedy="give (P, P)"
         )
@@ -191,8 +203,7 @@ def kernel_training(
         raise BadData(
             "numbers that are not finite", where="kernel_training", remedy="scale inputs or weights down; drop NaN"
         )
-    if not 0 <= ridge < np.inf:
-        raise BadData(f"ridge {ridge}", where="kernel_training", remedy="give a finite number from 0")
+    ridge = number(ridge, "ridge", where)
     size = np.abs(gram).max()
     asymmetry = np.abs(gram - gram.T).max()
     if asymmetry > 1e-8 * size:
@@ -211,7 +222,7 @@ def kernel_training(
             remedy=f"compute the kernel in float64, or give a ridge of at least {-2 * low:.2g}",
         )
     eigenvalues = np.where(eigenvalues > max(rounding, 0.0), eigenvalues, 0.0)
-    return KernelTraining(eigenvalues, vectors, residual, float(ridge), low)
+    return KernelTraining(eigenvalues, vectors, residual, ridge, low)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,8 +246,26 @@ def trained_ensemble(
 ) -> Prediction:
     """Mean and covariance, over initial weights, of infinitely wide networks after training for a time t.
 
-    `kernel(x1, x2=None, get=("nngp", "ntk"))` gives both matrices, as `infinite_width(network)` does.
+        f_t(x) = f_0(x) + Theta_x A_t (y - f_0),   A_t = Theta^-1 (I - e^(-Theta t/P)),   f_0 ~ N(0, K)
+
+    `kernel`  a network, or `infinite_width(network)`: what gives K and Theta, (n1, n2), with `get` as an argument
+    `x` (P, d), `y` (P,) or (P, o), `x_test` (Q, d); `t` = eta k, a number or an array of T times from 0
+    `learning_rate`  of descent by steps of size eta, t a multiple of it; 0 is gradient flow
+    `ridge`  of Theta + ridge I, a penalty on the distance that weights moved
+    Errors: `BadData` for arrays that do not fit or are not finite, `OutsideDomain` for a learning rate that diverges.
+
+    Reference: Lee et al. 2019 (arXiv:1902.06720).
+
+    >>> from ..architecture.constructors import activation, dense, serial
+    >>> net = serial(dense(), activation("relu"), dense())
+    >>> trained_ensemble(net, np.eye(2), np.array([1.0, -1.0]), np.eye(2)).mean.round(6)
+    array([[ 1.],
+           [-1.]])
     """
+    if isinstance(kernel, Network):
+        kernel = infinite_width(kernel)
+    if not isinstance(kernel, InfiniteWidth):
+        _takes_get(kernel)
     train, cross, test = kernel(x), kernel(x_test, x), kernel(x_test, get=("nngp",))
     training = kernel_training(train.ntk, y, ridge=ridge)
     times = {"t": t, "learning_rate": learning_rate}
@@ -244,15 +273,35 @@ def trained_ensemble(
     return Prediction(training.mean(cross.ntk, **times), covariance, training)
 
 
+def _takes_get(kernel: Any) -> None:
+    """Raises `BadData` for a kernel that cannot be asked for both matrices."""
+    try:
+        known = inspect.signature(kernel).parameters
+    except (TypeError, ValueError):
+        known = {}
+    if "get" not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        name = getattr(kernel, "__name__", type(kernel).__name__)
+        remedy = "give a network, or infinite_width(network): the covariance at the start is needed too"
+        raise BadData(f"{name} has no nngp and ntk", where="trained_ensemble", remedy=remedy)
+
+
 def gaussian_process(
     kernel: Callable[..., np.ndarray], x: np.ndarray, y: np.ndarray, x_test: np.ndarray, *, noise: float = 0.0
 ) -> Prediction:
     """Posterior of a Gaussian process with a kernel (x1, x2=None) -> (n1, n2) and targets of variance `noise`.
 
+        mean = K_* (K + noise I)^-1 y,    covariance = K_** - K_* (K + noise I)^-1 K_*'
+
+    `kernel`  a function of samples; a network, or `infinite_width(network)`, stands for its `nngp` kernel
+    `x` (P, d), `y` (P,) or (P, o), `x_test` (Q, d). Errors: `BadData`, as for `kernel_training`.
+
+    Reference: Lee et al. 2018 (arXiv:1711.00165).
+
     >>> found = gaussian_process(lambda a, b=None: a @ (a if b is None else b).T, np.eye(1), np.ones(1), 2 * np.eye(1))
     >>> found.mean, found.covariance
     (array([[2.]]), array([[0.]]))
     """
-    training = kernel_training(kernel(x), y, ridge=noise)
+    kernel = one_kernel(kernel, "nngp", "gaussian_process")
+    training = kernel_training(kernel(x), y, ridge=number(noise, "noise", "gaussian_process"))
     mean, covariance = training.posterior(kernel(x_test, x), kernel(x_test))
     return Prediction(mean, covariance, training)

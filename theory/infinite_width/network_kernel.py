@@ -13,7 +13,7 @@ parameterization Theta of a layer is fan_in x K + 1 in place of w^2 K + b^2, so 
 ([[0.5, 0.1592], [0.1592, 0.5]], [[1.0, 0.1592], [0.1592, 1.0]])
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,7 +22,8 @@ import numpy as np
 import sympy as sp
 
 from ..architecture.activations import activation_name
-from ..architecture.network import Network
+from ..architecture.network import Network, require_network
+from ..arguments import number, numbers, whole
 from ..duals.activation_moments import moments
 from ..errors import BadData, UnknownName, shortened
 from .tiles import Plan, fill, plan, processors
@@ -64,9 +65,11 @@ def infinite_width(
     ...
     learning_mechanics.theory.errors.BadData: activation1: an activation on features that are not Gaussian (...
     """
-    if not isinstance(network, Network):
-        raise BadData(f"a {type(network).__name__}", where="infinite_width", remedy="give a network, say serial(...)")
-    made = InfiniteWidth(network, tuple(sorted((widths or {}).items())), memory, threads)
+    require_network(network, "infinite_width")
+    for name, value in (("memory", memory), ("threads", threads)):
+        if value is not None:
+            whole(value, name, "infinite_width", least=1)
+    made = InfiniteWidth(network, _widths(network, widths), memory, threads)
     _ = made._recursion.facts  # refusals before any data
     return made
 
@@ -149,14 +152,14 @@ class InfiniteWidth:
         >>> infinite_width(net).on_angles([0.0, np.pi / 2]).ntk.round(6)
         array([2.     , 0.31831])
         """
-        theta = np.atleast_1d(np.asarray(theta, float))
+        theta = np.atleast_1d(numbers(theta, "theta", "on_angles"))
         if theta.ndim != 1 or not ((theta >= 0) & (theta <= np.pi)).all():
             raise BadData(f"angles of shape {theta.shape}", where="on_angles", remedy="give (m,) numbers in [0, pi]")
         return self._of_gap(2 * np.sin(theta / 2) ** 2, 2 * np.cos(theta / 2) ** 2, q, get)
 
     def on_sphere(self, t: Any, q: float = 1.0, get: Sequence[str] | str = KERNELS) -> NetworkKernels:
         """Kernels of two inputs with <x, x>/d = q at the cosines t (m,), in [-1, 1]: see `on_angles`."""
-        t = np.atleast_1d(np.asarray(t, float))
+        t = np.atleast_1d(numbers(t, "t", "on_sphere"))
         if t.ndim != 1 or not (np.abs(t) <= 1).all():
             raise BadData(f"cosines of shape {t.shape}", where="on_sphere", remedy="give (m,) numbers in [-1, 1]")
         return self._of_gap(1 - t, 1 + t, q, get)
@@ -192,16 +195,17 @@ class InfiniteWidth:
                 where="infinite_width",
                 remedy="give samples: operations on grids, and means of the inputs, see single columns",
             )
-        if not (0 <= q < np.inf):
-            raise BadData(f"q = {q}", where="infinite_width", remedy="give a finite number from 0")
+        q = number(q, "q =", "infinite_width")
         self._check(names)
         d = dict(self.widths).get("input", 0)
-        return _named(names, self._recursion.at(gap, rest, float(q), names, d))
+        return _named(names, self._recursion.at(gap, rest, q, names, d))
 
     # ---- what is asked for ------------------------------------------------------------------------------------------
 
     def _names(self, get: Sequence[str] | str) -> tuple[str, ...]:
-        names = (get,) if isinstance(get, str) else tuple(get)
+        names = (get,) if isinstance(get, str) or not np.iterable(get) else tuple(get)
+        if not names:
+            raise BadData("no kernel asked for", where="infinite_width", remedy='give get="nngp", get="ntk" or both')
         for name in names:
             if name not in KERNELS:
                 raise UnknownName.among(name, KERNELS, kind="kernel", where="infinite_width")
@@ -219,10 +223,7 @@ class InfiniteWidth:
                 )
 
     def _samples(self, x: Any, name: str, like: np.ndarray | None = None) -> np.ndarray:
-        try:
-            samples = np.asarray(x, float)
-        except (TypeError, ValueError):
-            raise BadData("entries that are not numbers", where=name, remedy="give a float array (n, d)") from None
+        samples = numbers(x, "", name, "give a float array (n, d)")
         if samples.ndim != 2 or samples.shape[1] == 0:
             raise BadData(f"shape {samples.shape}", where=name, remedy="give rows (n, d); reshape(...) lays out grids")
         if like is not None and samples.shape[1] != like.shape[1]:
@@ -242,6 +243,36 @@ class InfiniteWidth:
             "threads": threads,
         }
         return plan(n1, n2, outputs=len(names), limit=self.memory, given=given, **options)
+
+
+def _widths(network: Network, given: Any) -> tuple[tuple[str, int], ...]:
+    """Widths by name, checked: names of this network, whole numbers from 1."""
+    if given is not None and not isinstance(given, Mapping):
+        raise BadData(f"widths = {given!r}", where="infinite_width", remedy="give them by name, as {'width': 512}")
+    known = {width for width in network.widths().values() if isinstance(width, str)} | {"width", "input", "output"}
+    for name in given or {}:
+        if name not in known:
+            raise UnknownName.among(name, known, kind="width", where="infinite_width")
+    return tuple(sorted((name, whole(value, name, "widths", least=1)) for name, value in (given or {}).items()))
+
+
+def one_kernel(kernel: Any, which: str = "ntk", where: str = "kernel") -> Callable[..., Any]:
+    """A kernel as a function of samples: a network, or what `infinite_width` gives, stands for its `which` kernel.
+
+    Errors: `BadData` for what is none of these and no function `k(x1, x2=None)` either.
+
+    >>> from ..architecture.constructors import dense, serial
+    >>> one_kernel(serial(dense()), "nngp")(np.array([[1.0, 3.0]]))
+    array([[5.]])
+    """
+    if isinstance(kernel, Network):
+        kernel = infinite_width(kernel)
+    if isinstance(kernel, InfiniteWidth):
+        return kernel.as_kernel(which)
+    if not callable(kernel):
+        remedy = "give a network, infinite_width(network), or a function k(x1, x2=None) of samples"
+        raise BadData(f"a {type(kernel).__name__} is no kernel", where=where, remedy=remedy)
+    return kernel
 
 
 def _named(names: Sequence[str], values: Sequence[np.ndarray], error: float = 0.0) -> NetworkKernels:

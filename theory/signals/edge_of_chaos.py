@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..architecture.network import Network
+from ..architecture.network import Network, require_network
+from ..arguments import number
 from ..duals.activation_moments import moments
 from ..errors import BadData, OutsideDomain
 from .phases import EXACT, LARGEST, POINTS, SAME, SMALLEST, bracketed_root, quietly
@@ -50,9 +51,8 @@ def edge_of_chaos(block: Network, b_std: float | None = None, w_std: float | Non
     """
     if (b_std is None) == (w_std is None):
         raise BadData("both or neither of b_std and w_std", where="edge of chaos", remedy="give one of them")
-    given = float(b_std if b_std is not None else w_std or 0.0)
-    if not (np.isfinite(given) and given >= 0):
-        raise BadData(f"a standard deviation of {given}", where="edge of chaos", remedy="give a finite number from 0")
+    require_network(block, "edge of chaos")
+    number(b_std if b_std is not None else w_std, "a standard deviation", "edge of chaos")
     signal = SignalPropagation(_with_biases(block))
     grid = np.geomspace(SMALLEST, LARGEST, POINTS)
     scale, excess = _excess(signal, grid, b_std, w_std)

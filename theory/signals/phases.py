@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from ..architecture.network import Network
+from ..architecture.network import Network, require_network
+from ..arguments import number
 from ..errors import BadData, LearningMechanicsError, NoClosedForm, OutsideDomain
 from .signal_propagation import SignalPropagation
 
@@ -151,8 +152,8 @@ def phase(block: Network, start: float = 1.0) -> Phase:
     >>> print(phase(serial(activation("erf"), dense(1.0, 0.3))).name)
     ordered
     """
-    if not (np.isfinite(start) and start > 0):
-        raise BadData(f"a variance of {start}", where="phase", remedy="give a finite number above 0")
+    require_network(block, "phase")
+    start = number(start, "a variance", "phase", above=True)
     signal = SignalPropagation(block)
     points = fixed_variances(block)
     here = float(_each(signal.variance, np.array([start]))[0])

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..arguments import numbers, whole
 from ..errors import BadData, NoClosedForm
 from ..trail import Trail
 from .level_spectrum import LevelSpectrum, largest_products
@@ -187,10 +188,12 @@ def torus(kernel: Any, dimension: int = 1, levels: int = 100, frequencies: int =
     >>> torus(sp.exp(-DISTANCE), levels=2).exact[1]
     (1 + exp(pi))*exp(-pi)/(2*pi)
     """
-    factors = list(kernel) if isinstance(kernel, Sequence) else [kernel] * int(dimension)
-    if not factors:
-        raise BadData("no coordinate", where="torus", remedy="give dimension >= 1")
-    same = not isinstance(kernel, Sequence)
+    same = isinstance(kernel, str) or not isinstance(kernel, Sequence)
+    factors = [kernel] * whole(dimension, "dimension", "torus", least=1) if same else list(kernel)
+    levels, frequencies = whole(levels, "levels", "torus", least=1), whole(frequencies, "frequencies", "torus")
+    if not same and (not factors or dimension not in (1, len(factors))):
+        found = f"{len(factors)} kernels in dimension {dimension}"
+        raise BadData(found, where="torus", remedy="give one kernel, or one per coordinate")
     one = {id(factor): _circle(factor, frequencies) for factor in factors}
     circles = [one[id(factor)] for factor in factors]
     negative = min(float((c.eigenvalues + c.errors).min()) for c in circles)
@@ -243,7 +246,9 @@ def lattice(values: Any) -> LevelSpectrum:
     >>> lattice(np.array([2.0, 1.0, 0.0, 1.0])).eigenvalues
     array([1. , 0.5, 0. ])
     """
-    values = np.asarray(values, float)
+    values = np.atleast_1d(numbers(values, "values", "lattice"))
+    if not values.size or not np.isfinite(values).all():
+        raise BadData(f"values of shape {values.shape}", where="lattice", remedy="give finite numbers, at least one")
     transform = np.fft.fftn(values) / values.size
     size = np.abs(values).max()
     if np.abs(transform.imag).max() > 1e-10 * size:

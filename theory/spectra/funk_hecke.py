@@ -21,7 +21,7 @@ from typing import Any
 
 import sympy as sp
 
-from ..errors import NoClosedForm
+from ..errors import BadData, NoClosedForm
 from .zonal import T, parts
 
 LONGEST = 60  # distinct parts of a formula beyond which no closed form is looked for
@@ -44,6 +44,9 @@ def terms(formula: sp.Expr) -> tuple[Term, ...]:
     >>> [(term.kind, term.power) for term in terms(sp.sqrt(1 - T**2) + T * sp.acos(T))]
     [('monomial', 1), ('asin', 1), ('even_power', 0)]
     """
+    if not isinstance(formula, sp.Expr):
+        remedy = "give an expression of T, as kernel.symbolic() is"
+        raise BadData(f"a {type(formula).__name__}", where="Funk-Hecke", remedy=remedy)
     if len(parts(formula)) > LONGEST:
         raise NoClosedForm("a formula this long", where="Funk-Hecke", remedy="use numbers")
     formula = formula.replace(sp.acos, lambda argument: sp.pi / 2 - sp.asin(argument))

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..arguments import numbers, whole
 from ..errors import BadData, NoClosedForm
 from ..regression.kernels import Kernel
 from ..trail import Trail
@@ -47,8 +48,9 @@ def gaussian(kernel: Any, variances: float | Sequence[float], levels: int = 100)
     >>> spectrum.levels, spectrum.multiplicities
     (((0, 0), (1, 0), (2, 0), (0, 1)), array([1., 2., 3., 1.]))
     """
-    spread, constant = np.atleast_1d(np.asarray(variances, float)), sp.S.One
-    if spread.ndim != 1 or not (spread > 0).all() or not np.isfinite(spread).all():
+    spread, constant = np.atleast_1d(numbers(variances, "variances", "Gaussian measure")), sp.S.One
+    levels = whole(levels, "levels", "Gaussian measure", least=1)
+    if spread.ndim != 1 or not spread.size or not (spread > 0).all() or not np.isfinite(spread).all():
         raise BadData(f"variances {variances}", where="Gaussian measure", remedy="give positive numbers")
     blocks = sorted(Counter(spread.tolist()).items(), reverse=True)
     if isinstance(kernel, Kernel) and kernel.kind == "rbf":

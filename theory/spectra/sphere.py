@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ..errors import BadData, NoClosedForm
+from ..arguments import whole
+from ..errors import NoClosedForm
 from ..trail import Trail
 from .decay import decay
 from .funk_hecke import eigenvalue
@@ -61,11 +62,8 @@ def sphere(kernel: Any, dimension: int, levels: int = 60, digits: int = 0, which
     >>> sphere(lambda theta: np.exp(np.cos(theta) - 1), 3, levels=2).eigenvalues.round(6)
     array([0.432332, 0.135335, 0.026327])
     """
-    if dimension != int(dimension) or dimension < 2 or levels != int(levels) or levels < 0:
-        raise BadData(
-            f"dimension {dimension}, levels {levels}", where="sphere", remedy="give whole numbers >= 2 and >= 0"
-        )
-    dimension, levels = int(dimension), int(levels)
+    dimension = whole(dimension, "dimension", "sphere", least=2)
+    levels, digits = whole(levels, "levels", "sphere"), whole(digits, "digits", "sphere")
     law = zonal(kernel, which)
     counts = np.array([float(multiplicity(dimension, k)) for k in range(levels + 1)])
     exact = precise = None

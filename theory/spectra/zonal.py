@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ..errors import BadData, NoClosedForm
+from ..arguments import values_of
+from ..errors import BadData, NoClosedForm, UnknownName
 
 T = sp.Symbol("t", real=True)
 _LONG = 60  # distinct parts of a formula beyond which it is only evaluated, never rewritten
@@ -42,12 +43,13 @@ class Zonal:
     def on_angles(self, theta: np.ndarray) -> np.ndarray:
         """kappa(cos theta) in double precision."""
         if self.angles is not None:
-            values = np.asarray(self.angles(theta), float)
+            remedy = "give a vectorised function of the angle in [0, pi]"
+            values = np.asarray(values_of(self.angles, theta, self.name, remedy), float)
             if values.shape != theta.shape or not np.isfinite(values).all():
                 raise BadData(
                     f"values of shape {values.shape} with {int((~np.isfinite(values)).sum())} that are not finite",
                     where=self.name,
-                    remedy="give a vectorised function of the angle in [0, pi]",
+                    remedy=remedy,
                 )
             return values
         return np.array([float(value) for value in precise_values(self.formula, theta, 20)])
@@ -97,6 +99,8 @@ def zonal(kernel: Any, which: str = "ntk", name: str = "") -> Zonal:
     >>> zonal(nngp(depth=2)).at_coincidence
     1
     """
+    if which not in ("ntk", "nngp"):
+        raise UnknownName.among(which, ("ntk", "nngp"), kind="kernel of a network", where="which")
     if isinstance(kernel, Zonal):
         return kernel
     if isinstance(kernel, sp.Expr) and not callable(kernel):

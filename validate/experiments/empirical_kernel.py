@@ -10,7 +10,7 @@ over the o outputs. K fluctuates by o^(-1/2) whatever the width: give the last l
 ([[1.0, 0.0], [0.0, 1.0]], [[4.0, 0.0], [0.0, 0.0]])
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ...solvers.precision import x64
-from ...theory.architecture.network import Network
+from ...theory.architecture.network import Network, require_network
+from ...theory.arguments import numbers, values_of, whole
 from ...theory.errors import BadData, UnknownName
 from .forward import forward
 
@@ -40,7 +41,7 @@ def empirical_kernel(
     x1: np.ndarray,
     x2: np.ndarray | None = None,
     *,
-    get: tuple[str, ...] = KERNELS,
+    get: Sequence[str] | str = KERNELS,
     memory: int = MEMORY,
 ) -> EmpiricalKernel:
     """Tangent kernel and output products of a network with these weights, means over its outputs, in float64.
@@ -49,21 +50,31 @@ def empirical_kernel(
     Errors: `UnknownName` for another kernel; `BadData` for gates, for inputs of different width, and for a network of
     which the Jacobian of a single row does not fit, with the bytes it would take.
     """
+    where = "empirical_kernel"
+    require_network(network, where)
+    get, memory = (get,) if isinstance(get, str) else tuple(get), whole(memory, "memory", where, least=1)
     for name in get:
         if name not in KERNELS:
-            raise UnknownName.among(name, KERNELS, kind="kernel")
+            raise UnknownName.among(name, KERNELS, kind="kernel", where=where)
     if network.gates:
         raise BadData(f"gates {', '.join(network.gates)}", where="empirical_kernel", remedy="use a network without")
-    first = np.asarray(x1, float)
-    second = first if x2 is None else np.asarray(x2, float)
+    first = numbers(x1, "x1", where)
+    second = first if x2 is None else numbers(x2, "x2", where)
     if first.ndim < 2 or first.shape[1:] != second.shape[1:]:
         raise BadData(
             f"inputs of shapes {first.shape} and {second.shape}", where="empirical_kernel", remedy="give (n, d) arrays"
         )
-    parameters = {name: np.asarray(value, float) for name, value in weights.items()}
+    if not isinstance(weights, Mapping):
+        raise BadData(f"weights that are a {type(weights).__name__}", where=where, remedy="give arrays by name")
+    for name in sorted({name for node in network.nodes for name in (node.weight, node.bias) if name} - set(weights)):
+        raise BadData(f"no weights {name}", where=where, remedy="give an array for every name in network.shapes(...)")
+    parameters = {name: numbers(value, name, where) for name, value in weights.items()}
+    if not all(np.isfinite(array).all() for array in (first, second, *parameters.values())):
+        raise BadData("an entry that is not finite", where=where, remedy="drop rows with NaN; check the weights")
     outputs, jacobian = _functions(network)
     nngp = ntk = None
-    f1 = outputs(parameters, first)
+    fitting = "give the shapes that network.shapes(...) says, and as many columns"
+    f1 = values_of(lambda x: outputs(parameters, x), first, where, fitting)
     if "nngp" in get:
         f2 = f1 if x2 is None else outputs(parameters, second)
         nngp = f1 @ f2.T / f1.shape[1]

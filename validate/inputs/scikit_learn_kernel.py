@@ -17,15 +17,16 @@ Hyperparameters vary between `limits` on a log scale; gradients in their logarit
 array([1., 3.])
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
-from ...theory.architecture.network import Network
+from ...theory.arguments import number
 from ...theory.errors import BadData, UnknownName
-from ...theory.infinite_width.network_kernel import InfiniteWidth, infinite_width
+from ...theory.infinite_width.network_kernel import one_kernel
 
 STEP = 1e-5  # of the logarithm of a hyperparameter: balances the cubic error with rounding, relative error 1e-10
 KERNELS = ("ntk", "nngp")
@@ -100,14 +101,26 @@ class ScikitLearnKernel(Kernel):
 
     def __repr__(self) -> str:
         name = getattr(self.source, "__name__", type(self.source).__name__)
-        values = "".join(f", {key}={value:.3g}" for key, value in sorted(self._values.items()))
+        values = "".join(f", {key}={_shown(value)}" for key, value in sorted(self._values.items()))
         return f"ScikitLearnKernel({name}{values})"
 
     # ---- ours -------------------------------------------------------------------------------------------------------
 
     def _limits_of(self, name: str) -> Any:
         limits = self.limits.get(name, "fixed") if isinstance(self.limits, Mapping) else self.limits
-        if not (isinstance(limits, str) or self._values[name] > 0):
+        where = "ScikitLearnKernel"
+        if isinstance(self.limits, Mapping):
+            for given in self.limits:
+                if given not in self._values:
+                    raise UnknownName.among(given, self._values, kind="hyperparameter of limits", where=where)
+        if isinstance(limits, str):
+            if limits != "fixed":
+                raise UnknownName.among(limits, ("fixed",), kind="limits", where=where)
+        elif np.shape(limits) != (2,) or not 0 < number(limits[0], "a limit", where) < number(
+            limits[1], "a limit", where
+        ):
+            raise BadData(f"limits {limits}", where=where, remedy="give (low, high) with 0 < low < high, or 'fixed'")
+        if limits != "fixed" and number(self._values[name], name, where) == 0:
             raise BadData(
                 f"{name} = {self._values[name]}",
                 where="ScikitLearnKernel",
@@ -117,13 +130,20 @@ class ScikitLearnKernel(Kernel):
 
     def _built(self) -> Callable[..., np.ndarray]:
         """The kernel at the current hyperparameters, as a function of arrays."""
-        made = self.source(**self._values) if self._values else self.source
-        if isinstance(made, Network):
-            made = infinite_width(made)
-        if isinstance(made, InfiniteWidth):
-            if self.kernel not in KERNELS:
-                raise UnknownName.among(self.kernel, KERNELS, kind="kernel")
-            return made.as_kernel(self.kernel)
-        if not callable(made):
-            raise BadData(f"a {type(made).__name__}", where="ScikitLearnKernel", remedy="give a kernel or a network")
-        return made
+        if self.kernel not in KERNELS:
+            raise UnknownName.among(self.kernel, KERNELS, kind="kernel", where="ScikitLearnKernel")
+        made = self.source
+        if self._values:
+            values = {name: number(value, name, "ScikitLearnKernel") for name, value in self._values.items()}
+            try:
+                inspect.signature(made).bind(**values)
+            except (TypeError, ValueError) as error:
+                name = getattr(made, "__name__", type(made).__name__)
+                remedy = "give a function of the hyperparameters, each by its name"
+                raise BadData(f"{name}: {error}", where="ScikitLearnKernel", remedy=remedy) from None
+            made = made(**values)
+        return one_kernel(made, self.kernel, "ScikitLearnKernel")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) else repr(value)
