@@ -63,8 +63,8 @@ def numbers(value: Any, name: str, where: str, remedy: str = "give an array of n
         return np.asarray(found, float)
     except (TypeError, ValueError):
         kind = "masked" if masked else "complex" if getattr(getattr(value, "dtype", None), "kind", "") == "c" else ""
-        found = f"{kind} entries" if kind else "entries that are not numbers"
-        raise BadData(f"{name} has {found}" if name else found, where=where, remedy=remedy) from None
+        entries = f"{kind} entries" if kind else "entries that are not numbers"
+        raise BadData(f"{name} has {entries}" if name else entries, where=where, remedy=remedy) from None
 
 
 def values_of(function: Callable, argument: Any, where: str, remedy: str) -> np.ndarray:

@@ -276,7 +276,7 @@ def trained_ensemble(
 def _takes_get(kernel: Any) -> None:
     """Raises `BadData` for a kernel that cannot be asked for both matrices."""
     try:
-        known = inspect.signature(kernel).parameters
+        known = dict(inspect.signature(kernel).parameters)
     except (TypeError, ValueError):
         known = {}
     if "get" not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
