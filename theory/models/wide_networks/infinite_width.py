@@ -1,13 +1,13 @@
 r"""Kernels of networks at the start of training: what infinite width says about networks that are finite.
 
 The kernel of a network of width N is that of infinite width plus a random part of order N^(-1/2). The laws here are
-formulas of the cosine t of two inputs, derived layer by layer, biases, residual and layer norm included:
+formulas of the angle theta between two inputs, t = cos(theta), derived layer by layer, with a residual and a norm:
 
     K <- w^2 V(K) + b^2,    Theta <- w^2 (V(K) + Theta dV/dC) + b^2,    dV/dC = E phi' phi'.
 
 >>> system = InfiniteWidthKernels(b_std=0.0).derive()
 >>> sorted(map(str, system.parameters))
-['q', 't']
+['q', 'theta']
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ from ...trail import Equations, Trail
 
 JACOT = "Jacot, Gabriel & Hongler 2018, arXiv:1806.07572"
 NOVAK = "Novak et al. 2019, arXiv:1810.05148"
-THETA, ENTRIES, Q = positive("Theta"), positive("K_ij"), positive("q")
+THETA, ENTRIES, Q, ANGLE = positive("Theta"), positive("K_ij"), positive("q"), positive("theta")
 _ANGLES = np.array([0.0, 0.5, 1.6, 2.8])
 _CIRCLE = Dataset(2**0.5 * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1), np.ones((4, 1)), "four directions")
 KURTOSIS = 5.0  # Var relu(z)^2 / (E relu(z)^2)^2: the scatter of one channel's square
@@ -55,11 +55,13 @@ class InfiniteWidthKernels(Theory):
     b_std: float = parameter(0.5, "standard deviation of biases")
 
     def derive(self) -> FixedPoint:
-        """The tangent kernel of a network with a residual branch and a layer norm, in t and q = <x, x>/d."""
+        """The tangent kernel of a network with a residual branch and a layer norm, in theta and q = <x, x>/d."""
         return kernel_equation(self._network(), "ntk")
 
     def derivations(self) -> Mapping[str, System]:
+        hidden = serial(dense(2**0.5), activation("relu"), dense())
         return {
+            "tangent kernel of one hidden layer": kernel_equation(hidden, "ntk"),
             "tangent kernel": self.derive(),
             "covariance of the outputs": kernel_equation(self._network(), "nngp"),
         }
@@ -139,15 +141,15 @@ class InfiniteWidthKernels(Theory):
 
 @lru_cache(maxsize=16)
 def kernel_equation(network: Network, which: str) -> FixedPoint:
-    """Theta (or K, for "nngp") of two inputs with <x, x>/d = q and cosine t, in closed form.
+    """Theta (or K, for "nngp") of two inputs with <x, x>/d = q and the angle theta between them, in closed form.
 
     >>> from ...architecture.constructors import dense, serial
     >>> print(kernel_equation(serial(dense(2.0, 1.0)), "nngp").equations[0])
-    Theta - 4*q*t - 1
+    Theta - 4*q*cos(theta) - 1
     """
     kernel = infinite_width(network)
     found = kernel.symbolic(q=Q)
-    formula = found.ntk if which == "ntk" else found.nngp
+    formula = _of_the_angle(found.ntk if which == "ntk" else found.nngp)
     trail = Trail().then("Gaussian features of independent channels", str(kernel), assumption="infinite width")
     if which == "ntk":
         trail = trail.then("every weight moves: Price's theorem", "E phi' phi' = dV/dC", reference=JACOT)
@@ -158,6 +160,15 @@ def kernel_equation(network: Network, which: str) -> FixedPoint:
         residual=_residual(kernel, formula, which),
     )
     return FixedPoint((THETA,), (THETA - formula,), trail=trail)
+
+
+def _of_the_angle(formula: sp.Expr) -> sp.Expr:
+    """t = cos(theta) and asin(t) = pi/2 - theta; short formulas are simplified, with 0 < theta < pi."""
+    t = sp.Symbol("t", real=True)
+    turned = formula.subs(sp.asin(t), sp.pi / 2 - ANGLE).subs(t, sp.cos(ANGLE))
+    if sp.count_ops(turned) > 60:
+        return turned
+    return sp.simplify(turned).subs(sp.Abs(sp.sin(ANGLE)), sp.sin(ANGLE))
 
 
 @lru_cache(maxsize=16)
@@ -195,8 +206,8 @@ def _law(name: str, network: Network, which: str, system: Any = None) -> Law:
 def _residual(kernel, formula: sp.Expr, which: str) -> float:
     """Largest relative difference between the formula and the recursion in numbers, at q = 1 and 9 cosines."""
     cosines = np.linspace(-0.95, 0.95, 9)
-    t = next(symbol for symbol in formula.free_symbols if symbol.name == "t")
-    exact = np.array([complex(sp.N(formula.subs({Q: 1, t: sp.Float(c, 30)}), 20)).real for c in cosines])
+    angles = [sp.acos(sp.Float(c, 30)) for c in cosines]
+    exact = np.array([complex(sp.N(formula.subs({Q: 1, ANGLE: angle}), 20)).real for angle in angles])
     return float(np.max(np.abs(getattr(kernel.on_sphere(cosines), which) / exact - 1)))
 
 
