@@ -354,3 +354,13 @@ def test_symbols_at_the_head_of_a_rule_keep_their_case():
 
     found = [_rule(rule) for rule in ("f = alpha z", "n -> infinity", "gamma = 0", "two inputs of equal variance")]
     assert found == ["f = α z", "n → infinity", "γ = 0", "Two inputs of equal variance"]
+
+
+@pytest.mark.instant
+def test_a_claim_that_states_its_time_is_said_to_be_trained():
+    from learning_mechanics.theory.model import find
+    from learning_mechanics.validate.reporting.cards import _experiment
+
+    lazy, kernels = (find(name)() for name in ("lazy-to-rich", "infinite-width-kernels"))
+    assert _experiment(lazy.claim("whole_range")).startswith("full-batch training on digits")
+    assert _experiment(kernels.claim("tangent_kernel")).startswith("networks at the start on four directions")

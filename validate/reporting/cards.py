@@ -202,7 +202,7 @@ def _experiment(claim) -> str:
     moved = (
         f", {claim.axis.replace('_', ' ')} {', '.join(f'{value:g}' for value in claim.values)}" if claim.axis else ""
     )
-    if setup.procedure == "full_batch" and not setup.steps:  # nothing is trained
+    if setup.procedure == "full_batch" and not setup.total_steps():  # nothing is trained
         return f"{'kernel matrix' if 'kernel' in setup.options else 'networks at the start'} on {data}{moved}"
     text = f"{PROCEDURES.get(setup.procedure, setup.procedure.replace('_', ' '))} on {data}"
     if setup.procedure == "kernel_solve":

@@ -24,7 +24,7 @@ def pictures(runs: Sequence[Any], model: str, pictured: dict[Any, str]) -> list[
         setup = run.claim.setup
         known = setup.data in IMAGES if isinstance(setup.data, str) else False
         linear = setup.network is not None and setup.network.is_linear and setup.procedure == "full_batch"
-        if not known or not linear or not setup.steps or setup.sample != "all":
+        if not known or not linear or not setup.total_steps() or setup.sample != "all":
             continue
         key = (setup.data, tuple(step for step in setup.prepare if step != "second_moments"))
         if key in seen:
