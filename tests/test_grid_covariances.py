@@ -1,4 +1,4 @@
-"""Kernels of networks on grids: against covariances of all positions of all samples, by loops from the definitions."""
+"""Kernels of networks on grids against loops over positions, with covariances of all positions of all samples."""
 
 import itertools
 
@@ -24,7 +24,6 @@ from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.infinite_width.network_kernel import infinite_width
 
 pytestmark = pytest.mark.short
-
 
 # ---- the reference: one matrix over all pairs (sample, position), covariances instead of gaps -----------------------
 
