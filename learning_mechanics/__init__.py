@@ -81,7 +81,7 @@ _PUBLIC = {
     "kernel_training": "theory.infinite_width.gradient_flow",
     "trained_ensemble": "theory.infinite_width.gradient_flow",
     "gaussian_process": "theory.infinite_width.gradient_flow",
-    "exponents": "solvers.exponents",
+    "exponents": "solvers.scaling.exponents",
     "learning_curve": "solvers.learning_curve",
     "data_curve": "solvers.regression.data_curve",
     "cross_validation": "solvers.regression.cross_validation",

@@ -50,7 +50,7 @@ def diagnose(arguments: Namespace) -> int:
 
 def predict(arguments: Namespace) -> int:
     """Learning curve and exponent of a kernel on the user's data, with what they rest on; nothing is trained."""
-    from .solvers.exponents import forecast
+    from .solvers.scaling.exponents import forecast
     from .validate.inputs.user_data import require_consistent
 
     for path in (arguments.plot, arguments.output):

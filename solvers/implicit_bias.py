@@ -14,7 +14,7 @@ import sympy as sp
 from scipy.linalg import LinAlgError, solve_triangular
 
 from ..theory.errors import BadData, DidNotConverge
-from ..theory.regression.nonnegative import nonnegative_least_squares
+from ..theory.measured_spectra.nonnegative import nonnegative_least_squares
 from ..theory.system import FixedPoint
 from .compile import compile
 

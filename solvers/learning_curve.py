@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..theory.errors import BadData, DidNotConverge
-from ..theory.regression.spectrum import PowerLawTail, Spectrum
+from ..theory.measured_spectra.power_law_tail import PowerLawTail
+from ..theory.measured_spectra.spectrum import Spectrum
 from .regression.levels import Levels, levels, lowest
 from .regression.levels import sizes as checked_sizes
 

@@ -22,9 +22,9 @@ from ..theory.errors import BadData, LearningMechanicsError, NoClosedForm
 from ..theory.setup import Instance
 from ..theory.system import FixedPoint, Flow, Map, System, require_system
 from .compile import compile
-from .exponents import half_width
 from .precision import host
 from .prediction import Prediction
+from .scaling.exponents import half_width
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +210,8 @@ def predict(claim: Claim, instances: Sequence[Sequence[Instance]], *, rival: boo
     """The claim's law (or its rival) on instances[seed][axis value], as a `Prediction`.
 
     A claim whose options hold a "partner" law is forecast by the pair: values and slope are their means, half their gap
-    is the uncertainty, and the slope's error follows `solvers.exponents` (the partner binds its "slope_scatter").
+    is the uncertainty, and its slope has the error of `solvers.scaling.exponents` (the partner binds its
+    "slope_scatter").
     """
     law = claim.rival if rival else claim.law
     partner = None if rival else claim.options.get("partner")

@@ -16,8 +16,8 @@ from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.solvers.regression.cross_validation import cross_validation
 from learning_mechanics.solvers.regression.data_curve import data_curve
 from learning_mechanics.theory.errors import BadData, Underpowered
+from learning_mechanics.theory.measured_spectra.spectrum import finite_population
 from learning_mechanics.theory.regression.kernels import laplace, linear, ntk, rbf
-from learning_mechanics.theory.regression.spectrum import finite_population
 from learning_mechanics.validate.inputs.data import load
 
 TASKS = ("parity", "three", "halves", "patches", "prose_or_code", "terrain", "membrane", "cells")

@@ -7,7 +7,7 @@ measure it. The rule and its constants were fixed on splits with seeds below 50;
 import numpy as np
 import pytest
 
-from learning_mechanics.solvers.exponents import SPREAD, exponents, forecast
+from learning_mechanics.solvers.scaling.exponents import SPREAD, exponents, forecast
 from learning_mechanics.theory.dataset import Dataset
 from learning_mechanics.theory.errors import BadData, Underpowered
 from learning_mechanics.theory.model import Bound

@@ -12,7 +12,7 @@ from learning_mechanics.solvers.compile import compile
 from learning_mechanics.solvers.fixed_point import root
 from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.theory.errors import BadData
-from learning_mechanics.theory.regression.spectrum import PowerLawTail
+from learning_mechanics.theory.measured_spectra.power_law_tail import PowerLawTail
 
 
 def by_scipy(lam, power, sizes, ridge=0.0, noise=0.0, count=None):

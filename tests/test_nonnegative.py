@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from learning_mechanics.theory.regression.nonnegative import nonnegative_least_squares
+from learning_mechanics.theory.measured_spectra.nonnegative import nonnegative_least_squares
 
 
 @pytest.mark.instant

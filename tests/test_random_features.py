@@ -15,11 +15,12 @@ from learning_mechanics.solvers.predict import predict
 from learning_mechanics.solvers.regression.random_features import optimal_ridge, random_features
 from learning_mechanics.theory.dataset import Dataset, PowerLaw
 from learning_mechanics.theory.errors import BadData
+from learning_mechanics.theory.measured_spectra.power_law_tail import PowerLawTail
+from learning_mechanics.theory.measured_spectra.spectrum import finite_population
 from learning_mechanics.theory.models.wide_networks import random_features as model
 from learning_mechanics.theory.models.wide_networks.random_features import RandomFeatures
 from learning_mechanics.theory.regression.kernels import nngp, ntk
 from learning_mechanics.theory.regression.random_features import random_features as derived
-from learning_mechanics.theory.regression.spectrum import PowerLawTail, finite_population
 from learning_mechanics.theory.setup import Setup
 from learning_mechanics.validate.experiments.kernel_solve import kernel_solve
 from learning_mechanics.validate.inputs.data import load

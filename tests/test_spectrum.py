@@ -7,7 +7,9 @@ from scipy.optimize import brentq
 
 from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.theory.errors import BadData, Underpowered
-from learning_mechanics.theory.regression.spectrum import PowerLawTail, cross_fit, finite_population, in_sample
+from learning_mechanics.theory.measured_spectra.cross_fitting import cross_fit, in_sample
+from learning_mechanics.theory.measured_spectra.power_law_tail import PowerLawTail
+from learning_mechanics.theory.measured_spectra.spectrum import finite_population
 
 
 def linear(a, b=None):

@@ -22,9 +22,10 @@ import numpy as np
 from ...theory.arguments import number, numbers, whole
 from ...theory.errors import BadData, Underpowered
 from ...theory.infinite_width.network_kernel import one_kernel
-from ...theory.regression.spectrum import MOST_ROWS, Spectrum, cross_fit, in_sample, resampled
-from ..exponents import NINETY_PERCENT
+from ...theory.measured_spectra.cross_fitting import MOST_ROWS, cross_fit, in_sample, resampled
+from ...theory.measured_spectra.spectrum import Spectrum
 from ..learning_curve import LearningCurve, learning_curve
+from ..scaling.exponents import NINETY_PERCENT
 from .cross_validation import cross_validation
 from .levels import sizes as positive_sizes
 
@@ -137,7 +138,7 @@ def data_curve(
     `population`  the rows are all there is: samples are drawn from them, errors are those on all of them
 
     Errors: `BadData` for shapes, a constant target or sizes that are not positive; `Underpowered` for a target that is
-    dominated by noise. References: see `theory.regression.spectrum` and `cross_validation`.
+    dominated by noise. References: see `theory.measured_spectra.spectrum` and `cross_validation`.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal((300, 40)) * np.arange(1, 41) ** -0.75

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...theory.arguments import numbers
 from ...theory.errors import BadData
-from ...theory.regression.spectrum import PowerLawTail
+from ...theory.measured_spectra.power_law_tail import PowerLawTail
 
 NODES = 15  # levels that stand for all modes within a factor e
 COMPRESS = 1000  # from this number of modes on

@@ -19,7 +19,8 @@ import numpy as np
 
 from ...theory.arguments import number
 from ...theory.errors import BadData, DidNotConverge
-from ...theory.regression.spectrum import PowerLawTail, Spectrum
+from ...theory.measured_spectra.power_law_tail import PowerLawTail
+from ...theory.measured_spectra.spectrum import Spectrum
 from .levels import Levels, levels, lowest, sizes
 
 TABLE = 256  # points of log gamma at which z is tabulated

@@ -28,7 +28,8 @@ import numpy as np
 from ..arguments import numbers, whole
 from ..errors import BadData, OutsideDomain, Underpowered, UnknownName
 from ..infinite_width.network_kernel import NetworkKernel
-from ..regression.spectrum import FIRST_RANK, LAST_SHARE, Estimate, Spectrum
+from ..measured_spectra.estimate import Estimate
+from ..measured_spectra.spectrum import FIRST_RANK, LAST_SHARE, Spectrum
 from .hermite_modes import Modes, complete_symmetric, mode_features, rest_in_bins, top_modes
 from .level_coefficients import ORDER, LevelCoefficients, level_coefficients
 

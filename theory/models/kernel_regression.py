@@ -18,11 +18,12 @@ import numpy as np
 from ..architecture.network import chain
 from ..claims import Claim, Converges, Equals, Law, Scales
 from ..dataset import PowerLaw
+from ..measured_spectra.cross_fitting import cross_fit, in_sample
+from ..measured_spectra.spectrum import Spectrum, finite_population
 from ..model import Theory, parameter
 from ..regression.effective_ridge import SIMON, effective_ridge, gaussian_equivalence
 from ..regression.kernels import Kernel, ntk
 from ..regression.linearised import LEE, converged, linearised_descent, tangent_kernel, training_residuals
-from ..regression.spectrum import Spectrum, cross_fit, finite_population, in_sample
 from ..setup import Initialisation, Instance, Optimizer, Setup
 from ..system import FixedPoint, System
 

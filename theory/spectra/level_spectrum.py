@@ -15,7 +15,8 @@ import numpy as np
 import sympy as sp
 
 from ..errors import BadData
-from ..regression.spectrum import PowerLawTail, Spectrum
+from ..measured_spectra.power_law_tail import PowerLawTail
+from ..measured_spectra.spectrum import Spectrum
 from ..trail import Trail
 
 

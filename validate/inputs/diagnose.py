@@ -17,7 +17,7 @@ import numpy as np
 
 from ...theory.dataset import Dataset
 from ...theory.errors import LearningMechanicsError
-from ...theory.regression.spectrum import FIRST_RANK, LAST_SHARE
+from ...theory.measured_spectra.spectrum import FIRST_RANK, LAST_SHARE
 from ..judging.verdict import plain
 from .suitability import require_suitable
 from .user_data import conflicts, duplicates

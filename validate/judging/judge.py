@@ -22,7 +22,7 @@ from .residuals import Comparison, compare, log_slopes, prepare, scale_of, summa
 from .statistics import critical_value, jackknife, local_slopes, log_slope
 from .verdict import Verdict
 
-CLAIMS_IN_A_REPORT = 20
+CLAIMS_IN_A_REPORT = 40
 SHARE_OF_EDGE = 0.97  # a run whose maximum stays below this share of the prediction never reached it
 NEEDED_ERRORS = 6.0  # the gap to the rival, in standard errors: a limit near 4.5 plus 95 % power
 
@@ -42,7 +42,7 @@ class Finding:
 def judge(claim: Claim, prediction, rival, measurement, *, comparisons: int | None = None, theory: str = "") -> Verdict:
     """Judge `measurement.values` (R, A, T, C) against `prediction.values` (I, A, T, C), I = 1 or R.
 
-    `comparisons` counts the judged points of the whole report; by default this claim's points times 20 claims.
+    `comparisons` counts the judged points of the whole report; by default this claim's points times 40 claims.
 
     >>> from types import SimpleNamespace as Record
     >>> from learning_mechanics.theory.claims import Equals

@@ -18,11 +18,11 @@ import numpy as np
 from ...claims import Claim, Equals, Law
 from ...dataset import PowerLaw
 from ...derivation.assumptions import Closure
+from ...measured_spectra.spectrum import finite_population
 from ...model import Theory, parameter
 from ...regression.effective_ridge import SIMON, effective_ridge
 from ...regression.kernels import Kernel, nngp
 from ...regression.random_features import MORE, gaussian_features, random_features
-from ...regression.spectrum import finite_population
 from ...setup import Instance, Setup
 from ...system import FixedPoint, System
 

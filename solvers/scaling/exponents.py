@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ..theory.errors import BadData, Underpowered
-from ..theory.model import Bound
-from ..theory.regression.spectrum import LOCAL_DECADES, Estimate, Spectrum, cross_fit, in_sample
-from .learning_curve import LearningCurve, learning_curve
+from ...theory.errors import BadData, Underpowered
+from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample
+from ...theory.measured_spectra.estimate import Estimate
+from ...theory.measured_spectra.spectrum import LOCAL_DECADES, Spectrum
+from ...theory.model import Bound
+from ..learning_curve import LearningCurve, learning_curve
 
 SPREAD = 0.04  # of measured slopes around the theory on real data, beyond the draw of rows
 NINETY_PERCENT = 1.645
@@ -129,7 +131,7 @@ def forecast(
     `sizes`   sample sizes of the window, by default 8 from 50 (or P/20) to P/2
 
     Errors: `Underpowered` with less than a decade of resolved spectrum (500 rows) or a target dominated by noise;
-    `BadData` for a constant target. References: see `theory.regression.spectrum`.
+    `BadData` for a constant target. References: see `theory.measured_spectra.spectrum`.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal((600, 60)) * np.arange(1, 61) ** -0.75

@@ -1,0 +1,1 @@
+"""Fits of loss surfaces: point, bootstrap, profile, what they can and cannot say."""

@@ -1,0 +1,1 @@
+"""Scaling laws as numbers: exponents with errors, finite-size curves, dynamics of a spectrum."""

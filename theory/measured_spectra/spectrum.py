@@ -1,0 +1,154 @@
+"""The spectrum of a kernel operator with the target's power in it: a record, and the exact one of a finite population.
+
+    int k(x, x') phi_k(x') p(x') dx' = lambda_k phi_k,     v_k = (E y phi_k)^2,
+
+with lambda_k ~ k^-capacity and v_k ~ k^-target_exponent where they are power laws. Estimation from a sample of rows is
+in `cross_fitting`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadData, Underpowered
+from .estimate import Estimate
+from .ridge_path import RidgePath
+
+FIRST_RANK = 10  # ranks below are not asymptotic
+LAST_SHARE = 5  # ranks above samples / LAST_SHARE are not resolved
+ASYMPTOTIC_DECADES = 1.3
+LOCAL_DECADES = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Levels of a kernel operator, eigenvalues lambda_k of E[k(x, x') f(x')], with multiplicities and target power.
+
+    `eigenvalues`, `multiplicities`, `power` (levels,): power is summed over the modes of a level and over outputs
+    `noise`           target power that no mode holds
+    `samples`         rows it was estimated from; `resolved`: the largest sample size it speaks for
+    `capacity`        lambda_k ~ k^-capacity;  `target_exponent`: power of mode k ~ k^-target_exponent (None: refused)
+    `decades`         of ranks the exponents are read from: [10, samples / 5]
+    `facts`           systematic and statistical parts, splits, misfit of the levels, rows left out
+    """
+
+    eigenvalues: np.ndarray
+    power: np.ndarray
+    multiplicities: np.ndarray
+    noise: float = 0.0
+    method: str = ""
+    samples: int = 0
+    resolved: float = 0.0
+    capacity: Estimate | None = None
+    target_exponent: Estimate | None = None
+    explained: float = 1.0
+    path: RidgePath | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def decades(self) -> float:
+        return float(np.log10(max(self.samples / (FIRST_RANK * LAST_SHARE), 1.0)))
+
+    def data_exponent(self) -> Estimate:
+        """Asymptotic exponent of the test error in n, min(target_exponent - 1, 2 capacity), noise-free and ridgeless.
+
+        Errors: `Underpowered` with fewer than 1.3 decades of resolved ranks, or when most power is unresolved.
+        """
+        if self.decades < ASYMPTOTIC_DECADES:
+            raise Underpowered(
+                f"{self.samples} samples resolve {self.decades:.2f} decades of the spectrum, 1.3 are needed",
+                where="asymptotic exponent",
+                remedy=f"give {round(50 * 10**ASYMPTOTIC_DECADES)} samples, or use the local slope",
+            )
+        if self.explained < 0.5 or self.capacity is None or self.target_exponent is None:
+            raise Underpowered(
+                f"only {self.explained:.0%} of the target's power is explained on held-out rows",
+                where="asymptotic exponent",
+                remedy="the rest may be noise or a slow tail; use the local slope, or give more samples",
+            )
+        source = Estimate(self.target_exponent.value - 1, self.target_exponent.error)
+        saturated = Estimate(2 * self.capacity.value, 2 * self.capacity.error)
+        return min(source, saturated, key=lambda estimate: estimate.value)
+
+    def slope_scatter(self, sizes: Sequence[float] | np.ndarray) -> float:
+        """Jackknife error of the curve's slope over `sizes`, or over what of them is resolved (a factor 3 at least).
+
+        From one draw of rows, or groups of rows, to the next. Errors: `BadData` where no row was left out in turn.
+        """
+        if self.path is None:
+            return 0.0
+        last = min(sizes[-1], self.resolved)
+        return self.path.slope_scatter((min(sizes[0], last / 3), last))
+
+    def to_dict(self) -> dict:
+        return {
+            "method": self.method,
+            "samples": self.samples,
+            "resolved": self.resolved,
+            "decades": self.decades,
+            "explained": self.explained,
+            "noise": self.noise,
+            "capacity": self.capacity and self.capacity.to_dict(),
+            "target_exponent": self.target_exponent and self.target_exponent.to_dict(),
+            "eigenvalues": self.eigenvalues.tolist(),
+            "multiplicities": self.multiplicities.tolist(),
+            "power": self.power.tolist(),
+            "facts": dict(self.facts),
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"Spectrum ({self.method}, {self.samples} samples, {self.decades:.2f} decades of ranks)",
+            f"  capacity         {self.capacity or 'not estimated'}",
+            f"  target exponent  {self.target_exponent or 'not estimated'}",
+            f"  explained power  {self.explained:.1%}",
+            f"  speaks for n <=  {self.resolved:.0f}",
+        ]
+        return "\n".join(lines)
+
+
+def finite_population(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarray) -> Spectrum:
+    """The exact spectrum when the given rows are the whole population: eigenvalues of K/N, power (u.y)^2/N.
+
+    `kernel` is a callable or the Gram matrix (N, N). Predicts regression on n << N rows tested on all N; trust it for
+    n <= N/4 and a ridge of at least 0.1, because test rows are then still mostly unseen.
+
+    >>> spectrum = finite_population(np.diag([4.0, 2.0]), np.eye(2), np.array([1.0, 3.0]))
+    >>> spectrum.eigenvalues, spectrum.power
+    (array([2., 1.]), array([0.5, 4.5]))
+    """
+    y = columns(x, y)
+    gram = gram_matrix(kernel, x)
+    values, vectors = np.linalg.eigh(gram / len(gram))
+    power = ((vectors.T @ y) ** 2).sum(1) / len(gram)
+    keep = values > len(gram) * np.finfo(float).eps * values[-1]
+    order = np.flatnonzero(keep)[::-1]
+    return Spectrum(
+        values[order],
+        power[order],
+        np.ones(len(order)),
+        noise=float(power[~keep].sum()),
+        method="finite population",
+        samples=len(gram),
+        resolved=len(gram) / 4,
+        facts={"rank": len(order)},
+    )
+
+
+def columns(x, y) -> np.ndarray:
+    """Targets as columns (P, o); raises `BadData` unless there is one per row."""
+    y = np.asarray(y, float)
+    y = y[:, None] if y.ndim == 1 else y
+    if len(x) != len(y):
+        raise BadData(f"{len(x)} inputs but {len(y)} targets", where="spectrum", remedy="give one target per row")
+    return y
+
+
+def gram_matrix(kernel, x) -> np.ndarray:
+    """The kernel of all pairs of rows, given as a callable or as the matrix itself."""
+    gram = np.asarray(kernel(x) if callable(kernel) else kernel, float)
+    if gram.shape != (len(x), len(x)):
+        raise BadData(f"kernel matrix of shape {gram.shape} for {len(x)} rows", remedy="give an (N, N) matrix")
+    return gram

@@ -1,0 +1,1 @@
+"""Models of scaling laws: one file each."""

@@ -1,0 +1,1 @@
+"""Forecasts written down before training, and their scores afterwards."""

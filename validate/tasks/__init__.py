@@ -1,0 +1,1 @@
+"""Real tasks on which forecasts are scored, by name."""
