@@ -27,7 +27,7 @@ class MechanismForecast:
     `window`     range of the axis it speaks for
     `loss`       what falls: "squared error", "unseen mass", "cross-entropy above its floor"
 
-    >>> print(MechanismForecast("Zipf memorisation", "samples", Estimate(0.33, 0.01), True, "one-hot inputs", "(a-1)/a"))
+    >>> print(MechanismForecast("Zipf memorisation", "samples", Estimate(0.33, 0.01), True, "one-hot inputs"))
     Zipf memorisation: samples^-(0.330 +- 0.010), applies: one-hot inputs
     """
 
