@@ -1,0 +1,59 @@
+"""Signs and normal forms of exact numbers: rationals at once, other algebraic numbers by digits and then by proof.
+
+A sign is certain if the number differs from zero beyond the error of its digits; zero itself is proved, never guessed:
+x = 0 if the minimal polynomial of x is the identity.
+"""
+
+from typing import Any
+
+import sympy as sp
+
+from ..errors import BadData
+
+DIGITS = 50
+
+
+def exact(value: Any, where: str = "exact number") -> Any:
+    """An exact real number or expression; a float is read as the decimal it prints as. Errors: `BadData`.
+
+    >>> exact(0.7), exact("3/10"), exact(1 - 1 / sp.sqrt(2))
+    (7/10, 3/10, 1 - sqrt(2)/2)
+    """
+    if isinstance(value, bool):
+        raise BadData(f"{value} is no number", where=where, remedy="give a number")
+    if hasattr(value, "dtype") and not isinstance(value, sp.Basic):
+        if getattr(value, "shape", ()) != ():
+            raise BadData(f"an array of shape {value.shape}", where=where, remedy="give one number at a time")
+        value = value.item()
+    try:
+        found = sp.Rational(repr(value)) if isinstance(value, float) else sp.sympify(value, rational=True)
+    except (sp.SympifyError, TypeError, ValueError, SyntaxError, AttributeError):
+        found = None
+    if not isinstance(found, sp.Expr) or found.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or found.is_real is False:
+        raise BadData(f"{value!r} is no finite real number", where=where, remedy="give a number, a fraction or sqrt(2)")
+    return found
+
+
+def exact_sign(value: Any) -> int:
+    """-1, 0 or 1: the sign of an exact real number.
+
+    >>> exact_sign(sp.sqrt(2) - sp.Rational(141421356, 10**8)), exact_sign((1 + sp.sqrt(2)) ** 2 - 3 - sp.sqrt(8))
+    (1, 0)
+    """
+    value = sp.sympify(value)
+    if value.is_Rational:
+        return int(sp.sign(value))
+    digits = sp.N(value, DIGITS)
+    if digits.is_comparable and abs(digits) > sp.Float(10) ** (-DIGITS // 2):
+        return int(sp.sign(digits))
+    if sp.expand(value).equals(0) or sp.minimal_polynomial(value, sp.Symbol("x")) == sp.Symbol("x"):
+        return 0
+    return int(sp.sign(sp.N(value, 20 * DIGITS)))
+
+
+def tidy(value: Any) -> Any:
+    """One normal form: factored fractions of symbols, numbers without roots in denominators."""
+    value = sp.sympify(value)
+    if value.is_Rational:
+        return value
+    return sp.factor(sp.cancel(value)) if value.free_symbols else sp.radsimp(sp.expand(sp.radsimp(value)))
