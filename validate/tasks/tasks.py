@@ -1,34 +1,82 @@
 """Real tasks by name: inputs, targets and independent groups on which forecasts are made and then scored.
 
 A task is (x, y, groups) with x ready for a kernel or a network; one half of it is the probe from which everything is
-forecast, and regressions or trained networks on the other half measure what was forecast.
+forecast, and regressions or trained networks on the other half measure what was forecast. Everything ships with
+scikit-learn, Matplotlib and Python; two tasks have no exponent, and a tool that gives them one is wrong.
 
->>> task("digits_parity").x.shape, sorted(NAMES)[:3]
-((1797, 64), ['cells', 'digits_at_least_5', 'digits_classes'])
+>>> task("digits_parity").x.shape, record("digits_parity").kind, len(NAMES)
+((1797, 64), 'images', 26)
 """
 
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
 
 import numpy as np
 
 from ...theory.dataset import Dataset
 from ...theory.errors import UnknownName
 from ..inputs.data import load
+from . import functions, images, texts
+
+KINDS = ("images", "text", "signals", "tables", "functions")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task and what is known of it beforehand.
+
+    `problem`   tasks of one problem share their rows or their source: results are grouped by it
+    `kind`      "images", "text", "signals", "tables" or "functions"
+    `refused`   why no exponent may be forecast from half of it, or "" where one is expected
+    """
+
+    name: str
+    problem: str
+    kind: str
+    description: str
+    build: Callable[[], Dataset] = field(repr=False)
+    refused: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind}): {self.description}" + (f"; refused: {self.refused}" if self.refused else "")
 
 
 @cache
 def task(name: str) -> Dataset:
-    """A task by name: x (P, d), y (P, o) and, where rows are not independent, groups (P,).
+    """A task by name: x (P, d), y (P, o) and, where rows are not independent, groups (P,); arrays are read-only.
 
     Raises `UnknownName` with the nearest name.
+
+    >>> task("digit_parity")
+    Traceback (most recent call last):
+    ...
+    learning_mechanics.theory.errors.UnknownName: unknown task 'digit_parity'; did you mean 'digits_parity'?
     """
-    if name not in NAMES:
-        raise UnknownName.among(name, NAMES, kind="task")
-    return NAMES[name]()
+    data = record(name).build()
+    for array in (data.x, data.y, data.groups):
+        if array is not None:
+            array.flags.writeable = False
+    return data
+
+
+def record(name: str) -> Task:
+    """What is known of a task beforehand; raises `UnknownName` with the nearest name.
+
+    >>> print(record("noise"))
+    noise (functions): Gaussian inputs to numbers that have nothing to do with them; refused: dominated by noise
+    """
+    if name not in TASKS:
+        raise UnknownName.among(name, TASKS, kind="task")
+    return TASKS[name]
 
 
 def halves(data: Dataset, seed: int) -> np.ndarray:
-    """Mask (P,) of the probe: a random half of the rows, or of the groups where there are any."""
+    """Mask (P,) of the probe: a random half of the rows, or of the groups where there are any.
+
+    >>> int(halves(task("digits_parity"), 0).sum())
+    898
+    """
     rng = np.random.default_rng(seed)
     if data.groups is not None:
         names = np.unique(data.groups)
@@ -51,20 +99,104 @@ def _digits(kind: str) -> Dataset:
     return Dataset(x, y, f"digits_{kind}")
 
 
+def _digits_halves() -> Dataset:
+    halves = load("digits_halves")
+    x = halves.x / np.linalg.norm(halves.x, axis=1, keepdims=True)
+    return Dataset(x, halves.y - halves.y.mean(0), "digits_halves")
+
+
 def _unit(name: str) -> Dataset:
     data = load(name)
     x = data.x - data.x.mean(0)
-    return Dataset(x / np.linalg.norm(x, axis=1, keepdims=True), data.y, name, data.groups)
+    return Dataset(x / np.linalg.norm(x, axis=1, keepdims=True), data.y.copy(), name, data.groups)
 
 
-NAMES = {
-    "digits_classes": lambda: _digits("classes"),
-    "digits_parity": lambda: _digits("parity"),
-    "digits_at_least_5": lambda: _digits("at_least_5"),
-    "patches": lambda: load("patches"),
-    "patches_small": lambda: load("patches_small"),
-    "terrain": lambda: load("terrain"),
-    "membrane": lambda: load("membrane"),
-    "cells": lambda: _unit("cells"),
-    "prose_or_code": lambda: _unit("prose_or_code"),
+def _copied(name: str) -> Dataset:
+    data = load(name)
+    return Dataset(data.x.copy(), data.y.copy(), name, data.groups)
+
+
+_NOISE = "dominated by noise"
+TASKS = {
+    found.name: found
+    for found in (
+        Task("digits_classes", "digits", "images", "handwritten digits to ten classes", partial(_digits, "classes")),
+        Task("digits_parity", "digits", "images", "handwritten digits to odd or even", partial(_digits, "parity")),
+        Task(
+            "digits_at_least_5", "digits", "images", "handwritten digits to 5 or more", partial(_digits, "at_least_5")
+        ),
+        Task("digits_halves", "digits", "images", "upper half of a digit to its lower half", _digits_halves),
+        Task(
+            "patches", "photographs", "images", "80 neighbours to a pixel of a photograph", partial(_copied, "patches")
+        ),
+        Task(
+            "patches_small",
+            "photographs",
+            "images",
+            "24 neighbours to a pixel of a photograph",
+            partial(_copied, "patches_small"),
+        ),
+        Task("denoising", "denoising", "images", "noisy patches of photographs to clean ones", images.denoising),
+        Task("demosaicing", "demosaicing", "images", "red and blue of a pixel behind a filter", images.demosaicing),
+        Task("textures", "textures", "images", "power spectrum of a patch to its picture, of five", images.textures),
+        Task("head", "head", "images", "24 neighbours to a pixel of a scan of a head", images.head),
+        Task("letters", "letters", "images", "printed capital letters in many fonts to classes", images.letters),
+        Task("terrain", "terrain", "images", "48 elevations to the one in their middle", partial(_copied, "terrain")),
+        Task(
+            "membrane", "membrane", "signals", "16 voltages of a neuron to the next one", partial(_copied, "membrane")
+        ),
+        Task(
+            "prose_or_code",
+            "prose_or_code",
+            "text",
+            "letter pairs of a text to prose or code",
+            partial(_unit, "prose_or_code"),
+        ),
+        Task("modules", "modules", "text", "letter pairs of source to its module, of six", texts.modules),
+        Task("vowels", "vowels", "text", "letters around a gap to vowel or not", texts.vowels),
+        Task("spelling", "spelling", "text", "letter pairs of words to real or shuffled", texts.spelling),
+        Task("unseen_words", "unseen_words", "text", "one-hot words to a random sign of each", texts.unseen_words),
+        Task(
+            "next_character",
+            "next_character",
+            "text",
+            "six letters to the next one",
+            texts.next_character,
+            _NOISE,
+        ),
+        Task(
+            "cells",
+            "cells",
+            "tables",
+            "30 properties of a cell to benign or not",
+            partial(_unit, "cells"),
+            "too few rows",
+        ),
+        Task(
+            "teacher_relu",
+            "teacher_relu",
+            "functions",
+            "a random relu network on inputs of covariance 1/k",
+            partial(functions.teacher, "relu"),
+        ),
+        Task(
+            "teacher_tanh",
+            "teacher_tanh",
+            "functions",
+            "a random tanh network on inputs of covariance 1/k",
+            partial(functions.teacher, "tanh"),
+        ),
+        Task("circle", "circle", "functions", "points of a circle to a rough signal", functions.circle),
+        Task("sphere", "sphere", "functions", "points of a sphere to their largest coordinate", functions.sphere),
+        Task("friedman", "friedman", "functions", "Friedman's smooth function of five inputs", functions.friedman),
+        Task(
+            "noise",
+            "noise",
+            "functions",
+            "Gaussian inputs to numbers that have nothing to do with them",
+            functions.noise,
+            _NOISE,
+        ),
+    )
 }
+NAMES = tuple(TASKS)
