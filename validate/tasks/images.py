@@ -35,7 +35,7 @@ def denoising() -> Dataset:
     """Noisy 7 x 7 patches x (P, 49), with noise of half their contrast, to the clean 3 x 3 in the middle y (P, 9).
 
     >>> denoising().x.shape, denoising().y.shape
-    ((2799, 49), (2799, 9))
+    ((2549, 49), (2549, 9))
     """
     rng = np.random.default_rng([SEED, 1])
     clean, groups = _cut(_greys(), 7, rng)

@@ -117,86 +117,42 @@ def _copied(name: str) -> Dataset:
 
 
 _NOISE = "dominated by noise"
+_FEW = "too few rows"
+_IMAGES = (
+    ("digits_classes", "digits", "handwritten digits to ten classes", partial(_digits, "classes")),
+    ("digits_parity", "digits", "handwritten digits to odd or even", partial(_digits, "parity")),
+    ("digits_at_least_5", "digits", "handwritten digits to 5 or more", partial(_digits, "at_least_5")),
+    ("digits_halves", "digits", "upper half of a digit to its lower half", _digits_halves),
+    ("patches", "photographs", "80 neighbours to a pixel of a photograph", partial(_copied, "patches")),
+    ("patches_small", "photographs", "24 neighbours to a pixel of a photograph", partial(_copied, "patches_small")),
+    ("denoising", "denoising", "noisy patches of photographs to clean ones", images.denoising),
+    ("demosaicing", "demosaicing", "a patch behind a colour filter to its missing colours", images.demosaicing),
+    ("textures", "textures", "power spectrum of a patch to its picture, of five", images.textures),
+    ("head", "head", "24 neighbours to a pixel of a scan of a head", images.head),
+    ("letters", "letters", "printed capital letters in many fonts to classes", images.letters),
+    ("terrain", "terrain", "48 elevations to the one in their middle", partial(_copied, "terrain")),
+)
+_TEXT = (
+    ("prose_or_code", "prose_or_code", "letter pairs of a text to prose or code", partial(_unit, "prose_or_code")),
+    ("modules", "modules", "letter pairs of source to its module, of six", texts.modules),
+    ("vowels", "vowels", "letters around a gap to vowel or not", texts.vowels),
+    ("spelling", "spelling", "letter pairs of words to real or shuffled", texts.spelling),
+    ("unseen_words", "unseen_words", "one-hot words to a random sign of each", texts.unseen_words),
+    ("next_character", "next_character", "six letters to the next one", texts.next_character, _NOISE),
+)
+_SIGNALS = (("membrane", "membrane", "16 voltages of a neuron to the next one", partial(_copied, "membrane")),)
+_TABLES = (("cells", "cells", "30 properties of a cell to benign or not", partial(_unit, "cells"), _FEW),)
+_FUNCTIONS = (
+    ("teacher_relu", "teacher", "a random relu network on uneven inputs", partial(functions.teacher, "relu")),
+    ("teacher_tanh", "teacher", "a random tanh network on uneven inputs", partial(functions.teacher, "tanh")),
+    ("circle", "circle", "points of a circle to a rough signal", functions.circle),
+    ("sphere", "sphere", "points of a sphere to their largest coordinate", functions.sphere),
+    ("friedman", "friedman", "Friedman's smooth function of five inputs", functions.friedman),
+    ("noise", "noise", "Gaussian inputs to numbers that have nothing to do with them", functions.noise, _NOISE),
+)
 TASKS = {
-    found.name: found
-    for found in (
-        Task("digits_classes", "digits", "images", "handwritten digits to ten classes", partial(_digits, "classes")),
-        Task("digits_parity", "digits", "images", "handwritten digits to odd or even", partial(_digits, "parity")),
-        Task(
-            "digits_at_least_5", "digits", "images", "handwritten digits to 5 or more", partial(_digits, "at_least_5")
-        ),
-        Task("digits_halves", "digits", "images", "upper half of a digit to its lower half", _digits_halves),
-        Task(
-            "patches", "photographs", "images", "80 neighbours to a pixel of a photograph", partial(_copied, "patches")
-        ),
-        Task(
-            "patches_small",
-            "photographs",
-            "images",
-            "24 neighbours to a pixel of a photograph",
-            partial(_copied, "patches_small"),
-        ),
-        Task("denoising", "denoising", "images", "noisy patches of photographs to clean ones", images.denoising),
-        Task("demosaicing", "demosaicing", "images", "red and blue of a pixel behind a filter", images.demosaicing),
-        Task("textures", "textures", "images", "power spectrum of a patch to its picture, of five", images.textures),
-        Task("head", "head", "images", "24 neighbours to a pixel of a scan of a head", images.head),
-        Task("letters", "letters", "images", "printed capital letters in many fonts to classes", images.letters),
-        Task("terrain", "terrain", "images", "48 elevations to the one in their middle", partial(_copied, "terrain")),
-        Task(
-            "membrane", "membrane", "signals", "16 voltages of a neuron to the next one", partial(_copied, "membrane")
-        ),
-        Task(
-            "prose_or_code",
-            "prose_or_code",
-            "text",
-            "letter pairs of a text to prose or code",
-            partial(_unit, "prose_or_code"),
-        ),
-        Task("modules", "modules", "text", "letter pairs of source to its module, of six", texts.modules),
-        Task("vowels", "vowels", "text", "letters around a gap to vowel or not", texts.vowels),
-        Task("spelling", "spelling", "text", "letter pairs of words to real or shuffled", texts.spelling),
-        Task("unseen_words", "unseen_words", "text", "one-hot words to a random sign of each", texts.unseen_words),
-        Task(
-            "next_character",
-            "next_character",
-            "text",
-            "six letters to the next one",
-            texts.next_character,
-            _NOISE,
-        ),
-        Task(
-            "cells",
-            "cells",
-            "tables",
-            "30 properties of a cell to benign or not",
-            partial(_unit, "cells"),
-            "too few rows",
-        ),
-        Task(
-            "teacher_relu",
-            "teacher_relu",
-            "functions",
-            "a random relu network on inputs of covariance 1/k",
-            partial(functions.teacher, "relu"),
-        ),
-        Task(
-            "teacher_tanh",
-            "teacher_tanh",
-            "functions",
-            "a random tanh network on inputs of covariance 1/k",
-            partial(functions.teacher, "tanh"),
-        ),
-        Task("circle", "circle", "functions", "points of a circle to a rough signal", functions.circle),
-        Task("sphere", "sphere", "functions", "points of a sphere to their largest coordinate", functions.sphere),
-        Task("friedman", "friedman", "functions", "Friedman's smooth function of five inputs", functions.friedman),
-        Task(
-            "noise",
-            "noise",
-            "functions",
-            "Gaussian inputs to numbers that have nothing to do with them",
-            functions.noise,
-            _NOISE,
-        ),
-    )
+    name: Task(name, problem, kind, *rest)
+    for kind, rows in zip(KINDS, (_IMAGES, _TEXT, _SIGNALS, _TABLES, _FUNCTIONS), strict=True)
+    for name, problem, *rest in rows
 }
 NAMES = tuple(TASKS)
