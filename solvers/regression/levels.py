@@ -42,9 +42,16 @@ class Levels:
 
 
 def levels(
-    eigenvalues: Any, power: Any = None, multiplicities: Any = None, tail: PowerLawTail | None = None, where: str = ""
+    eigenvalues: Any,
+    power: Any = None,
+    multiplicities: Any = None,
+    tail: PowerLawTail | None = None,
+    where: str = "",
+    nodes: int = NODES,
 ) -> Levels:
     """Modes as given, checked, compressed beyond a thousand, with the levels of a tail behind them.
+
+    `nodes` for each factor e: 15 serve a real kappa, complex ones need more since poles are nearer; 0 keeps all modes.
 
     Errors: `BadData` for shapes, signs, numbers that are not finite, and a kernel without a positive eigenvalue.
 
@@ -73,8 +80,8 @@ def levels(
     if not used.all():
         lam, power, count = lam[used], power[used], count[used]
     modes, total = float(count.sum()), float(power.sum()) + lost
-    if len(lam) > COMPRESS:
-        lam, power, count = _compressed(lam, power, count)
+    if nodes and len(lam) > COMPRESS:
+        lam, power, count = _compressed(lam, power, count, nodes)
     if tail is not None:
         more = tail.levels()
         lam, count, power = (np.concatenate(pair) for pair in zip((lam, count, power), more, strict=True))
@@ -105,31 +112,31 @@ def lowest(lam: np.ndarray, count: np.ndarray, modes: float, most: float) -> flo
     return max(bound for bound in bounds if np.isfinite(bound))
 
 
-def _compressed(lam, power, count):
+def _compressed(lam, power, count, nodes):
     """The same sums from few levels: Chebyshev nodes in log lambda, cell by cell, with weights of either sign."""
     if (np.diff(lam) > 0).any():
         order = np.argsort(-lam, kind="stable")
         lam, power, count = lam[order], power[order], count[order]
     depth = np.log(lam[0]) - np.log(lam)
     starts = np.flatnonzero(np.diff(np.floor(depth), prepend=-1.0))
-    roots = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
-    basis = np.cos(np.outer(np.arange(NODES), np.arccos(roots)))  # Chebyshev polynomials at their nodes
+    roots = np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)
+    basis = np.cos(np.outer(np.arange(nodes), np.arccos(roots)))  # Chebyshev polynomials at their nodes
     basis[1:] *= 2
     parts = []
     for first, last in zip(starts, np.append(starts[1:], len(lam)), strict=True):
         measures = np.stack([power[first:last], count[first:last]], axis=1)
-        if last - first <= NODES:
+        if last - first <= nodes:
             parts.append((lam[first:last], measures))
             continue
         cell = np.floor(depth[first])
-        moments = np.zeros((NODES, 2))
+        moments = np.zeros((nodes, 2))
         for start in range(first, last, BLOCK):
             z = 2 * (depth[start : min(start + BLOCK, last)] - cell) - 1
-            polynomials = np.empty((NODES, len(z)))
+            polynomials = np.empty((nodes, len(z)))
             polynomials[0], polynomials[1] = 1.0, z
-            for degree in range(2, NODES):
+            for degree in range(2, nodes):
                 polynomials[degree] = 2 * z * polynomials[degree - 1] - polynomials[degree - 2]
             moments += polynomials @ measures[start - first : start - first + len(z)]
-        parts.append((lam[0] * np.exp(-(cell + (roots + 1) / 2)), basis.T @ moments / NODES))
+        parts.append((lam[0] * np.exp(-(cell + (roots + 1) / 2)), basis.T @ moments / nodes))
     measures = np.concatenate([part[1] for part in parts])
     return np.concatenate([part[0] for part in parts]), measures[:, 0], measures[:, 1]

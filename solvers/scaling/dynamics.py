@@ -1,0 +1,407 @@
+r"""Test and training error at any training time, from any number of samples and of random features, from a spectrum.
+
+A linear readout of N random features of a kernel, trained by gradient flow (unit rate, loss with 1/2) or descent on P
+samples, errs as v' = -F G v, with F the features' and G the samples' covariance. On average over both,
+
+    test(t) = double inverse Laplace transform of C(tau, tau')/(tau tau'),   kappa (1 - S/P)(1 - S/N) = tau,
+
+(`frequencies`, derived in `theory.scaling.dynamical`). One inverse transform at 2t is enough where either is infinite
+and its error is that of a symmetric flow, and none for P = N = infinity: sum v_k exp(-2 lambda_k t).
+
+Reference: Bordelon, Atanasov & Pehlevan 2024 (arXiv:2402.01092).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...theory.arguments import number, numbers
+from ...theory.errors import BadData, OutsideDomain
+from ...theory.measured_spectra.power_law_tail import PowerLawTail
+from ...theory.measured_spectra.spectrum import Spectrum
+from ..regression.levels import Levels, levels
+from .frequencies import Frequencies, frequencies, real_ridge
+from .laplace import FEWER, NODES, Contour, descent, talbot
+
+WHERE = "dynamics"
+LEVELS = 32  # for each factor e: poles of complex effective ridges are nearer than those of real ones
+RESOURCES = ("steps", "samples", "parameters")
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics:
+    """Expected errors at training times; arrays are (T,).
+
+    `test`, `train`  mean squared errors without 1/2, noise included; means over draws of samples and features
+    `bias`           test error of the mean predictor over draws: the rest of `test` is variance
+    `error`          estimate of the numerical error of `test`, from a second contour
+    `kappa`          effective ridge at tau = 1/t
+    `learned`        modes learned at that ridge, sum lambda/(lambda + kappa)
+    `shares`         (T, 3) how much of a change of log kappa each of `RESOURCES` commands; they sum to 1
+    `samples`, `features`  as given, one per time
+    """
+
+    times: np.ndarray
+    test: np.ndarray
+    train: np.ndarray
+    bias: np.ndarray
+    error: np.ndarray
+    kappa: np.ndarray
+    learned: np.ndarray
+    shares: np.ndarray
+    samples: np.ndarray
+    features: np.ndarray
+    noise: float
+    weight_decay: float
+    learning_rate: float
+    modes: float
+    source: Any = field(default=None, repr=False)
+
+    @property
+    def bottleneck(self) -> tuple[str, ...]:
+        """The resource that limits what is learned at every time: "steps", "samples" or "parameters".
+
+        The one whose increase lowers the effective ridge most; samples bind once they are half used up, S > P/2.
+
+        >>> print(dynamics(np.arange(1.0, 1e3) ** -1.5, times=[1.0, 1e6], samples=30).bottleneck)
+        ('steps', 'samples')
+        """
+        return tuple(RESOURCES[i] for i in self.shares.argmax(1))
+
+    def slope(self, window: tuple[float, float] | None = None) -> float:
+        """Least-squares slope of log test error against log t over times within the window. Errors: `BadData`.
+
+        >>> flow = dynamics(np.arange(1.0, 1e4) ** -1.5, np.arange(1.0, 1e4) ** -2.0, times=np.geomspace(10, 1e3, 9))
+        >>> print(round(flow.slope(), 2))  # -(target_exponent - 1)/capacity
+        -0.67
+        """
+        low, high = window if window is not None else (0.0, np.inf)
+        kept = (self.times >= low) & (self.times <= high) & (self.times > 0) & (self.test > 0)
+        if len(np.unique(self.times[kept])) < 2:
+            found = f"{int(kept.sum())} times within {low:g} to {high:g}"
+            raise BadData(found, where=f"{WHERE}, slope", remedy="give at least two positive times in the window")
+        return float(np.polyfit(np.log(self.times[kept]), np.log(self.test[kept]), 1)[0])
+
+    def _free(self, rows: np.ndarray) -> np.ndarray:
+        # exp(-2 lambda t) is smooth enough in log lambda for a few levels, powers of 1 - eta lambda may not be
+        modes = self.every if self.learning_rate else self.few
+        return _squared(modes, self._kept(rows)) + modes.lost + self.noise
+
+    def unlearned(self, eigenvalues: Any) -> np.ndarray:
+        """Mean share of the coefficient of modes with these eigenvalues that is not learned, (T, modes).
+
+        >>> dynamics([1.0], times=[0.0, np.log(2.0)]).unlearned([1.0, 0.0]).round(12)
+        array([[1. , 1. ],
+               [0.5, 1. ]])
+        """
+        return self.source.unlearned(numbers(eigenvalues, "eigenvalues", WHERE).ravel())
+
+    def to_dict(self) -> dict:
+        arrays = ("times", "test", "train", "bias", "error", "kappa", "learned", "shares", "samples", "features")
+        return {name: getattr(self, name).tolist() for name in arrays} | {
+            "bottleneck": list(self.bottleneck),
+            "noise": self.noise,
+            "weight_decay": self.weight_decay,
+            "learning_rate": self.learning_rate,
+            "modes": self.modes,
+            "convention": "mean squared error without 1/2, noise included; t = learning rate x steps on the 1/2-loss",
+        }
+
+    def __str__(self) -> str:
+        rule = f"descent at rate {self.learning_rate:g}" if self.learning_rate else "gradient flow"
+        lines = [
+            f"Dynamics: {self.modes:.6g} modes, noise {self.noise:g}, weight decay {self.weight_decay:g}, {rule}; "
+            f"samples {_shown(self.samples)}, features {_shown(self.features)}",
+            f"{'t':>12} {'test':>11} {'train':>11} {'bias':>11} {'learned':>9} {'bottleneck':>11}",
+        ]
+        shown = np.unique(np.linspace(0, len(self.times) - 1, min(8, len(self.times))).astype(int))
+        names = self.bottleneck
+        lines += [
+            f"{self.times[i]:>12.6g} {self.test[i]:>11.4e} {self.train[i]:>11.4e} {self.bias[i]:>11.4e} "
+            f"{self.learned[i]:>9.4g} {names[i]:>11}"
+            for i in shown
+        ]
+        return "\n".join([*lines, f"largest numerical error {self.error.max():.0e}"])
+
+    __repr__ = __str__
+
+
+def dynamics(
+    eigenvalues: Any,
+    power: Any = None,
+    times: Any = (),
+    samples: Any = np.inf,
+    features: Any = np.inf,
+    noise: float = 0.0,
+    multiplicities: Any = None,
+    tail: PowerLawTail | None = None,
+    weight_decay: float = 0.0,
+    learning_rate: float = 0.0,
+) -> Dynamics:
+    """Errors of a spectrum at training times; see the module for the equations.
+
+    `eigenvalues`     (modes,) of the kernel operator, or a `Spectrum`, which brings power, multiplicities and noise
+    `power`           (modes,) target power v_k; of a level, summed over its modes
+    `times`           (T,) from 0: learning rate times steps, for the loss with 1/2
+    `samples`, `features`  numbers, or one for each time; infinite if not given
+    `noise`           variance of the labels' noise, in `test` and `train`
+    `weight_decay`    of the weights: the flow ends at kernel regression with ridge samples x weight_decay
+    `learning_rate`   0 is gradient flow; else descent with this step, and times are whole numbers of steps
+
+    Errors: `BadData` for shapes, signs and times that are no whole steps; `OutsideDomain` where descent diverges.
+
+    >>> flow = dynamics([1.0], [1.0], times=[0.0, 1.0, 1e12])
+    >>> print(np.abs(flow.test - np.exp(-2 * flow.times)).max() < 1e-15)
+    True
+    """
+    noise, weight_decay = number(noise, "noise", WHERE), number(weight_decay, "weight_decay", WHERE)
+    learning_rate = number(learning_rate, "learning_rate", WHERE)
+    if isinstance(eigenvalues, Spectrum):
+        spectrum, noise = eigenvalues, noise + eigenvalues.noise
+        eigenvalues, power, multiplicities = spectrum.eigenvalues, spectrum.power, spectrum.multiplicities
+    times = _times(times, learning_rate)
+    p, q = (1 / _numbers(value, name, times) for value, name in ((samples, "samples"), (features, "features")))
+    every = levels(eigenvalues, power, multiplicities, tail, WHERE, nodes=0)
+    few = levels(eigenvalues, power, multiplicities, tail, WHERE, nodes=LEVELS)
+    source = _Source(every, few, times, p, q, noise, weight_decay, learning_rate)
+    source.check()
+    test, train, error = source.errors()
+    kappa, learned, shares = _bottlenecks(few, times, p, q, weight_decay)
+    return Dynamics(
+        times=times,
+        test=test,
+        train=train,
+        bias=source.bias(test),
+        error=error,
+        kappa=kappa,
+        learned=learned,
+        shares=shares,
+        samples=np.divide(1.0, p, out=np.full_like(p, np.inf), where=p > 0),
+        features=np.divide(1.0, q, out=np.full_like(q, np.inf), where=q > 0),
+        noise=noise,
+        weight_decay=weight_decay,
+        learning_rate=learning_rate,
+        modes=every.modes,
+        source=source,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What a curve is computed from: all modes, the few levels that stand for them, and times with their resources."""
+
+    every: Levels
+    few: Levels
+    times: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    noise: float
+    weight_decay: float
+    learning_rate: float
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Test and training error and the numerical error of the former, (T,)."""
+        start = self.every.total + self.noise
+        test, train, error = np.full_like(self.times, start), np.full_like(self.times, start), 0 * self.times
+        moved = self.times > 0
+        free = moved & (self.p == 0) & (self.q == 0)
+        test[free] = train[free] = self._free(free)
+        wide = moved & (self.p == 0) & (self.q > 0) if not self.weight_decay else np.zeros_like(moved)
+        if wide.any():
+            found = [self._population(wide, count) for count in (NODES, FEWER)]
+            test[wide] = train[wide] = found[0]
+            error[wide] = _estimate(found, start)
+        rest = moved & ~free & ~wide
+        if rest.any():
+            found = [self._both(rest, count) for count in (NODES, FEWER)]
+            test[rest], train[rest] = found[0]
+            error[rest] = _estimate([pair[0] for pair in found], start)
+        return test, train, error
+
+    def bias(self, test: np.ndarray) -> np.ndarray:
+        """sum v m^2 and what is never learned, with m the mean share not learned."""
+        bias = np.full_like(self.times, self.every.total + self.noise)
+        free = (self.times > 0) & (self.p == 0) & (self.q == 0)
+        bias[free] = test[free]
+        rest = (self.times > 0) & ~free
+        if rest.any():
+            share = self._mean(rest, self.few.eigenvalues)
+            bias[rest] = share**2 @ self.few.power + self.few.lost + self.noise
+        return bias
+
+    def _free(self, rows: np.ndarray) -> np.ndarray:
+        # exp(-2 lambda t) is smooth enough in log lambda for a few levels, powers of 1 - eta lambda may not be
+        modes = self.every if self.learning_rate else self.few
+        return _squared(modes, self._kept(rows)) + modes.lost + self.noise
+
+    def unlearned(self, eigenvalues: np.ndarray) -> np.ndarray:
+        share = np.ones((len(self.times), len(eigenvalues)))
+        free = (self.p == 0) & (self.q == 0)
+        share[free] = self._kept(free)(eigenvalues)
+        rest = (self.times > 0) & ~free
+        if rest.any():
+            share[rest] = self._mean(rest, eigenvalues)
+        return share
+
+    def check(self) -> None:
+        """Descent must converge: learning rate times the fastest rate below 2."""
+        if not self.learning_rate:
+            return
+        top = self.learning_rate * self._fastest()
+        if top >= 2:
+            raise OutsideDomain(
+                f"learning rate {self.learning_rate:g} is {top / 2:.3g} times the largest at which descent converges",
+                where=WHERE,
+                remedy=f"give a learning rate below {2 * self.learning_rate / top:.6g}",
+            )
+
+    def _fastest(self) -> float:
+        pairs = np.unique(np.stack([self.p, self.q], axis=1), axis=0)
+        return max(fastest_rate(self.every, *pair) for pair in pairs) + self.weight_decay
+
+    def _kept(self, rows: np.ndarray):
+        """The function of an eigenvalue that remains unlearned with infinite samples and features, (T, modes)."""
+        times, decay, rate = self.times[rows, None], self.weight_decay, self.learning_rate
+
+        def share(lam: np.ndarray) -> np.ndarray:
+            speed = lam + decay
+            if rate:
+                steps = np.rint(times / rate)
+                with np.errstate(divide="ignore"):
+                    size = np.exp(steps * np.log(np.abs(1 - rate * speed)))
+                moving = np.where((rate * speed > 1) & (steps % 2 == 1), -size, size)
+            else:
+                moving = np.exp(-speed * times)
+            return moving if not decay else (decay + lam * moving) / speed
+
+        return share
+
+    def _contour(self, rows: np.ndarray, count: int, factor: int = 1) -> Contour:
+        times = factor * self.times[rows]
+        if not self.learning_rate:
+            return talbot(times, count)
+        alternating = self.learning_rate * self._fastest() > 0.9
+        return descent(np.rint(times / self.learning_rate), self.learning_rate, alternating, count)
+
+    def _at(self, contour: Contour, rows: np.ndarray) -> Frequencies:
+        return frequencies(self.few, contour.nodes + self.weight_decay, self.p[rows], self.q[rows])
+
+    def _population(self, rows: np.ndarray, count: int) -> np.ndarray:
+        contour = self._contour(rows, count, factor=2)
+        return contour.once(self._at(contour, rows).single() / contour.nodes) + self.noise
+
+    def _both(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        contour = self._contour(rows, count)
+        test, mixed, train, train_mixed = self._at(contour, rows).double(self.noise)
+        left, right = contour.nodes[:, :, None], contour.nodes[:, None, :]
+        same, other = left * right, left * right.conj()
+        return contour.twice(test / same, mixed / other), contour.twice(train / same, train_mixed / other)
+
+    def _mean(self, rows: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
+        contour = self._contour(rows, NODES)
+        found = self._at(contour, rows)
+        weights = contour.weights / contour.nodes * found.kappa
+        share = np.empty((len(contour.nodes), len(eigenvalues)))
+        for i in range(len(share)):
+            share[i] = (weights[i] @ (1 / (eigenvalues + found.kappa[i][:, None]))).real
+        return share
+
+
+def fastest_rate(modes: Levels, p: float = 0.0, q: float = 0.0) -> float:
+    """Upper edge of the rates of F G for 1/p samples and 1/q features: min over u > lambda_1 of u (1 + p s)(1 + q s).
+
+    s = sum lambda/(u - lambda): the effective ridge -u beyond which the frequency turns back.
+
+    >>> print(round(fastest_rate(levels(np.ones(100), nodes=0), 0.25 / 100), 6))  # (1 + sqrt(1/4))^2
+    2.25
+    """
+    lam, count = modes.eigenvalues, modes.multiplicities
+    top = float(lam.max())
+    if not (p or q):
+        return top
+
+    def rate(x: float) -> float:
+        u = top * np.exp(x)
+        s = float((count * lam / (top * np.expm1(x) + (top - lam))).sum())
+        return float(u * (1 + p * s) * (1 + q * s))
+
+    low, high = np.log(1e-15), np.log(np.log1p(modes.trace * (p + q) / top + 1) + 60.0)  # of x = log(u / top)
+    golden = (np.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    at_left, at_right = rate(np.exp(left)), rate(np.exp(right))
+    for _ in range(80):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - golden * (high - low)
+            at_left = rate(np.exp(left))
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + golden * (high - low)
+            at_right = rate(np.exp(right))
+    return min(at_left, at_right)
+
+
+def _bottlenecks(modes: Levels, times, p, q, weight_decay):
+    """Effective ridge at tau = 1/t + weight decay, modes learned, and the shares of steps, samples and features."""
+    with np.errstate(divide="ignore"):
+        tau = 1 / times + weight_decay
+    kappa, learned, shares = np.full_like(times, np.inf), np.zeros_like(times), np.zeros((len(times), 3))
+    shares[:, 0] = 1.0
+    moved = times > 0
+    if moved.any():
+        kappa[moved] = real_ridge(modes, tau[moved], p[moved], q[moved])
+        learned[moved] = (modes.eigenvalues / (modes.eigenvalues + kappa[moved, None])) @ modes.multiplicities
+        with np.errstate(divide="ignore", invalid="ignore"):
+            used_p, used_q = p * learned, q * learned
+            ratio = tau / kappa  # (1 - p S)(1 - q S): the smaller factor from it, without cancellation
+            few = np.maximum(p, q)
+            g = np.where(few > 0, np.minimum(p, q) / few, 1.0)
+            small = 2 * ratio / (1 - g + np.sqrt((1 - g) ** 2 + 4 * g * ratio))
+            left = np.stack([np.where(p >= q, small, g * small + 1 - g), np.where(p >= q, g * small + 1 - g, small)])
+            weights = np.stack([1 / (times * tau), used_p / left[0], used_q / left[1]], axis=1)
+        weights[:, 1][p == 0], weights[:, 2][q == 0] = 0.0, 0.0
+        shares[moved] = weights[moved] / weights[moved].sum(1, keepdims=True)
+    return kappa, learned, shares
+
+
+def _squared(modes: Levels, share) -> np.ndarray:
+    """sum v m^2 over all modes, a block of modes at a time."""
+    step, total = 1 << 14, 0.0
+    for first in range(0, len(modes.eigenvalues), step):
+        block = slice(first, first + step)
+        total = total + share(modes.eigenvalues[block]) ** 2 @ modes.power[block]
+    return total
+
+
+def _estimate(found: list[np.ndarray], start: float) -> np.ndarray:
+    return np.abs(found[0] - found[1]) + 1e-14 * start
+
+
+def _times(times: Any, learning_rate: float) -> np.ndarray:
+    found = np.atleast_1d(numbers(times, "times", WHERE))
+    if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found >= 0)).all():
+        raise BadData(f"times {times}", where=WHERE, remedy="give finite times >= 0 as a list")
+    if learning_rate:
+        steps = found / learning_rate
+        off = np.abs(steps - np.rint(steps))
+        if (off > 1e-6 * np.maximum(steps, 1)).any():
+            bad = int(off.argmax())
+            raise BadData(
+                f"time {found[bad]:g} is {steps[bad]:g} steps of {learning_rate:g}",
+                where=WHERE,
+                remedy="give times that are whole multiples of the learning rate",
+            )
+    return found
+
+
+def _numbers(value: Any, name: str, times: np.ndarray) -> np.ndarray:
+    found = numbers(value, name, WHERE)
+    if found.ndim > 1 or (found.ndim == 1 and found.shape != times.shape) or not (found > 0).all():
+        raise BadData(f"{name} {value}", where=WHERE, remedy=f"give {name} > 0, one number or one for each time")
+    return np.broadcast_to(found, times.shape)
+
+
+def _shown(values: np.ndarray) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
