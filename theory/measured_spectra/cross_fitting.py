@@ -16,10 +16,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import BadData, Underpowered
-from .estimate import Estimate
 from .fitted_levels import fitted_levels
+from .path_exponents import capacity, target_exponent
 from .ridge_path import RidgePath, path_sizes, trace_path
-from .spectrum import FIRST_RANK, LAST_SHARE, Spectrum, columns, gram_matrix
+from .spectrum import Spectrum, columns, gram_matrix
 
 LEAST_EXPLAINED = 0.1  # share of the held-out power that some ridge must explain
 MOST_ROWS = 2000
@@ -40,10 +40,8 @@ def in_sample(
     y = columns(x, y)
     x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
     gram = gram_matrix(kernel, x)
-    sizes = path_sizes(len(gram), gram)
-    kappa, unlearned, shares = trace_path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
-    path = RidgePath(sizes, kappa, unlearned, float((y**2).sum(1).mean()), shares)
-    return _spectrum(path, "in sample", len(gram), [path], {"rows_left_out": left_out, "grouped": groups is not None})
+    path = _left_out(gram, y, groups)
+    return _spectrum(path, "in sample", gram, path, groups, seed, {"rows_left_out": left_out})
 
 
 def cross_fit(
@@ -77,8 +75,7 @@ def cross_fit(
     paths = []
     for fit in parts:
         block = gram[np.ix_(fit, fit)]
-        kappa, unlearned, _ = trace_path(block, y[fit], sizes, gram[np.ix_(~fit, fit)], y[~fit])
-        paths.append(RidgePath(sizes, kappa, unlearned, float((y[~fit] ** 2).sum(1).mean())))
+        paths.append(trace_path(block, y[fit], sizes, gram[np.ix_(~fit, fit)], y[~fit]))
     mean = RidgePath(
         sizes,
         np.exp(np.mean([np.log(path.kappa) for path in paths], axis=0)),
@@ -91,8 +88,8 @@ def cross_fit(
             where="cross-fitted spectrum",
             remedy="the target is dominated by noise for this kernel: give more samples or another kernel",
         )
-    facts = {"splits": splits, "fraction": fraction, "rows_left_out": left_out, "grouped": groups is not None}
-    return _spectrum(mean, "cross-fitted", len(gram), paths, facts)
+    facts = {"splits": splits, "fraction": fraction, "rows_left_out": left_out}
+    return _spectrum(mean, "cross-fitted", gram, _left_out(gram, y, groups), groups, seed, facts)
 
 
 def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
@@ -114,47 +111,27 @@ def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
     return replace(spectrum, eigenvalues=eigenvalues, multiplicities=multiplicities, power=power, path=drawn)
 
 
-def _spectrum(path, method, samples, paths, facts):
+def _left_out(gram, y, groups):
+    """The path of all rows, each row or group judged by the fit to all others."""
+    return trace_path(gram, y, path_sizes(len(gram), gram), groups=np.arange(len(gram)) if groups is None else groups)
+
+
+def _spectrum(path, method, gram, left_out, groups, seed, facts):
     eigenvalues, multiplicities, power, misfit = fitted_levels(path)
-    capacity, target = _exponents(path, paths, samples)
     return Spectrum(
         eigenvalues,
         power,
         multiplicities,
         method=method,
-        samples=samples,
+        samples=len(gram),
         resolved=float(path.sizes[-1]),
-        capacity=capacity,
-        target_exponent=target,
+        capacity=capacity(gram, left_out, groups, seed),
+        target_exponent=target_exponent(left_out, len(gram)),
         explained=path.explained,
         path=path,
-        facts={**facts, "misfit": misfit},
+        left_out=left_out,
+        facts={**facts, "grouped": groups is not None, "misfit": misfit},
     )
-
-
-def _exponents(path, paths, samples):
-    """Capacity and target exponent over ranks [10, samples/5]; error: window systematic and split spread.
-
-    kappa ~ (n + 1/2)^-capacity is exact to 1e-6 for a pure power law, and D ~ (n + 1/2)^-(target_exponent - 1).
-    """
-    windows = [(FIRST_RANK * f, samples / LAST_SHARE / g) for f, g in ((1, 1), (1, 2), (2, 1), (0.5, 2))]
-
-    def slopes(which, window):
-        inside = (which.sizes >= window[0]) & (which.sizes <= window[1])
-        if inside.sum() < 3:
-            return None
-        x = np.log(which.sizes[inside] + 0.5)
-        return [-np.polyfit(x, np.log(y[inside]), 1)[0] for y in (which.kappa, which.unlearned)]
-
-    centre = slopes(path, windows[0])
-    if centre is None:
-        return None, None
-    around = np.array([s for s in (slopes(path, window) for window in windows) if s is not None])
-    systematic = np.ptp(around, axis=0) / 2
-    # parts of 80 % scatter half as much as independent samples of the full size would: var * b / (n - b)
-    statistical = 2 * np.std([slopes(p, windows[0]) for p in paths], axis=0) if len(paths) > 1 else np.zeros(2)
-    error = np.hypot(systematic, statistical)
-    return Estimate(float(centre[0]), float(error[0])), Estimate(float(1 + centre[1]), float(error[1]))
 
 
 def _partition(rows, fraction, groups, rng):

@@ -15,12 +15,15 @@ import numpy as np
 
 from ..errors import BadData
 
+FULL = 0.95  # share of the rank that a path reaches
+
 
 @dataclass(frozen=True, eq=False)
 class RidgePath:
     """Effective ridge `kappa` (P,) and unlearned target power `unlearned` (P,) at `sizes` (P,) degrees of freedom.
 
-    `total` is the target's power; `shares` (groups, P) are the parts independent groups of rows have in the error.
+    `total` is the target's power. `shares` and `pulls` (groups, P) are what independent groups of rows do, per unit of
+    their weight, to log `unlearned` (their parts in the error) and to log `kappa`.
 
     >>> RidgePath(np.array([1.0, 2.0]), np.array([1.0, 0.5]), np.array([0.6, 0.3]), total=1.2).explained
     0.75
@@ -31,6 +34,7 @@ class RidgePath:
     unlearned: np.ndarray
     total: float
     shares: np.ndarray | None = None
+    pulls: np.ndarray | None = None
 
     def slope_scatter(self, window: tuple[float, float]) -> float:
         """Standard error of a log-log slope over `window` from the draw of groups (jackknife)."""
@@ -49,14 +53,14 @@ class RidgePath:
 
 
 def trace_path(gram, y, sizes, cross=None, held_out=None, groups=None):
-    """Effective ridge and unlearned power at `sizes` degrees of freedom, and each left-out group's share of the error.
+    """The `RidgePath` at `sizes` degrees of freedom, with each left-out group's share of the error and pull on kappa.
 
     `gram` (m, m), `y` (m, o). Errors are those on `held_out` (h, o) rows with kernel `cross` (h, m), or, if `groups`
     (m,) is given, of each group under the fit to all others: residuals (G_gg)^-1 (G y)_g, no fit is repeated.
 
     >>> gram, y = np.diag([2.0, 2.0]), np.array([[1.0], [1.0]])
-    >>> kappa, unlearned, shares = trace_path(gram, y, np.array([1.0]), groups=np.arange(2))
-    >>> kappa.round(6), unlearned.round(6), shares.ravel()
+    >>> path = trace_path(gram, y, np.array([1.0]), groups=np.arange(2))
+    >>> path.kappa.round(6), path.unlearned.round(6), path.shares.ravel()
     (array([2.]), array([1.]), array([0.5, 0.5]))
     """
     rows = len(gram)
@@ -64,10 +68,12 @@ def trace_path(gram, y, sizes, cross=None, held_out=None, groups=None):
     values = np.maximum(values, rows * np.finfo(float).eps * values[-1])
     coefficients = vectors.T @ y
     features = None if cross is None else cross @ vectors
-    members = [] if groups is None else [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    names = np.zeros(0, int) if groups is None else np.unique(groups, return_inverse=True)[1]
+    members = [np.flatnonzero(names == name) for name in range(names.max(initial=-1) + 1)]
     single = len(members) == rows
     kappa, unlearned = np.empty(len(sizes)), np.empty(len(sizes))
-    shares = np.empty((len(members), len(sizes)))
+    shares, pulls = np.empty((2, len(members), len(sizes)))
+    leverage = vectors**2 if members else None
     for i, delta in enumerate(_ridges(values, sizes)):
         g = 1 / (values + delta)
         kappa[i] = 1 / g.sum()
@@ -77,18 +83,37 @@ def trace_path(gram, y, sizes, cross=None, held_out=None, groups=None):
             error = ((held_out - features @ fitted) ** 2).sum(1).mean()
         else:
             if single:
-                shares[:, i] = ((vectors @ fitted / (vectors**2 @ g)[:, None]) ** 2).sum(1)
+                shares[:, i] = ((vectors @ fitted / (leverage @ g)[:, None]) ** 2).sum(1)
             else:
                 shares[:, i] = [_left_out(vectors[m], g, fitted) for m in members]
+            # a weight on row i moves eigenvalue s_k by s_k u_ki^2, and delta so that the degrees of freedom stay
+            moved = values * g**2
+            pulls[:, i] = np.bincount(names, leverage @ (moved / moved.sum()) - 1 / (rows - sizes[i]))
             error = shares[:, i].sum() / rows
             shares[:, i] /= error * rows
         unlearned[i] = error / inflation
-    return kappa, unlearned, shares
+    judged = y if held_out is None else held_out
+    found = (shares, pulls) if members else (None, None)
+    return RidgePath(sizes, kappa, unlearned, float((judged**2).sum(1).mean()), *found)
 
 
 def _left_out(vectors, g, fitted):
     """Squared residuals of one group under the fit to all others."""
     return (np.linalg.solve((vectors * g) @ vectors.T, vectors @ fitted) ** 2).sum()
+
+
+def effective_ridges(values, sizes):
+    """Effective ridge kappa (P,) at `sizes` degrees of freedom from all eigenvalues (m,) of a kernel matrix of m rows.
+
+    NaN where the rank is too small for the size. From eigenvalues lambda_k of the operator, give m lambda_k.
+
+    >>> effective_ridges(np.array([2.0, 2.0]), np.array([1.0])).round(6)
+    array([2.])
+    """
+    values = np.maximum(values, 0.0)
+    rank = int((values > 1e3 * len(values) * np.finfo(float).eps * values.max()).sum())
+    kappa = _ridges(np.sort(values), sizes) / (len(values) - sizes)
+    return np.where(sizes <= FULL * min(rank, len(values)) * (1 + 1e-12), kappa, np.nan)
 
 
 def _ridges(values, sizes):
@@ -112,5 +137,5 @@ def path_sizes(rows, gram):
     rank = int((values > 1e3 * rows * np.finfo(float).eps * values[-1]).sum())
     if rank < 2:
         raise BadData(f"the kernel matrix has rank {rank}", where="spectrum", remedy="check the inputs and the kernel")
-    last = 0.95 * min(rank, rows)
+    last = FULL * min(rank, rows)
     return np.geomspace(1.0, last, max(6, int(12 * np.log10(last))))

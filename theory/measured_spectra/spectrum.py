@@ -30,7 +30,8 @@ class Spectrum:
     `noise`           target power that no mode holds
     `samples`         rows it was estimated from; `resolved`: the largest sample size it speaks for
     `capacity`        lambda_k ~ k^-capacity;  `target_exponent`: power of mode k ~ k^-target_exponent (None: refused)
-    `decades`         of ranks the exponents are read from: [10, samples / 5]
+    `decades`         of ranks the exponents are read from: [10, samples / 5], or fewer if the rank is smaller
+    `path`            the ridge path the levels are fitted to; `left_out`: that of all rows, each judged by all others
     `facts`           systematic and statistical parts, splits, misfit of the levels, rows left out
     """
 
@@ -45,11 +46,13 @@ class Spectrum:
     target_exponent: Estimate | None = None
     explained: float = 1.0
     path: RidgePath | None = None
+    left_out: RidgePath | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def decades(self) -> float:
-        return float(np.log10(max(self.samples / (FIRST_RANK * LAST_SHARE), 1.0)))
+        last = min(self.samples / LAST_SHARE, self.resolved or np.inf)
+        return float(np.log10(max(last / FIRST_RANK, 1.0)))
 
     def data_exponent(self) -> Estimate:
         """Asymptotic exponent of the test error in n, min(target_exponent - 1, 2 capacity), noise-free and ridgeless.
@@ -68,8 +71,8 @@ class Spectrum:
                 where="asymptotic exponent",
                 remedy="the rest may be noise or a slow tail; use the local slope, or give more samples",
             )
-        source = Estimate(self.target_exponent.value - 1, self.target_exponent.error)
-        saturated = Estimate(2 * self.capacity.value, 2 * self.capacity.error)
+        source = self.target_exponent.scaled(1, -1)
+        saturated = self.capacity.scaled(2)
         return min(source, saturated, key=lambda estimate: estimate.value)
 
     def slope_scatter(self, sizes: Sequence[float] | np.ndarray) -> float:
@@ -77,10 +80,11 @@ class Spectrum:
 
         From one draw of rows, or groups of rows, to the next. Errors: `BadData` where no row was left out in turn.
         """
-        if self.path is None:
+        path = self.path if self.path is None or self.path.shares is not None else self.left_out
+        if path is None:
             return 0.0
         last = min(sizes[-1], self.resolved)
-        return self.path.slope_scatter((min(sizes[0], last / 3), last))
+        return path.slope_scatter((min(sizes[0], last / 3), last))
 
     def to_dict(self) -> dict:
         return {
