@@ -6,17 +6,17 @@ Beside it stand what extrapolating the three smallest runs would have said of al
 table of scores is summarised by its median miss, its largest, the share covered, and the same grouped by task.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ...theory.errors import BadData
+from ..tasks.measured import Measured
 from .registered import Registered
 
 NINETY_PERCENT = 1.645
-NAIVE_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -79,46 +79,49 @@ class Score:
         )
 
 
-def score(forecast: Registered, abscissa: Sequence[float], runs: np.ndarray, seconds: float = 0.0, **facts) -> Score:
-    """Score a forecast by runs (R, T): losses of R repetitions at T sizes.
+def score(forecast: Registered, measured: Measured, **facts: Any) -> Score:
+    """Score a forecast by what was measured.
 
-    The slope is that of the mean over repetitions; its error comes from leaving out one repetition at a time.
+    Where fewer sizes were run than were asked about, the forecast is the slope of its registered curves over these.
+    Errors: `BadData` for another axis, or sizes the forecast did not speak of.
 
-    >>> one = Registered.seal({"data": "d", "axis": "samples", "sizes": [10, 80]}, {"value": 0.9, "error": 0.2})
     >>> n = np.array([10.0, 20.0, 40.0, 80.0])
-    >>> found = score(one, n, np.stack([1 / n, 1.02 / n, 0.98 / n]))
+    >>> asked = {"data": "d", "axis": "samples", "sizes": list(n)}
+    >>> one = Registered.seal(asked, {"value": 0.9, "error": 0.2, "curves": [list(n**-0.8), list(n**-1.0)]})
+    >>> found = score(one, Measured("samples", n, np.stack([1 / n, 1.02 / n, 0.98 / n]), "example"))
     >>> round(found.measured, 6), found.covered, round(found.naive, 6)
     (1.0, True, 1.0)
     """
-    runs, sizes = np.asarray(runs, float), np.asarray(abscissa, float)
-    if runs.ndim != 2 or runs.shape[1] != len(sizes) or len(sizes) < 2 or len(runs) < 2:
+    asked = np.asarray(forecast.question["sizes"], float)
+    if measured.axis != forecast.question["axis"] or not np.isin(measured.abscissa, asked).all():
         raise BadData(
-            f"runs {runs.shape} at {len(sizes)} sizes", where="score", remedy="give two runs or more at two sizes"
+            f"runs along {measured.axis} at {measured.abscissa}",
+            where="score",
+            remedy=f"measure along {forecast.question['axis']} at {asked}",
         )
-    if not (np.isfinite(runs).all() and (runs > 0).all()):
-        raise BadData("a loss that is not positive", where="score", remedy="leave out runs that diverged")
-    left_out = [_slope(sizes, np.delete(runs, r, axis=0).mean(0)) for r in range(len(runs))]
-    count = len(runs)
-    few = slice(0, min(NAIVE_RUNS, len(sizes)))
     return Score(
         forecast=forecast.hash,
         name=forecast.name,
         task=str(forecast.question.get("data", "data")),
-        predicted=float(forecast.answer["value"]),
+        predicted=_predicted(forecast, asked, measured.abscissa),
         error=float(forecast.answer["error"]),
-        measured=_slope(sizes, runs.mean(0)),
-        standard_error=float(np.sqrt((count - 1) * np.var(left_out))),
-        naive=_slope(sizes[few], runs.mean(0)[few]),
-        abscissa=tuple(sizes.tolist()),
-        values=tuple(runs.mean(0).tolist()),
-        spread=tuple((runs.std(0, ddof=1) / np.sqrt(count)).tolist()),
-        seconds=float(seconds),
-        facts={"runs": count, **facts},
+        measured=measured.exponent,
+        standard_error=measured.exponent_error,
+        naive=measured.naive,
+        abscissa=tuple(measured.abscissa.tolist()),
+        values=tuple(measured.mean.tolist()),
+        spread=tuple(measured.error.tolist()),
+        seconds=float(measured.seconds),
+        facts={"runs": len(measured.values), "procedure": measured.procedure, **facts},
     )
 
 
-def _slope(sizes: np.ndarray, losses: np.ndarray) -> float:
-    return float(-np.polyfit(np.log(sizes), np.log(losses), 1)[0])
+def _predicted(forecast: Registered, asked: np.ndarray, run: np.ndarray) -> float:
+    """The registered value, or over fewer sizes the mean slope of the curves registered with it."""
+    if len(run) == len(asked):
+        return float(forecast.answer["value"])
+    curves = np.asarray(forecast.answer["curves"], float)[:, np.isin(asked, run)]
+    return float(-np.mean([np.polyfit(np.log(run), np.log(curve), 1)[0] for curve in curves]))
 
 
 @dataclass(frozen=True)
