@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import BadData, Underpowered
 from .fitted_levels import fitted_levels
-from .path_exponents import capacity, target_exponent
+from .path_exponents import capacity, halved_kappa, target_exponent
 from .ridge_path import RidgePath, path_sizes, trace_path
 from .spectrum import Spectrum, columns, gram_matrix
 
@@ -40,8 +40,8 @@ def in_sample(
     y = columns(x, y)
     x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
     gram = gram_matrix(kernel, x)
-    path = _left_out(gram, y, groups)
-    return _spectrum(path, "in sample", gram, path, groups, seed, {"rows_left_out": left_out})
+    path = _left_out(gram, y, groups, seed)
+    return _spectrum(path, "in sample", gram, path, groups, {"rows_left_out": left_out})
 
 
 def cross_fit(
@@ -89,7 +89,7 @@ def cross_fit(
             remedy="the target is dominated by noise for this kernel: give more samples or another kernel",
         )
     facts = {"splits": splits, "fraction": fraction, "rows_left_out": left_out}
-    return _spectrum(mean, "cross-fitted", gram, _left_out(gram, y, groups), groups, seed, facts)
+    return _spectrum(mean, "cross-fitted", gram, _left_out(gram, y, groups, seed), groups, facts)
 
 
 def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
@@ -111,12 +111,14 @@ def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
     return replace(spectrum, eigenvalues=eigenvalues, multiplicities=multiplicities, power=power, path=drawn)
 
 
-def _left_out(gram, y, groups):
+def _left_out(gram, y, groups, seed):
     """The path of all rows, each row or group judged by the fit to all others."""
-    return trace_path(gram, y, path_sizes(len(gram), gram), groups=np.arange(len(gram)) if groups is None else groups)
+    sizes = path_sizes(len(gram), gram)
+    path = trace_path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
+    return replace(path, halved=halved_kappa(gram, sizes, groups, seed))
 
 
-def _spectrum(path, method, gram, left_out, groups, seed, facts):
+def _spectrum(path, method, gram, left_out, groups, facts):
     eigenvalues, multiplicities, power, misfit = fitted_levels(path)
     return Spectrum(
         eigenvalues,
@@ -125,7 +127,7 @@ def _spectrum(path, method, gram, left_out, groups, seed, facts):
         method=method,
         samples=len(gram),
         resolved=float(path.sizes[-1]),
-        capacity=capacity(gram, left_out, groups, seed),
+        capacity=capacity(left_out, len(gram)),
         target_exponent=target_exponent(left_out, len(gram)),
         explained=path.explained,
         path=path,

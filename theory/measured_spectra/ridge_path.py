@@ -23,7 +23,8 @@ class RidgePath:
     """Effective ridge `kappa` (P,) and unlearned target power `unlearned` (P,) at `sizes` (P,) degrees of freedom.
 
     `total` is the target's power. `shares` and `pulls` (groups, P) are what independent groups of rows do, per unit of
-    their weight, to log `unlearned` (their parts in the error) and to log `kappa`.
+    their weight, to log `unlearned` (their parts in the error) and to log `kappa`. `halved` (P,): kappa on random halves
+    of the rows, NaN where a half does not reach that far.
 
     >>> RidgePath(np.array([1.0, 2.0]), np.array([1.0, 0.5]), np.array([0.6, 0.3]), total=1.2).explained
     0.75
@@ -35,6 +36,7 @@ class RidgePath:
     total: float
     shares: np.ndarray | None = None
     pulls: np.ndarray | None = None
+    halved: np.ndarray | None = None
 
     def slope_scatter(self, window: tuple[float, float]) -> float:
         """Standard error of a log-log slope over `window` from the draw of groups (jackknife)."""
