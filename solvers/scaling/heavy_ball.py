@@ -1,0 +1,77 @@
+r"""Heavy ball with sampling noise on random features: three second moments a mode, raised to any whole power.
+
+With D the last move of the weights, e+ = e + D+, D+ = beta D - eta g, and per mode y = x E e^2, c = x E e D,
+u = x E D^2 (sums over equal eigenvalues), a = 1 - eta x:
+
+    y+ = a^2 y + 2 a beta c + beta^2 u + n            n = (eta x)^2 y / B + kappa (sum y + floor),
+    c+ = -a eta x y + beta (a - eta x) c + beta^2 u + n    kappa = (eta x)^2 / B,
+    u+ = (eta x)^2 y - 2 eta x beta c + beta^2 u + n.
+
+The recursion is derived in `theory.scaling.momentum_moments`. Powers of its matrix are formed by squaring: no basis of
+eigenvectors is needed, so that critical damping, where there is none, is no special case. At small steps and late
+times it is SGD at the rate eta/(1 - beta): momentum alone changes no exponent (Paquette & Paquette 2021,
+arXiv:2106.03696).
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...theory.errors import BadData
+
+if TYPE_CHECKING:
+    from .random_feature_descent import FeatureSpectrum
+
+LARGEST = 400  # modes: three numbers each in a dense matrix
+
+
+def losses(spectrum: "FeatureSpectrum", steps: np.ndarray, eta: float, batch: float, floor: float, beta: float):
+    """Mean squares sum y + floor (T,), twice the loss, at whole `steps` (T,).
+
+    Errors: `BadData` for steps that are not whole and more than 400 modes.
+    """
+    if (steps != np.round(steps)).any():
+        raise BadData("steps are not whole numbers", where="heavy ball", remedy="round them")
+    n = len(spectrum.eigenvalues)
+    if n > LARGEST:
+        raise BadData(f"{n} modes", where="heavy ball", remedy=f"take at most {LARGEST}, or the equivalent of no draw")
+    own, noise = _blocks(spectrum, eta, batch, beta)
+    matrix = np.zeros((3 * n + 1, 3 * n + 1))  # (y, c, u, 1)
+    for i in range(3):
+        for j in range(3):
+            matrix[i * n : (i + 1) * n, j * n : (j + 1) * n] = np.diag(own[:, i, j])
+        matrix[i * n : (i + 1) * n, :n] += noise[:, None]
+        matrix[i * n : (i + 1) * n, -1] = noise * floor
+    matrix[-1, -1] = 1.0
+    counts = steps.astype(np.int64)
+    state = np.zeros((3 * n + 1, len(counts)))
+    state[:n] = spectrum.power[:, None]
+    state[-1] = 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for bit in range(int(counts.max(initial=0)).bit_length()):
+            here = (counts >> bit) & 1 == 1
+            if here.any():
+                state[:, here] = matrix @ state[:, here]
+            matrix = matrix @ matrix
+    return state[:n].sum(0) + floor
+
+
+def gain_of(spectrum: "FeatureSpectrum", eta: float, batch: float, beta: float) -> float:
+    """Noise that one unit of loss makes in all later steps; infinite where a mode does not decay by itself."""
+    seen = spectrum.eigenvalues > 0
+    own, noise = (array[seen] for array in _blocks(spectrum, eta, batch, beta))
+    if np.abs(np.linalg.eigvals(own)).max() >= 1:
+        return float("inf")
+    made = np.linalg.solve(np.eye(3) - own, np.ones((len(own), 3, 1)))[:, 0, 0]
+    return float(noise @ made)
+
+
+def _blocks(spectrum: "FeatureSpectrum", eta: float, batch: float, beta: float):
+    """The recursion of (y, c, u) of every mode alone (n, 3, 3), and its kernel kappa (n,)."""
+    rate = eta * spectrum.eigenvalues
+    a, full = 1 - rate, np.full_like(rate, beta**2)
+    own = np.array(
+        [[a**2, 2 * a * beta, full], [-a * rate, beta * (a - rate), full], [rate**2, -2 * rate * beta, full]]
+    ).transpose(2, 0, 1)
+    own[:, :, 0] += (rate**2 / batch)[:, None]
+    return own, spectrum.multiplicities * rate**2 / batch
