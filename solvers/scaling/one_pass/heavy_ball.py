@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...theory.errors import BadData
+from ....theory.errors import BadData
 
 if TYPE_CHECKING:
     from .random_feature_descent import FeatureSpectrum

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.arguments import number, numbers
-from ...theory.errors import BadData, DidNotConverge
+from ....theory.arguments import number, numbers
+from ....theory.errors import BadData, DidNotConverge
 
 WHERE = "volterra"
 _LARGEST_EXPONENT = 650.0  # beyond, an unstable loss is written as e^650
@@ -44,7 +44,7 @@ class Resolved:
         return float((self.kernel / self.rates).sum()) if self.rates[0] > 0 else float("inf")
 
     def total(self, state: np.ndarray, floor: float, steps: Any) -> np.ndarray:
-        """Losses P (T,) after `steps` (T,) from 0 on, for modes that start at `state` (n,): P(0) = floor + sum state."""
+        """Losses P (T,) after `steps` (T,) from 0 on, of modes that start at `state` (n,): P(0) = floor + sum state."""
         steps = np.asarray(steps, float)
         weight = 1 / ((self.differences**2).T @ self.kernel)
         alive, made = self._powers(steps)
@@ -204,8 +204,8 @@ def _factors(schedule, steps):
 def _poles(delta: np.ndarray, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Roots of sum kappa/(delta - nu) = 1 and 1/(delta_i - nu_k): distances to the nearest rate, never differences.
 
-    Root k lies below delta_k and above delta_(k-1). With o its distance to the nearer of the two (origin), and the other
-    terms summed in `rest`, o (1 - rest) = +-kappa_origin, which Newton solves inside a bracket.
+    Root k lies below delta_k and above delta_(k-1). With o its distance to the nearer of the two (origin), and the
+    other terms summed in `rest`, o (1 - rest) = +-kappa_origin, which Newton solves inside a bracket.
     """
     n = len(delta)
     index, middle = np.arange(n), np.empty(n)

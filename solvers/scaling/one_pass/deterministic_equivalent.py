@@ -1,16 +1,17 @@
-r"""Random features without a draw: the spectrum that K = sqrt(D) W W' sqrt(D) has for wide layers, as a few dozen nodes.
+r"""Random features without a draw: the spectrum of K = sqrt(D) W W' sqrt(D) for wide layers, as a few dozen nodes.
 
 With the effective ridge kappa(y) > 0 of d features, y = kappa (1 - S/d), S = sum_j lambda_j / (lambda_j + kappa), and
-kappa_0 = kappa(0), the resolvent of K at -y is kappa/(y (lambda_j + kappa)) in the eigenbasis of D, so that the measures
-of one-pass SGD (`random_feature_descent`) have the transforms
+kappa_0 = kappa(0), the resolvent of K at -y is kappa/(y (lambda_j + kappa)) in the eigenbasis of D, so that the
+measures of one-pass SGD (`random_feature_descent`) have the transforms, with target power p_j in mode j,
 
-    eigenvalues:  int x T(dx)/(x + y) = S,         target:  int F(dx)/(x + y) = (q/y) sum_j p_j lambda_j (kappa - kappa_0),
-    unresolved:   sum_j p_j kappa_0/(lambda_j + kappa_0),      q = 1/((lambda_j + kappa)(lambda_j + kappa_0)).
+    eigenvalues   int x T(dx)/(x + y) = S
+    target        int F(dx)/(x + y) = (kappa - kappa_0)/y  sum_j p_j lambda_j / ((lambda_j + kappa)(lambda_j + kappa_0))
+    unresolved    sum_j p_j kappa_0/(lambda_j + kappa_0)
 
 Both are positive measures on the support of K, so a nonnegative combination of points on a logarithmic grid that has
-their transforms at all y > 0 has their Laplace transforms too: some 30 to 60 nodes reproduce losses to 1e-5 at every
-step (`resolution` 12 points a factor e; 1e-7 at 20), where one draw needs d eigenvalues. Relative error for the mean
-over draws: O(1/d).
+their transforms at all y > 0 has their Laplace transforms too: 30 to 100 nodes reproduce the losses at every step to
+2e-4 and mostly 1e-6 (`resolution`: points a factor e), where a draw needs d eigenvalues. The mean over draws differs
+from it by O(1/d) of itself.
 References: Paquette, Paquette, Xiao, Pennington 2024 (arXiv:2405.15074); Silverstein & Bai 1995.
 """
 
@@ -18,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.arguments import number, whole
-from ...theory.errors import BadData, DidNotConverge
-from ..regression.levels import Levels, levels
+from ....theory.arguments import number, whole
+from ....theory.errors import BadData, DidNotConverge
+from ...regression.levels import Levels, levels
 from .random_feature_descent import FeatureDescent, FeatureSpectrum, _checked, descend
 
 WHERE = "deterministic equivalent"
-RESOLUTION = 12  # nodes a factor e before the fit chooses among them
+_RESOLUTION = 16  # nodes a factor e before the fit chooses among them, and sqrt(d)/4 more: top modes are that narrow
 _BEYOND = 4.0  # transforms are matched up to this many factors e beyond the support, on both sides
 _NEGLIGIBLE = 1e-13  # weight of a node relative to all
 BLOCK = 1 << 22
@@ -40,7 +41,7 @@ def equivalent_descent(
     noise: float = 0.0,
     momentum: float = 0.0,
     schedule: Any = None,
-    resolution: float = RESOLUTION,
+    resolution: float | None = None,
 ) -> FeatureDescent:
     """Mean loss of one-pass SGD on `width` random features, averaged over draws of them without drawing any.
 
@@ -55,10 +56,10 @@ def equivalent_descent(
     return descend(spectrum, steps, learning_rate, batch, noise, momentum, schedule)
 
 
-def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: float = RESOLUTION) -> FeatureSpectrum:
+def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: float | None = None) -> FeatureSpectrum:
     """The mean spectrum of `width` random features of inputs with `eigenvalues` and target `power` (v,).
 
-    >>> found = equivalent_spectrum(np.ones(400), np.ones(400), 100)  # Marchenko and Pastur 1967: edges (1 -+ 1/2)^2 x 4
+    >>> found = equivalent_spectrum(np.ones(400), np.ones(400), 100)  # Marchenko and Pastur 1967: (1 -+ 1/2)^2 x 4
     >>> print(round(found.multiplicities.sum(), 4), round(found.multiplicities @ found.eigenvalues, 4))
     100.0 400.0
     >>> print(round(found.unresolved, 9), found.eigenvalues.min().round(1), found.eigenvalues.max().round(1))
@@ -66,7 +67,7 @@ def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: fl
     """
     lam, power = _checked(eigenvalues, power)
     width = whole(width, "width", WHERE, least=1)
-    resolution = number(resolution, "resolution", WHERE, above=True)
+    resolution = number(resolution or _RESOLUTION + np.sqrt(width) / 4, "resolution", WHERE, above=True)
     modes = levels(lam, power, where=WHERE)
     first = _first_ridge(modes, width)
     missed = first / (modes.eigenvalues + first)
@@ -165,8 +166,8 @@ def _transforms(modes: Levels, width: int, points: np.ndarray, first: float) -> 
 def _edges(lam: np.ndarray, modes: Levels, width: int, first: float) -> tuple[float, float]:
     """Ends of the support of K's spectrum: extrema of x(kappa) = kappa (S/d - 1), widened a little.
 
-    The upper one is the minimum over kappa < -lambda_1, the lower one the maximum over 0 < kappa < kappa_0. With no more
-    modes than features the lower edge may touch zero: then a small share of the smallest eigenvalue stands for it.
+    The upper one is the minimum over kappa < -lambda_1, the lower one the maximum over 0 < kappa < kappa_0. With no
+    more modes than features the lower edge may touch zero: then a share of the smallest eigenvalue stands for it.
     """
     top = lam.max()
     beyond = top * (1 + np.geomspace(1e-4, 1e3, 120) * np.sqrt(len(lam) / width + 1))

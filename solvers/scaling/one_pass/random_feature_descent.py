@@ -1,8 +1,8 @@
 r"""One-pass SGD on random features, exactly: the mean loss for a given draw of the features, after any number of steps.
 
 Inputs x have independent Gaussian modes with eigenvalues lambda_j (v of them), the target has power lambda_j w_j^2 in
-mode j, the model sees d features W'x with W_ij ~ N(0, 1/d) and trains their weights from zero on fresh batches. With the
-eigenpairs (x_k, v_k) of K = sqrt(D) W W' sqrt(D), D = diag(lambda), the loss is (factor 1/2, label noise included)
+mode j, the model sees d features W'x with W_ij ~ N(0, 1/d) and trains their weights from zero on fresh batches. With
+the eigenpairs (x_k, v_k) of K = sqrt(D) W W' sqrt(D), D = diag(lambda), the loss is (factor 1/2, label noise included)
 
     P(s) = 1/2 [sum_k y_k(s) + unresolved + noise],   y_k(0) = (v_k . sqrt(D) w)^2,
     y <- (1 - delta) y + kappa 2 P,   delta = 2 eta x - eta^2 x^2 (1 + 1/B),   kappa = eta^2 x^2 / B:
@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.arguments import number, numbers, whole
-from ...theory.errors import BadData
+from ....theory.arguments import number, numbers, whole
+from ....theory.errors import BadData
 from .volterra import along_pieces, checked_steps, resolved, schedule_pieces
 
 WHERE = "random feature descent"
 STEEP = 1e-9  # of the largest eigenvalue: below, singular values of the features keep more digits than a Gram matrix
-LARGEST = 400  # modes beyond which the recursion with momentum, three numbers a mode, is not raised to powers
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +122,8 @@ class FeatureDescent:
         ends = f"ends at {self.final:.4e}" if self.stable else "DIVERGES"
         lines = [
             f"One-pass SGD on {self.width} random features of {self.modes:.6g} modes: {self.method}",
-            f"learning rate {self.learning_rate:.4g} (critical {self.critical_rate:.4g}), batch {self.batch:g}{momentum}, "
-            f"noise {self.noise:g}",
+            f"learning rate {self.learning_rate:.4g} (critical {self.critical_rate:.4g}), "
+            f"batch {self.batch:g}{momentum}, noise {self.noise:g}",
             f"gain {self.gain:.3g}, floor {self.floor:.4e}, {ends}; losses have the factor 1/2",
             f"{'step':>12} {'loss':>12} {'above floor':>12}" + ("" if self.error is None else f" {'std error':>12}"),
         ]
@@ -188,7 +187,7 @@ def drawn_spectrum(eigenvalues: Any, power: Any, width: int, seed: int = 0) -> F
 
 
 def spectrum_of_features(eigenvalues: Any, target: Any, features: Any) -> FeatureSpectrum:
-    """The spectrum of given features W (v, d): inputs with `eigenvalues` (v,), `target` sqrt(lambda_j) w_j (v,), signed.
+    """The spectrum of given features W (v, d): inputs with `eigenvalues` (v,), `target` sqrt(lambda_j) w_j (v,).
 
     >>> found = spectrum_of_features([2.0, 1.0], [1.0, 3.0], [[1.0], [0.0]])  # the feature is the first mode
     >>> print(found.eigenvalues, found.power, found.unresolved)
