@@ -39,6 +39,7 @@ EXAMPLES = {
         'predict data.npz --network "dense(1.5, 0.1), gelu, layer_norm, dense" --kernel nngp',
         "predict x.npy --target y.npy --ridge 0.1 --sizes 50,100,200,400",
         "predict runs.csv --target price --plot curve.png --output forecast.json",
+        "predict digits_parity --register forecasts",
     ),
     "network": (
         'network "dense(1.5, 0.1), erf, dense"',
@@ -49,6 +50,7 @@ EXAMPLES = {
         "validate deep-linear --dry-run",
         "validate deep-linear balance_drift gram_recursion",
         "validate edge-of-stability --output verdicts.json",
+        "validate --against forecasts",
     ),
     "check": (
         "check deep-linear balance_drift",
@@ -208,6 +210,12 @@ def parser() -> Parser:
     )
     predict.add_argument("--plot", type=Path, metavar="FILE", help="draw the forecast into this .png, .svg or .pdf")
     predict.add_argument("--output", type=Path, metavar="FILE", help="write the forecast as JSON into this file")
+    predict.add_argument(
+        "--register",
+        type=Path,
+        metavar="FOLDER",
+        help="write the forecast down there for good, dated and hashed; half of the rows are kept for the runs",
+    )
     _run_options(predict, device=False)
 
     network = command("network", "kernels of a network of infinite width: recursion, formula, spectrum, phase")
@@ -217,14 +225,18 @@ def parser() -> Parser:
     network.add_argument("--kernel", choices=("ntk", "nngp"), default="ntk", help="whose spectrum (default: ntk)")
     network.add_argument("--repeated", action="store_true", help="signal propagation where these parts repeat")
 
-    validate = command("validate", "train, measure and judge the claims of a model")
-    validate.add_argument("model", help="a name from `list`; its hyperparameters are options: --depth 3")
+    validate = command("validate", "train, measure and judge the claims of a model, or settle registered forecasts")
+    validate.add_argument("model", nargs="?", help="a name from `list`; its hyperparameters are options: --depth 3")
     validate.add_argument("claims", nargs="*", metavar="claim", help="claims to judge (default: all)")
     validate.add_argument("--dry-run", action="store_true", help="say the seconds and bytes it would take")
     validate.add_argument(
         "--output", type=Path, metavar="FILE", help="write predictions and verdicts as JSON into this file"
     )
     validate.add_argument("--plot", type=Path, metavar="FILE", help="draw one claim into this .png, .svg or .pdf")
+    validate.add_argument("--against", type=Path, metavar="FOLDER", help="settle the forecasts registered there")
+    validate.add_argument(
+        "--budget", type=float, default=60.0, metavar="S", help="seconds for all of them together (default: 60)"
+    )
     validate.add_argument("--shown", type=_sizes, metavar="N,N,..", help="components to draw, say 1,2,3 (default: six)")
     _run_options(validate)
 
@@ -324,6 +336,8 @@ def _pairs(extra: Sequence[str], arguments: argparse.Namespace) -> dict[str, str
             "validate judges claims on their own data",
             remedy="on yours: learning-mechanics check MODEL CLAIM --data FILE",
         )
+    if arguments.command == "validate" and not (arguments.model or arguments.against):
+        raise UsageError("no model given", remedy="name one from `list`, or settle forecasts with --against FOLDER")
     while rest:
         option, equals, value = rest.pop(0).partition("=")
         if not option.startswith("--") or not hasattr(arguments, "model"):

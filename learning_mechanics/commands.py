@@ -4,10 +4,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from .claim_commands import check, validate
+from .claim_commands import check
+from .claim_commands import validate as judge
 from .console import as_json, show, writable
-from .data_commands import diagnose, predict
+from .data_commands import diagnose
+from .data_commands import predict as foretell
 from .derive_commands import derive, reduce
+from .forecast_commands import against, register
 from .hyperparameters import model as named_model
 from .network_commands import network
 
@@ -97,6 +100,16 @@ def _verdict_table(arguments: Namespace) -> int:
     text = between_markers(arguments.write, reports, arguments.force)
     arguments.write.write_text(text, encoding="utf-8")
     return 0
+
+
+def predict(arguments: Namespace) -> int:
+    """A forecast from data: shown, or written down for good."""
+    return register(arguments) if arguments.register else foretell(arguments)
+
+
+def validate(arguments: Namespace) -> int:
+    """Claims of a model judged, or registered forecasts settled."""
+    return against(arguments) if arguments.against else judge(arguments)
 
 
 COMMANDS = {

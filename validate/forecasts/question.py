@@ -55,6 +55,7 @@ def ask(
         "probe_rows": int(probe.sum()),
         "seed": seed,
         "learner": f"kernel regression with {kernel}, ridge {ridge:g}",
+        "kernel": str(kernel),
         "ridge": ridge,
         "axis": "samples",
         "sizes": window,

@@ -73,8 +73,9 @@ was registered; register a new one
 
     @property
     def name(self) -> str:
-        """Data and axis, for tables: "digits_parity, samples"."""
-        return f"{self.question.get('data', 'data')}, {self.question.get('axis', 'samples')}"
+        """Data, kernel and axis, for tables: "digits_parity, ntk-relu, depth 2, samples"."""
+        parts = (self.question.get(part) for part in ("data", "kernel", "axis"))
+        return ", ".join(str(part) for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
         return {

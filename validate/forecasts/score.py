@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from ...theory.errors import BadData
 from ..tasks.measured import Measured
@@ -142,6 +143,12 @@ class Summary:
         return float(np.mean([score.covered for score in self.scores]))
 
     @property
+    def believable(self) -> bool:
+        """Whether so many misses happen in at least 1 % of the cases where intervals do cover 90 %."""
+        outside = len(self.scores) - sum(score.covered for score in self.scores)
+        return bool(binom.sf(outside - 1, len(self.scores), 0.1) >= 0.01 * (1 - 1e-9)) if outside else True
+
+    @property
     def constant(self) -> float:
         measured = np.array([score.measured for score in self.scores])
         return float(np.median(np.abs(measured - np.median(measured))))
@@ -174,7 +181,7 @@ class Summary:
         inside = sum(score.covered for score in self.scores)
         return "\n".join(
             [
-                f"{len(self.scores)} forecasts: {inside} inside their 90 % interval ({found['coverage']:.0%})",
+                f"{len(self.scores)} forecast{'s' * (len(self.scores) != 1)}: {inside} inside their 90 % interval ({found['coverage']:.0%})",
                 f"  |miss|      median {found['median_miss']:.3f}, largest {found['largest_miss']:.3f}; "
                 f"median half-width {found['median_half_width']:.3f}",
                 f"  beside it   one constant exponent, chosen afterwards: median {self.constant:.3f}; "

@@ -33,6 +33,7 @@ def settle(
     budget: float = 60.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    most: int = MOST_RUNS,
 ) -> Score:
     """Run what the forecast spoke of and score it; the forecast itself is only read.
 
@@ -59,10 +60,10 @@ def settle(
     sizes = _affordable(np.asarray(forecast.question["sizes"], float), budget, run)
     values, spent = run(sizes, LEAST_RUNS, 0).values, time.perf_counter() - started
     each = max(spent / LEAST_RUNS, 1e-3)
-    while len(values) < MOST_RUNS and time.perf_counter() - started + each * LEAST_RUNS < budget:
+    while len(values) < most and time.perf_counter() - started + each * LEAST_RUNS < budget:
         values = np.concatenate([values, run(sizes, LEAST_RUNS, len(values)).values])
         if progress is not None:
-            progress(min(1.0, max(len(values) / MOST_RUNS, (time.perf_counter() - started) / budget)))
+            progress(min(1.0, max(len(values) / most, (time.perf_counter() - started) / budget)))
     seconds = time.perf_counter() - started
     procedure = f"{len(values)} runs of {forecast.question['learner']}, on rows the forecast never saw"
     return score(forecast, Measured("samples", sizes, values, procedure, seconds), seed=seed)

@@ -1,0 +1,119 @@
+"""Forecasts on record: `predict --register` writes one down, `validate --against` settles what stands in a folder."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .console import as_json, bar, show, warn, writable
+from .data_commands import read
+from .network_commands import kernel as named_kernel
+from .theory.errors import BadData, LearningMechanicsError
+
+READING = ("target", "inputs", "regression")
+
+
+def register(arguments: Namespace) -> int:
+    """Forecast the exponent from one half of the data and write it down, dated and hashed, before any run."""
+    from .validate.forecasts.folder import ForecastFolder
+    from .validate.forecasts.question import ask
+
+    if arguments.plot or arguments.output:
+        raise BadData("--register writes one file into its folder", remedy="leave out --plot and --output")
+    writable(arguments.register)
+    folder = ForecastFolder(arguments.register)
+    source = {"file": _place(arguments.file)} | {name: getattr(arguments, name) for name in READING}
+    source |= {"kernel": arguments.kernel, "network": arguments.network, "depth": arguments.depth}
+    data, kernel = _read(arguments.file, arguments), _kernel(source)
+    question, answer = ask(data, kernel, arguments.sizes, arguments.ridge, arguments.seed, source)
+    before = len(folder.forecasts())
+    made = folder.register(question, answer)
+    if arguments.json:
+        return as_json(made.to_dict())
+    kept = "" if len(folder.forecasts()) > before else "\n  kept      it was registered before, with the same answer"
+    return show(f"{made}{kept}\n  settle    learning-mechanics validate --against {arguments.register}")
+
+
+def against(arguments: Namespace) -> int:
+    """Run what the forecasts in a folder spoke of, and score them.
+
+    Status 1 if more miss than chance explains, 2 if some could not be settled; the others still are.
+    """
+    from .validate.forecasts.folder import ForecastFolder
+    from .validate.forecasts.score import Summary
+    from .validate.forecasts.settle import settle
+
+    if arguments.model or arguments.claims or arguments.output or arguments.plot or arguments.dry_run:
+        raise BadData("--against settles forecasts, not claims", remedy="leave out models, claims, --output and --plot")
+    if not 0 < arguments.budget < float("inf"):
+        raise BadData(f"budget {arguments.budget:g}", where="--budget", remedy="give seconds above 0")
+    folder = ForecastFolder(arguments.against)
+    standing = folder.forecasts()
+    if not standing:
+        raise BadData(
+            "no forecasts", where=str(arguments.against), remedy="register one: predict DATA --register FOLDER"
+        )
+    scores, failures = [], {}
+    waiting = [one for one in standing if not _kept(folder, one, arguments.seed)]
+    for forecast in standing:
+        kept = _kept(folder, forecast, arguments.seed)
+        if not kept:
+            try:
+                with bar(forecast.name) as progress:
+                    share = arguments.budget / len(waiting)
+                    data, kernel = _asked(forecast.question["source"])
+                    found = settle(forecast, data, kernel, share, arguments.seed, progress)
+            except LearningMechanicsError as error:  # the others can still be settled
+                failures[forecast.name] = str(error)
+                warn(f"{forecast.name} not settled: {error}")
+                continue
+            folder.record(forecast, found)
+        scores.append(kept or found)
+        if not arguments.json:
+            print(f"{scores[-1]}" + ("\n  kept: scored before with this seed" if kept else ""), flush=True)
+    summary = Summary(tuple(scores))
+    folder.verify()
+    if arguments.json:
+        told = {"summary": summary.to_dict()} if scores else {}
+        as_json({"scores": [score.to_dict() for score in scores], "failures": failures, **told})
+    elif scores:
+        print(f"\n{summary}")
+    return 2 if failures else 0 if summary.believable else 1
+
+
+def _kept(folder: Any, forecast: Any, seed: int) -> Any:
+    """The last score with this seed, or None."""
+    return next((score for score in reversed(folder.scores(forecast)) if score.facts.get("seed") == seed), None)
+
+
+def _asked(source: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Data and kernel of a question, read again as they were then."""
+    try:
+        file = Path(source["file"])
+        reading = Namespace(file=file, **{name: source[name] for name in READING})
+        return _read(file, reading), _kernel(source)
+    except KeyError as error:
+        raise BadData(
+            f"the question does not say {error}", where="forecast", remedy="it was not registered by this command"
+        ) from None
+
+
+def _read(file: Path, arguments: Namespace) -> Any:
+    """A task by name, or what every command on data reads."""
+    from .validate.tasks.tasks import NAMES, task
+
+    return task(str(file)) if str(file) in NAMES and not file.exists() else read(arguments)
+
+
+def _kernel(source: dict[str, Any]) -> Any:
+    try:
+        return named_kernel(source["kernel"], source["network"], source["depth"])
+    except (KeyError, UnknownName) as error:
+        raise BadData(
+            f"a learner that is not known here ({error})", where="forecast", remedy="use the version it names"
+        ) from None
+
+
+def _place(file: Path) -> str:
+    """A name as it is, a file by its full path."""
+    return str(file.resolve()) if file.exists() else str(file)
