@@ -1,0 +1,194 @@
+"""Cells: one task, one learner, one axis, one window. A forecast is made from half of the rows, a run uses the other.
+
+    forecast(cell, seed) -> exponent +- half-width (90 %)    measure(cell, seed) -> `Measured`, with the same exponent
+
+`seed` names the split; nothing is shared between its halves but the distribution of rows.
+
+>>> cell = Cell("digits_parity", "relu-2", "samples", (30, 300))
+>>> found, run = forecast(cell, seed=0), measure(cell, seed=0)
+>>> bool(abs(found.value - run.exponent) < 0.15), run.abscissa[[0, -1]].tolist()
+(True, [30.0, 300.0])
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...solvers.regression.random_features import random_features
+from ...solvers.scaling import exponents
+from ...solvers.scaling.dynamics import dynamics
+from ...theory.errors import BadData, Underpowered
+from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample, resampled
+from ...theory.mechanisms.forecast import AXES
+from .learners import learner
+from .measured import Measured
+from .regressions import measure_features, measure_samples, measure_steps
+from .tasks import TASKS, halves, record, task
+
+POINTS = 8
+SAMPLES = 360  # training set of a cell whose axis is another
+RIDGE = {"samples": 1e-8, "parameters": 1e-3, "steps": 0.0}
+RESAMPLES = 24
+FIRST, SHARE = 40, 0.24  # smallest training set of a window, and its largest as a share of all rows
+WINDOWS = {"parameters": (8.0, 80.0), "steps": (10.0, 500.0)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is forecast and measured: an exponent of a learner on a task, along an axis, over a window of it.
+
+    `axis` "samples" (training rows), "parameters" (neurons, from 360 rows) or "steps" (time t = eta k, likewise)
+    """
+
+    task: str
+    learner: str
+    axis: str
+    window: tuple[float, float]
+
+    def __post_init__(self):
+        record(self.task)
+        known = learner(self.learner).axes
+        if self.axis not in known:
+            remedy = f"{self.learner} is measured along {' and '.join(known)}"
+            raise BadData(f"axis {self.axis!r}", where=str(self), remedy=remedy)
+        low, high = self.window
+        if not (0 < low and high >= 1.5 * low):
+            raise BadData(f"window {low:g} .. {high:g}", where=str(self), remedy="give ends a factor 1.5 apart or more")
+
+    @property
+    def abscissa(self) -> np.ndarray:
+        """Where errors are measured, (T,): log-spaced, whole numbers but for times."""
+        found = np.geomspace(*self.window, POINTS)
+        return found if self.axis == "steps" else np.unique(np.round(found))
+
+    @property
+    def seconds(self) -> float:
+        """What one forecast and one measurement take on an idle core, roughly."""
+        data = task(self.task)
+        rows = min(len(data) // 2, 2000)
+        return 0.4 + 1.2e-9 * rows**3
+
+    def __str__(self) -> str:
+        low, high = self.window
+        return f"{self.task}/{self.learner}/{self.axis} {low:g}..{high:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class CellForecast:
+    """The exponent of a cell before any run: `value`, with `error` a nominal 90 % half-width.
+
+    `test` (T,) the forecast errors at the cell's abscissa, the geometric mean of two estimates; levels are not claimed
+    """
+
+    cell: Cell
+    value: float
+    error: float
+    test: np.ndarray
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.cell}: {self.cell.axis}^-({self.value:.3f} +- {self.error:.3f})"
+
+
+def cells(budget_seconds: float, axes: tuple[str, ...] = AXES) -> list[Cell]:
+    """Cells whose forecasts and runs fit into a budget of seconds on an idle core: first one of every problem.
+
+    Only tasks that have an exponent; always in the same order, so that a smaller budget gives the first of them.
+
+    >>> len({record(cell.task).problem for cell in cells(60.0)}) >= 10
+    True
+    """
+    chosen, spent = [], 0.0
+    for cell in _in_turn():
+        if cell.axis not in axes:
+            continue
+        spent += cell.seconds
+        if spent > budget_seconds:
+            break
+        chosen.append(cell)
+    return chosen
+
+
+def measure(cell: Cell, seed: int, trials: int = 12) -> Measured:
+    """Run the cell on the measuring half of split `seed`: `trials` training sets with fresh neurons.
+
+    Errors: `BadData` for a window that the half is too small for.
+    """
+    data, kernel = task(cell.task), learner(cell.learner).kernel
+    kept = ~halves(data, seed)
+    x, y, groups = data.x[kept], data.y[kept], None if data.groups is None else data.groups[kept]
+    common = {"trials": trials, "seed": seed, "groups": groups}
+    if cell.axis == "samples":
+        return measure_samples(kernel, x, y, cell.abscissa, RIDGE["samples"], **common)
+    if cell.axis == "parameters":
+        return measure_features(kernel, x, y, cell.abscissa, SAMPLES, RIDGE["parameters"], **common)
+    return measure_steps(kernel, x, y, cell.abscissa, SAMPLES, **common)
+
+
+def forecast(cell: Cell, seed: int) -> CellForecast:
+    """Forecast the cell from the probe half of split `seed`; nothing is trained.
+
+    Errors: `Underpowered` where the probe allows no exponent: too few rows, or a target dominated by noise.
+    """
+    data, kernel = task(cell.task), learner(cell.learner).kernel
+    probe = halves(data, seed)
+    x, y, groups = data.x[probe], data.y[probe], None if data.groups is None else data.groups[probe]
+    if cell.axis == "samples":
+        found = exponents.forecast(kernel, x, y, cell.abscissa, groups=groups, seed=seed)
+        test = np.sqrt(found.curve.test * found.partner.test)
+        return CellForecast(cell, found.value, found.error, test, dict(found.facts))
+    gram = kernel(x)
+    spectra = cross_fit(gram, x, y, seed=seed, groups=groups), in_sample(gram, x, y, seed=seed, groups=groups)
+    if spectra[0].decades < exponents.LOCAL_DECADES:
+        found = f"{len(x)} rows resolve {spectra[0].decades:.2f} decades of the spectrum, 1 is needed"
+        raise Underpowered(found, where=str(cell), remedy="give at least 500 rows")
+    curves = np.array([_curve(cell, spectrum) for spectrum in spectra])
+    slopes = [_slope(cell, curve) for curve in curves]
+    path = spectra[1].path
+    assert path is not None and path.shares is not None
+    units, rng = len(path.shares), np.random.default_rng([seed, 1])
+    drawn = [
+        _slope(cell, _curve(cell, resampled(spectra[1], rng.multinomial(units, np.full(units, 1 / units)))))
+        for _ in range(RESAMPLES)
+    ]
+    scatter = float(np.std(drawn, ddof=1))
+    error = exponents.half_width(slopes[0] - slopes[1], scatter)
+    facts = {"cross_fitted": -slopes[0], "in_sample": -slopes[1], "scatter": scatter, "rows": len(x)}
+    return CellForecast(cell, -float(np.mean(slopes)), error, np.sqrt(curves[0] * curves[1]), facts)
+
+
+def _curve(cell, spectrum):
+    """Expected test errors (T,) along an axis other than samples."""
+    if cell.axis == "parameters":
+        return random_features(spectrum, samples=[SAMPLES], features=cell.abscissa, ridge=RIDGE["parameters"]).test[0]
+    return dynamics(spectrum, times=cell.abscissa, samples=SAMPLES).test
+
+
+def _slope(cell, test):
+    return float(np.polyfit(np.log(cell.abscissa), np.log(test), 1)[0])
+
+
+def _in_turn() -> Iterator[Cell]:
+    """Every cell: rounds of one learner, axis and window each, over one task a problem first, then over its others."""
+    problems = defaultdict(list)
+    for known in TASKS.values():
+        if not known.refused:
+            problems[known.problem].append(known.name)
+    rounds = [(name, axis, part) for part in ("all", "late") for name, axis in (("relu-3", "samples"),)]
+    rounds[1:1] = [("relu-2", "samples", "all"), ("relu-2", "steps", "all"), ("neurons-relu", "parameters", "all")]
+    rounds += [("laplace", "samples", "all"), ("erf-3", "samples", "late"), ("relu-4", "samples", "late")]
+    for depth in range(max(map(len, problems.values()))):
+        names = [names[depth] for names in problems.values() if len(names) > depth]
+        for learned, axis, part in rounds:
+            for name in names:
+                yield Cell(name, learned, axis, _window(name, axis, part))
+
+
+def _window(name, axis, part):
+    if axis in WINDOWS:
+        return WINDOWS[axis]
+    last = float(int(SHARE * len(task(name))))
+    return (float(FIRST), last) if part == "all" else (float(round(last / 4)), last)
