@@ -9,7 +9,7 @@ prod term_i^w_i = f^-exponent whatever the split. The largest term is no smaller
 
 >>> fitted = Term("A N^-alpha", {"parameters": sp.Rational(1, 3)}), Term("B D^-beta", {"tokens": sp.Rational(1, 4)})
 >>> print(best_split(fitted))
-loss ~ budget^-1/7, parameters ~ budget^3/7, tokens ~ budget^4/7: A N^-alpha = B D^-beta
+loss ~ budget^-(1/7), parameters ~ budget^(3/7), tokens ~ budget^(4/7): A N^-alpha = B D^-beta
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
 from ..errors import BadData, OutsideDomain
 from ..trail import Trail
 from .exact_signs import exact, exact_sign, tidy
+
+_CLOSE = 1e-7  # what floating point leaves to exact numbers
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class BestSplit:
 
     def __str__(self) -> str:
         parts = [f"{axis} ~ budget^{_shown(self.ranges.get(axis), value)}" for axis, value in self.split.items()]
-        return f"loss ~ budget^-{self.exponent}, " + ", ".join(parts) + f": {self.tradeoff}"
+        return f"loss ~ budget^-{_power(self.exponent)}, " + ", ".join(parts) + f": {self.tradeoff}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def best_split(
     >>> a, b = sp.symbols("a b", positive=True)
     >>> two = Term("time", {"steps": a / b}), Term("width", {"parameters": a})
     >>> print(best_split(two, at={a: 1, b: 2}))
-    loss ~ budget^-a/(b + 1), steps ~ budget^b/(b + 1), parameters ~ budget^1/(b + 1): time = width
+    loss ~ budget^-(a/(b + 1)), steps ~ budget^(b/(b + 1)), parameters ~ budget^(1/(b + 1)): time = width
     """
     terms = tuple(terms)
     axes, prices = _axes(terms, cost)
@@ -131,13 +134,15 @@ def best_split(
         if exact_sign(_number(other[0] - best[0], values)) > 0:
             best = other
     eta, point, basis, multipliers, cell = best
+    eta, *numbers = (_upright(number, values) for number in (eta, *point, *multipliers))
+    point, multipliers = numbers[: len(axes)], numbers[len(axes) :]
     ties = [o for o in optima if exact_sign(_number(o[0] - eta, values)) == 0]
     split = dict(zip(axes, point, strict=True))
     weights = {c.name: w for c, w in zip(basis, multipliers, strict=True) if c.is_term and _positive(w, values)}
-    at_optimum = {term.name: term.at(split) for term in terms}
+    at_optimum = {term.name: _upright(term.at(split), values) for term in terms}
     ranges = {} if values else _ranges(ties, axes, prices, eta)
-    slack = [tidy(_dot(c.row, (*point, eta))) for c in cell if c not in basis]
-    conditions = tuple(c for c in (*slack, *multipliers) if sp.sympify(c).free_symbols)
+    slack = [_upright(tidy(_dot(c.row, (*point, eta))), values) for c in cell if c not in basis]
+    conditions = tuple(c for c in (*slack, *multipliers) if sp.sympify(c).free_symbols and not c.is_nonnegative)
     trail = _trail(terms, prices, at_optimum, eta, split, weights)
     order = tuple(term.name for term in terms if term.name in weights)
     return BestSplit(eta, split, order, weights, at_optimum, ranges, tuple(dict.fromkeys(conditions)), trail)
@@ -165,21 +170,37 @@ def _optimum(cell, prices, values):
     """
     count = len(prices)
     budget = sp.Matrix([[*prices, 0]])
-    for basis in combinations(cell, count):
+    floats = np.array([[float(_value(e, values)) for e in c.row] for c in cell])
+    spent = np.array([float(_value(price, values)) for price in prices] + [0.0])
+    for chosen in combinations(range(len(cell)), count):
+        if _hopeless(floats, spent, chosen):
+            continue
+        basis = [cell[i] for i in chosen]
         matrix = sp.Matrix([list(c.row) for c in basis]).col_join(budget)
         determinant = tidy(matrix.det())
-        if exact_sign(_number(determinant, values)) == 0:
+        if exact_sign(_value(determinant, values)) == 0:
             continue
         inverse = matrix.adjugate() / determinant
         solution = [tidy(value) for value in inverse[:, count]]
-        slack = (_number(_dot(c.row, solution), values) for c in cell)
-        if any(exact_sign(s) < 0 for s in slack):
+        slack = (_dot(c.row, solution) for c in cell if c not in basis)
+        if any(exact_sign(_value(s, values)) < 0 for s in slack):
             continue
         multipliers = [tidy(-inverse[count, i]) for i in range(count)]
-        if any(exact_sign(_number(y, values)) < 0 for y in multipliers):
+        if any(exact_sign(_value(y, values)) < 0 for y in multipliers):
             continue
         return solution[count], tuple(solution[:count]), basis, multipliers, cell
     return None
+
+
+def _hopeless(rows: np.ndarray, spent: np.ndarray, chosen: tuple[int, ...]) -> bool:
+    """Whether a basis fails by far in floating point: what is close is left to exact numbers."""
+    matrix = np.vstack([rows[list(chosen)], spent])
+    if abs(np.linalg.det(matrix)) < _CLOSE:
+        return False
+    inverse = np.linalg.inv(matrix)
+    scale = max(1.0, float(np.abs(inverse).max()))
+    multipliers = -inverse[len(chosen), : len(chosen)]
+    return bool(min((rows @ inverse[:, -1]).min(), multipliers.min()) < -_CLOSE * scale)
 
 
 def _ranges(optima, axes, prices, eta):
@@ -188,15 +209,23 @@ def _ranges(optima, axes, prices, eta):
     for _, _, _, _, cell in optima:
         for basis in combinations([c for c in cell if not c.is_term] + [c for c in cell if c.is_term], len(prices)):
             matrix = sp.Matrix([list(c.row) for c in basis] + [[*prices, 0]])
-            if exact_sign(tidy(matrix.det())) == 0:
+            if _elsewhere(matrix, float(eta)) or exact_sign(determinant := tidy(matrix.det())) == 0:
                 continue
-            solution = [tidy(v) for v in matrix.LUsolve(sp.Matrix([0] * len(prices) + [1]))]
-            feasible = all(exact_sign(tidy(_dot(c.row, solution))) >= 0 for c in cell)
-            if feasible and exact_sign(tidy(solution[-1] - eta)) == 0:
+            solution = [tidy(v / determinant) for v in matrix.adjugate()[:, len(prices)]]
+            feasible = all(exact_sign(_dot(c.row, solution)) >= 0 for c in cell if c not in basis)
+            if feasible and exact_sign(solution[-1] - eta) == 0:
                 corners.append(solution[:-1])
     return {
         axis: (_smallest([c[i] for c in corners]), -_smallest([-c[i] for c in corners])) for i, axis in enumerate(axes)
     }
+
+
+def _elsewhere(matrix: sp.Matrix, eta: float) -> bool:
+    """Whether a corner has another loss exponent, by far, in floating point."""
+    floats = np.array(matrix.evalf().tolist(), float)
+    if abs(np.linalg.det(floats)) < _CLOSE:
+        return False
+    return bool(abs(np.linalg.inv(floats)[-1, -1] - eta) > _CLOSE * max(1.0, np.linalg.cond(floats)))
 
 
 def _cells(terms, axes, values):
@@ -255,8 +284,31 @@ def _check_numbers(terms, prices, values):
         raise BadData("an exponent is a float", where="best_split", remedy="use exact numbers, such as Rational(1, 3)")
 
 
+def _value(expression, values):
+    return sp.sympify(expression).subs(values) if values else sp.sympify(expression)
+
+
 def _number(expression, values):
     return tidy(sp.sympify(expression).subs(values)) if values else tidy(expression)
+
+
+def _upright(formula, values):
+    """A formula with a denominator that is positive where it holds."""
+    if not formula.free_symbols:
+        return formula
+    (front, above), (behind, below) = (_oriented(part, values) for part in sp.fraction(formula))
+    return front / behind * above / below
+
+
+def _oriented(polynomial, values):
+    """The number before a polynomial, and its factors, each written so that it is positive at the given values."""
+    front, factors = sp.factor_list(polynomial)
+    product_of = sp.S.One
+    for factor, power in factors:
+        sign = exact_sign(_value(factor, values)) or 1
+        front *= sp.Integer(sign) ** power
+        product_of *= sp.expand(sign * factor) ** power
+    return front, product_of
 
 
 def _positive(weight, values) -> bool:
@@ -276,7 +328,12 @@ def _smallest(numbers):
 
 
 def _shown(span, value):
-    return str(value) if span is None or span[0] == span[1] else f"[{span[0]}, {span[1]}]"
+    return _power(value) if span is None or span[0] == span[1] else f"[{span[0]}, {span[1]}]"
+
+
+def _power(exponent):
+    exponent = sp.sympify(exponent)
+    return str(exponent) if exponent.is_Symbol or (exponent.is_Integer and exponent >= 0) else f"({exponent})"
 
 
 def _trail(terms, prices, at_optimum, eta, split, weights):

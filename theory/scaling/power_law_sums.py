@@ -81,3 +81,13 @@ def resolvent_gap(power: float, capacity: float, unlearned: int = 0, order: int 
     decay = power + capacity * (order - unlearned)  # beyond the last mode: an integral, with half of the last mode
     total = summand.sum() + summand[-1] * (k[-1] / (decay - 1) - 0.5)
     return float(abs(sum(float(term.coefficient) * kappa ** float(term.exponent) for term in terms) / total - 1))
+
+
+def partial_sum(power: Any) -> tuple[PowerTerm, ...]:
+    """Terms of sum_{k <= v} k^-power in 1/v, as v -> oo: v^(1 - power)/(1 - power) + zeta(power).
+
+    >>> [str(term.exponent) for term in partial_sum(sp.Symbol("p"))]
+    ['p - 1', '0']
+    """
+    power = sp.sympify(power)
+    return (PowerTerm(power - 1, 1 / (1 - power), BULK), PowerTerm(sp.S.Zero, sp.zeta(power), HEAD))

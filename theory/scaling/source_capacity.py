@@ -86,9 +86,9 @@ def compute_optimal(capacity: Any, target_exponent: Any, sampled: bool = False) 
     Easy ones: the mixing of learned modes by N random features, N^-1 t^-(1 - 1/capacity), comes before the floor.
 
     >>> print(compute_optimal(2, 2))
-    loss ~ budget^-1/3, parameters ~ budget^1/3, steps ~ budget^2/3: time = floor
+    loss ~ budget^-(1/3), parameters ~ budget^(1/3), steps ~ budget^(2/3): time = floor
     >>> print(compute_optimal("3/2", 5))
-    loss ~ budget^-4/5, parameters ~ budget^7/10, steps ~ budget^3/10: time = mixing
+    loss ~ budget^-(4/5), parameters ~ budget^(7/10), steps ~ budget^(3/10): time = mixing
     """
     capacity, target_exponent = _checked(capacity, target_exponent)
     images = {CAPACITY: capacity, TARGET: target_exponent}
