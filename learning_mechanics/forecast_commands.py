@@ -105,13 +105,8 @@ def _read(file: Path, arguments: Namespace) -> Any:
     return task(str(file)) if str(file) in NAMES and not file.exists() else read(arguments)
 
 
-def _kernel(source: dict[str, Any]) -> Any:
-    try:
-        return named_kernel(source["kernel"], source["network"], source["depth"])
-    except (KeyError, UnknownName) as error:
-        raise BadData(
-            f"a learner that is not known here ({error})", where="forecast", remedy="use the version it names"
-        ) from None
+def _kernel(source: Mapping[str, Any]) -> Any:
+    return named_kernel(source["kernel"], source["network"], source["depth"])
 
 
 def _place(file: Path) -> str:

@@ -178,10 +178,10 @@ class Summary:
         if not self.scores:
             return "no forecast was scored"
         found = self.to_dict()
-        inside = sum(score.covered for score in self.scores)
+        inside, count = sum(score.covered for score in self.scores), len(self.scores)
         return "\n".join(
             [
-                f"{len(self.scores)} forecast{'s' * (len(self.scores) != 1)}: {inside} inside their 90 % interval ({found['coverage']:.0%})",
+                f"{count} forecast{'s' * (count != 1)}: {inside} inside their 90 % interval ({found['coverage']:.0%})",
                 f"  |miss|      median {found['median_miss']:.3f}, largest {found['largest_miss']:.3f}; "
                 f"median half-width {found['median_half_width']:.3f}",
                 f"  beside it   one constant exponent, chosen afterwards: median {self.constant:.3f}; "
