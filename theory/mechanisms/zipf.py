@@ -24,7 +24,7 @@ from ..symbols import LEARNING_RATE, modes, over, positive
 from ..system import FixedPoint, Map
 from ..trail import Equations, Trail
 from .forecast import AXES, MechanismForecast
-from .token_frequencies import Frequencies, log_slope, frequencies
+from .token_frequencies import Frequencies, frequencies, log_slope
 
 _NAME = "Zipf memorisation"
 HUTTER = "Hutter 2021, arXiv:2102.04074"
@@ -32,7 +32,7 @@ CAPACITY = positive("a")  # p_i = c i^-a: the eigenvalues of the covariance of o
 P, C = modes("p c")
 N, E = positive("n E")
 _count = modes("count")
-_total, _held, _kept = positive("T c N")
+_total, _left, _held, _kept = positive("T r c N")
 
 
 @cache
@@ -102,22 +102,24 @@ def _distance(capacity: float, samples: float, tokens: int = 4_000_000) -> float
 def drawn_from_a_pool() -> FixedPoint:
     """The same for n tokens drawn without replacement from a pool of T: how often each occurs there decides.
 
-        E = sum_i c_i C(T - c_i, n)/C(T, n) / (T - n)
+        E = sum_i c_i C(T - c_i, n)/C(T, n) / r,   r = T - n,
 
     of the tokens that were left over; exact at every n, and free of any estimate of p.
 
     >>> sorted(str(symbol) for symbol in drawn_from_a_pool().parameters)
-    ['T', 'count', 'n']
+    ['T', 'count', 'r']
     """
     missed = sp.exp(
         sp.loggamma(_total - _count + 1)
-        - sp.loggamma(_total - _count - N + 1)
+        - sp.loggamma(_left - _count + 1)
         - sp.loggamma(_total + 1)
-        + sp.loggamma(_total - N + 1)
+        + sp.loggamma(_left + 1)
     )
-    exact = over(_count * missed) / (_total - N)
-    trail = Trail().then("none of c_i copies is among n of T tokens: C(T - c_i, n)/C(T, n)", missed, reference=HUTTER)
-    trail = trail.then("all copies are then left over, T - n tokens in all", Equations(((E, exact),)))
+    exact = over(_count * missed) / _left
+    trail = Trail().then(
+        "none of c_i copies is among n of T tokens: C(T - c_i, n)/C(T, n), in r = T - n", missed, reference=HUTTER
+    )
+    trail = trail.then("all copies are then left over, r tokens in all", Equations(((E, exact),)))
     return FixedPoint((E,), (exact - E,), observables={"unseen": E}, trail=trail)
 
 

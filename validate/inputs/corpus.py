@@ -19,6 +19,7 @@ from ...theory.errors import BadData
 
 VOCABULARY = 300  # the most frequent words; the rarest of them still occurs some forty times
 WINDOW = 8
+STRETCH = 500  # words: longer than most passages on one subject, so that stretches are nearly independent
 
 
 @cache
@@ -81,6 +82,23 @@ def help_topics(pairs_alike: bool = True) -> Dataset:
         arrays={"positive": weight * shares, "negative": weight * chance, "shares": shares},
         facts={"words": words},
     )
+
+
+def words_in_order() -> Dataset:
+    """Every word of the help topics as a number x (T, 1), in reading order, and a random label -1 or 1 of it as y.
+
+    Numbers are ranks, 0 the most frequent word; stretches of `STRETCH` words are the groups.
+
+    >>> data = words_in_order()
+    >>> data.x.shape == data.y.shape, bool(np.all(data.y[data.x == 0] == data.y[data.x == 0][0]))
+    (True, True)
+    """
+    words = [word for _, text in sorted(topics().items()) for word in re.findall("[a-z]+", text.lower())]
+    counts = Counter(words)
+    rank = {word: place for place, word in enumerate(sorted(counts, key=lambda word: (-counts[word], word)))}
+    numbers = np.array([rank[word] for word in words])
+    labels = np.random.default_rng(20240229).choice([-1.0, 1.0], len(rank))  # any fixed number: a constant of the data
+    return Dataset(numbers[:, None], labels[numbers], "help_words", np.arange(len(numbers)) // STRETCH)
 
 
 def topics() -> dict[str, str]:

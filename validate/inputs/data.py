@@ -23,7 +23,7 @@ import numpy as np
 
 from ...theory.dataset import Dataset
 from ...theory.errors import BadData, UnknownName
-from .corpus import help_topics
+from .corpus import help_topics, words_in_order
 from .writing import prose_or_code
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
@@ -37,8 +37,8 @@ def names() -> list[str]:
     """Names of the built-in data sets.
 
     >>> names()
-    ['cells', 'digits', 'digits_halves', 'help_topics', 'help_topics_counts', 'membrane', 'patches', 'patches_small', \
-'prose_or_code', 'terrain']
+    ['cells', 'digits', 'digits_halves', 'help_topics', 'help_topics_counts', 'help_words', 'membrane', 'patches', \
+'patches_small', 'prose_or_code', 'terrain']
     """
     return sorted(_LOADERS)
 
@@ -50,8 +50,9 @@ def load(name: str) -> Dataset:
     "digits" 64 pixels to the label; "digits_halves" upper 32 pixels to lower 32; "patches" 80 neighbours to the centre
     of a 9 x 9 patch; "patches_small" 24 neighbours to the centre of a 5 x 5 patch; "help_topics" one word
     to how much more often than by chance every other stands near it, with weights of pairs, and "help_topics_counts"
-    the same with raw counts for weights; "prose_or_code" counts of letter pairs to 1 (prose) or -1 (code); "cells" 30
-    standardised properties of cell nuclei to 1 (benign) or -1; "membrane" 16 voltages to the next one; "terrain" 48
+    the same with raw counts for weights; "help_words" every word as a number to a random label; "prose_or_code" counts
+    of letter pairs to 1 (prose) or -1 (code); "cells" 30 standardised properties of cell nuclei to 1 (benign) or -1;
+    "membrane" 16 voltages to the next one; "terrain" 48
     elevations to the one in their middle. Arrays are shared between callers and read-only. Raises `UnknownName`, and
     `BadData` where a package was installed without its sample data.
 
@@ -154,6 +155,7 @@ _LOADERS = {
     "digits_halves": _digits_halves,
     "help_topics": help_topics,
     "help_topics_counts": lambda: help_topics(pairs_alike=False),
+    "help_words": words_in_order,
     "membrane": _membrane,
     "patches": lambda: _patches(9, "patches"),
     "patches_small": lambda: _patches(5, "patches_small"),

@@ -1,0 +1,1 @@
+"""Observables of regressions without weights: tables, neighbours, and the statistics that hierarchies hide."""
