@@ -297,7 +297,8 @@ def _upright(formula, values):
     if not formula.free_symbols:
         return formula
     (front, above), (behind, below) = (_oriented(part, values) for part in sp.fraction(formula))
-    return front / behind * above / below
+    number = front / behind
+    return (number.p * above) / (number.q * below)
 
 
 def _oriented(polynomial, values):

@@ -4,6 +4,7 @@ A sign is certain if the number differs from zero beyond the error of its digits
 x = 0 if the minimal polynomial of x is the identity.
 """
 
+import re
 from typing import Any
 
 import sympy as sp
@@ -11,6 +12,7 @@ import sympy as sp
 from ..errors import BadData
 
 DIGITS = 50
+_WRITTEN = re.compile(r"(?:[\d.+\-/()\s]|\*(?!\*)|sqrt|(?<=\d)e(?=[\d+-]))*")
 
 
 def exact(value: Any, where: str = "exact number") -> Any:
@@ -26,8 +28,10 @@ def exact(value: Any, where: str = "exact number") -> Any:
             raise BadData(f"an array of shape {value.shape}", where=where, remedy="give one number at a time")
         value = value.item()
     try:
+        if isinstance(value, str) and not _WRITTEN.fullmatch(value):
+            raise ValueError  # text is evaluated: nothing but numbers
         found = sp.Rational(repr(value)) if isinstance(value, float) else sp.sympify(value, rational=True)
-    except (sp.SympifyError, TypeError, ValueError, SyntaxError, AttributeError):
+    except (sp.SympifyError, TypeError, ValueError, SyntaxError, AttributeError, ZeroDivisionError):
         found = None
     if not isinstance(found, sp.Expr) or found.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or found.is_real is False:
         raise BadData(f"{value!r} is no finite real number", where=where, remedy="give a number, a fraction or sqrt(2)")
