@@ -1,0 +1,147 @@
+"""A table of finished training runs: model size, data size and final loss, checked once and for all.
+
+    compute = 6 N D  where none was measured;   D = compute / (6 N)  where tokens are not stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...theory.arguments import numbers, whole
+from ...theory.errors import BadData
+
+WHERE = "loss surface"
+FEWEST = 7  # five unknowns and something left to judge them by
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Finished runs; arrays are (runs,). `groups` marks points that belong to one run and are not independent."""
+
+    parameters: np.ndarray
+    tokens: np.ndarray
+    loss: np.ndarray
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @property
+    def compute(self) -> np.ndarray:
+        """6 N D flops, (runs,)."""
+        return 6.0 * self.parameters * self.tokens
+
+    def only(self, keep: np.ndarray) -> "Runs":
+        """The runs at these places, or where a mask is true."""
+        groups = None if self.groups is None else self.groups[keep]
+        return Runs(self.parameters[keep], self.tokens[keep], self.loss[keep], groups)
+
+    def highest(self, count: int) -> np.ndarray:
+        """Places of the `count` runs of highest loss, highest first."""
+        return np.argsort(-self.loss, kind="stable")[:count]
+
+    def counts(self, repeats: int, seed: int) -> np.ndarray:
+        """How often each run is drawn in every bootstrap sample (repeats, runs): whole groups where there are any."""
+        generator = np.random.default_rng(seed)
+        if self.groups is None:
+            return generator.multinomial(len(self), np.full(len(self), 1 / len(self)), repeats).astype(float)
+        _, member = np.unique(self.groups, return_inverse=True)
+        blocks = int(member.max()) + 1
+        return generator.multinomial(blocks, np.full(blocks, 1 / blocks), repeats)[:, member].astype(float)
+
+    def to_dict(self) -> dict[str, Any]:
+        made = {"parameters": self.parameters.tolist(), "tokens": self.tokens.tolist(), "loss": self.loss.tolist()}
+        return made | ({} if self.groups is None else {"groups": self.groups.tolist()})
+
+
+def runs(parameters: Any, tokens: Any, loss: Any, groups: Sequence | None = None, where: str = WHERE) -> Runs:
+    """Checked columns of equal length. Raises `BadData`.
+
+    >>> runs([1e7, 1e8], [1e9, 1e9], [3.0, -0.1])
+    Traceback (most recent call last):
+    ...
+    learning_mechanics.theory.errors.BadData: loss surface: loss -0.1 at row 1 is not above zero, so it is no \
+cross-entropy and the law is not identifiable; give cross-entropies in nats
+    """
+    named = {"parameters": parameters, "tokens": tokens, "loss": loss}
+    columns = {name: numbers(column, name, where) for name, column in named.items()}
+    for name, column in columns.items():
+        if column.ndim != 1:
+            raise BadData(
+                f"{name} has shape {column.shape}", where=where, remedy="give one number for every run, shape (runs,)"
+            )
+        if len(column) != len(columns["loss"]):
+            raise BadData(
+                f"{len(column)} {name} but {len(columns['loss'])} losses", where=where, remedy="give one of each a run"
+            )
+        bad = np.flatnonzero(~np.isfinite(column))
+        if len(bad):
+            raise BadData(f"{name} holds {column[bad[0]]:g} at row {bad[0]}", where=where, remedy="drop that run")
+        low = np.flatnonzero(column <= 0)
+        if len(low) and name == "loss":
+            raise BadData(
+                f"loss {column[low[0]]:g} at row {low[0]} is not above zero, so it is no cross-entropy and the law is "
+                "not identifiable",
+                where=where,
+                remedy="give cross-entropies in nats",
+            )
+        if len(low):
+            raise BadData(
+                f"{name} {column[low[0]]:g} at row {low[0]} is not above zero", where=where, remedy="drop that run"
+            )
+    if groups is not None and len(groups) != len(columns["loss"]):
+        raise BadData(
+            f"{len(groups)} groups but {len(columns['loss'])} losses", where=where, remedy="give one for every run"
+        )
+    return Runs(**columns, groups=None if groups is None else np.asarray(groups))
+
+
+def enough(table: Runs, where: str = WHERE) -> Runs:
+    """The same runs, if five unknowns can be fitted to them. Raises `BadData`.
+
+    >>> enough(runs([1e7, 1e8], [1e9, 1e9], [3.0, 2.8]))
+    Traceback (most recent call last):
+    ...
+    learning_mechanics.theory.errors.BadData: loss surface: 2 runs for 5 unknowns, so the law is not identifiable; \
+give at least 7 runs
+    """
+    different = len(np.unique(np.stack([table.parameters, table.tokens], 1), axis=0))
+    for count, kind in ((len(table), "runs"), (different, "different settings")):
+        if count < FEWEST:
+            raise BadData(
+                f"{count} {kind} for 5 unknowns, so the law is not identifiable",
+                where=where,
+                remedy=f"give at least {FEWEST} {kind}",
+            )
+    if np.ptp(table.loss) == 0:
+        raise BadData(
+            f"every loss is {table.loss[0]:g}, so the law is not identifiable", where=where, remedy="check that column"
+        )
+    if table.groups is not None and len(np.unique(table.groups)) < FEWEST:
+        raise BadData(
+            f"{len(np.unique(table.groups))} independent runs for 5 unknowns, so the law is not identifiable",
+            where=where,
+            remedy=f"give points of at least {FEWEST} runs",
+        )
+    return table
+
+
+def dropped(table: Runs, drop: Any, where: str = WHERE) -> Runs:
+    """Without the `drop` runs of highest loss. Raises `BadData`.
+
+    >>> table = runs(np.geomspace(1e7, 1e9, 9), np.geomspace(1e9, 1e10, 9), np.linspace(4, 3, 9))
+    >>> len(dropped(table, 2))
+    7
+    """
+    count = whole(drop, "drop", where)
+    if len(table) - count < FEWEST:
+        raise BadData(
+            f"dropping {count} of {len(table)} runs leaves {max(len(table) - count, 0)}",
+            where=where,
+            remedy=f"keep at least {FEWEST}",
+        )
+    keep = np.ones(len(table), bool)
+    keep[table.highest(count)] = False
+    return table.only(keep)
