@@ -11,7 +11,9 @@ and its error is that of a symmetric flow, and none for P = N = infinity: sum v_
 Reference: Bordelon, Atanasov & Pehlevan 2024 (arXiv:2402.01092).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from ...theory.arguments import number, numbers
 from ...theory.errors import BadData, OutsideDomain
 from ...theory.measured_spectra.power_law_tail import PowerLawTail
 from ...theory.measured_spectra.spectrum import Spectrum
+from ...theory.scaling.dynamical import MEAN_ERROR, TEST_ERROR
 from ..regression.levels import Levels, levels
 from .frequencies import Frequencies, frequencies, real_ridge
 from .laplace import FEWER, NODES, Contour, descent, talbot
@@ -187,6 +190,32 @@ def dynamics(
     )
 
 
+def fixed_point(system: Any, values: Mapping[str, Any], abscissa: np.ndarray) -> dict[str, np.ndarray]:
+    """Errors (T, 1) of descent at steps (T,) for laws of `theory.scaling.dynamical` that name this solver.
+
+    "test_error_in_time" is the inverse transform of the correlation at equal times, "mean_error_in_time" that of the
+    mean predictor; the effective ridges are those of the real frequencies 1/t.
+
+    >>> values = {"lambda": np.ones(1), "multiplicity": np.ones(1), "power": np.ones(1), "eta": 0.5, "noise": 0.0}
+    >>> fixed_point(None, {**values, "P": np.inf, "N": np.inf}, np.array([0, 1]))["test_error_in_time"]
+    array([[1.  ],
+           [0.25]])
+    """
+    names = ("lambda", "power", "multiplicity", "eta", "P", "N", "noise")
+    return _of_bytes(
+        *(np.asarray(values[name], float).tobytes() for name in names), np.asarray(abscissa, float).tobytes()
+    )
+
+
+@lru_cache(maxsize=64)
+def _of_bytes(*given: bytes) -> dict[str, np.ndarray]:
+    """Seeds of one setting bind the same numbers: they are solved once."""
+    lam, power, count, (rate,), (samples,), (features,), (noise,), steps = map(np.frombuffer, given)
+    found = dynamics(lam, power, rate * steps, samples, features, noise, count, learning_rate=rate)
+    arrays = {"kappa": found.kappa, "kappa_2": found.kappa, TEST_ERROR: found.test, MEAN_ERROR: found.bias}
+    return {name: array[:, None] for name, array in arrays.items()}
+
+
 @dataclass(frozen=True, eq=False)
 class _Source:
     """What a curve is computed from: all modes, the few levels that stand for them, and times with their resources."""
@@ -248,7 +277,7 @@ class _Source:
         """Descent must converge: learning rate times the fastest rate below 2."""
         if not self.learning_rate:
             return
-        top = self.learning_rate * self._fastest()
+        top = self.learning_rate * self._fastest
         if top >= 2:
             raise OutsideDomain(
                 f"learning rate {self.learning_rate:g} is {top / 2:.3g} times the largest at which descent converges",
@@ -256,7 +285,9 @@ class _Source:
                 remedy=f"give a learning rate below {2 * self.learning_rate / top:.6g}",
             )
 
+    @cached_property
     def _fastest(self) -> float:
+        """The largest rate of all settings."""
         pairs = np.unique(np.stack([self.p, self.q], axis=1), axis=0)
         return max(fastest_rate(self.every, *pair) for pair in pairs) + self.weight_decay
 
@@ -281,7 +312,7 @@ class _Source:
         times = factor * self.times[rows]
         if not self.learning_rate:
             return talbot(times, count)
-        alternating = self.learning_rate * self._fastest() > 0.9
+        alternating = self.learning_rate * self._fastest > 0.9
         return descent(np.rint(times / self.learning_rate), self.learning_rate, alternating, count)
 
     def _at(self, contour: Contour, rows: np.ndarray) -> Frequencies:
