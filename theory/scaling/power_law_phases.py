@@ -105,7 +105,7 @@ def phase_formulas() -> Mapping[str, PhaseFormulas]:
                 xi = best.split["width"]
                 full = best.trail.after(trail, on=(len(trail.steps) - 1,))
                 found[name] = PhaseFormulas(name, best.exponent, xi, best.tradeoff, conditions, full)
-    return {name: found[name] for name in sorted(found)}
+    return {name: found[name] for name in _NAMES.values()}
 
 
 @cache

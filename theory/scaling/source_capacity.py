@@ -64,7 +64,7 @@ def asymptotic(
         raise UnknownName.among(axis, AXES, kind="axis", where="asymptotic")
     if ridge not in ("optimal", "none"):
         raise UnknownName.among(ridge, ("optimal", "none"), kind="ridge", where="asymptotic")
-    capacity, target_exponent = _checked(capacity, target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent)
     formula = _formula(axis, bool(noise), ridge, bool(sampled))
     return formula.subs({CAPACITY: capacity, TARGET: target_exponent}, simultaneous=True)
 
@@ -90,7 +90,7 @@ def compute_optimal(capacity: Any, target_exponent: Any, sampled: bool = False) 
     >>> print(compute_optimal("3/2", 5))
     loss ~ budget^-(4/5), parameters ~ budget^(7/10), steps ~ budget^(3/10): time = mixing
     """
-    capacity, target_exponent = _checked(capacity, target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent)
     images = {CAPACITY: capacity, TARGET: target_exponent}
     easy = exact_sign(target_exponent - 1 - capacity) >= 0
     terms = [Term(t.name, {a: e.subs(images) for a, e in t.exponents.items()}) for t in _compute_terms(easy, sampled)]
@@ -108,7 +108,7 @@ def limited_by(axis: str, capacity: Any, target_exponent: Any, noise: bool = Fal
     if axis not in AXES:
         raise UnknownName.among(axis, AXES, kind="axis", where="limited_by")
     (b, db), (a, da) = (_value_and_error(v) for v in (capacity, target_exponent))
-    _checked(b, a)
+    checked(b, a)
     first, second = "the target's tail", "the first modes, never quite learned"
     multiple = {"samples": 2, "parameters": 1, "compute": 1}.get(axis)
     if axis == "steps":
@@ -273,7 +273,7 @@ def _times(factor, exponent):
     return sp.Min(*(sp.simplify(factor * part) for part in parts))
 
 
-def _checked(capacity, target_exponent):
+def checked(capacity, target_exponent):
     values = []
     for name, value in (("capacity", capacity), ("target_exponent", target_exponent)):
         value = exact(_value_and_error(value)[0], where="asymptotic")
