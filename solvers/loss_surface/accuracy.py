@@ -30,7 +30,8 @@ def quantile_of(level: float, runs: int, inside: float) -> float:
     """
     plain = _NORMAL.inv_cdf((1 + level) / 2)
     free = max(runs - SIZE, 1)
-    return plain + inside * (float(stdtrit(free, (1 + level) / 2)) * np.sqrt(runs / free) - plain)
+    wide = float(stdtrit(free, (1 + level) / 2)) * (runs / free) ** 0.5
+    return plain + inside * (wide - plain)
 
 
 def interval(draws: np.ndarray, estimate: float, q: float) -> tuple[float, float]:
@@ -75,17 +76,27 @@ def spread(residual: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(residual)) * np.sqrt(runs / max(runs - SIZE, 1)))
 
 
+def density(residual: np.ndarray, delta: float) -> np.ndarray:
+    """psi' of every run, smoothed over a band as wide as the noise where delta is narrower: (runs,)."""
+    band = max(delta, spread(residual), 1e-300)
+    inside = np.abs(residual) <= band
+    if not inside.any():
+        inside = np.ones(len(residual), bool)
+    return inside * (delta / band if delta < band else 1.0)
+
+
 def slopes(residual: np.ndarray, delta: float) -> tuple[float, float]:
-    """Mean of psi^2 and of psi' over the runs; the latter over a band as wide as half the noise if delta is narrower."""
-    band = max(delta, 0.5 * spread(residual), 1e-300)
-    inside = float((np.abs(residual) <= band).mean())
-    share = delta / band if delta < band else 1.0
-    return float((np.clip(residual, -delta, delta) ** 2).mean()), max(inside, 1 / len(residual)) * share
+    """Mean of psi^2 and of psi' over the runs, the latter by `density`."""
+    return float((np.clip(residual, -delta, delta) ** 2).mean()), float(density(residual, delta).mean())
 
 
 def sandwich(theta: np.ndarray, design: Centred, residual: np.ndarray, delta: float) -> np.ndarray:
-    """Covariance (5, 5) of (log E, log A', log B', alpha, beta) without any bootstrap: (J^T J)^-1 psi^2 / psi'^2."""
+    """Covariance (5, 5) of (log E, log A', log B', alpha, beta) without any bootstrap, for noise that need not be even.
+
+    (J^T psi' J)^-1 (J^T psi^2 J) (J^T psi' J)^-1. Reference: Powell 1991 (kernel estimate for medians).
+    """
     j = jacobian(theta, design)
-    square, slope = slopes(residual, delta)
+    bread = np.linalg.pinv((j * density(residual, delta)[:, None]).T @ j, rcond=1e-14)
+    meat = (j * np.clip(residual, -delta, delta)[:, None] ** 2).T @ j
     runs = len(residual)
-    return np.linalg.pinv(j.T @ j, rcond=1e-14) * square / slope**2 * runs / max(runs - SIZE, 1)
+    return bread @ meat @ bread * runs / max(runs - SIZE, 1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .accuracy import jacobian, sandwich, slopes, spread
-from .robust_fit import SIZE, Centred, fit
+from .robust_fit import Centred, fit
 from .runs import Runs
 
 DECADES = 1.2  # of N and of D: over less, a power and a straight line are the same
@@ -149,7 +149,8 @@ def profile(
     log_loss, weight = np.log(table.loss), np.ones(len(table))
     smallest = float(table.loss.min())
     floor = float(np.exp(theta[0]))
-    error = floor * np.sqrt(sandwich(theta, design, residual, delta)[0, 0])
+    variance = float(sandwich(theta, design, residual, delta)[0, 0])
+    error = floor * np.sqrt(variance)
     near = floor + np.linspace(-4, 4, points) * min(error, smallest)
     free = np.concatenate([np.linspace(1e-4, 1.0, points) * smallest, near, [floor]])
     free = np.unique(free[(free >= min(1e-4 * smallest, floor)) & (free <= max(smallest, floor))])
@@ -168,8 +169,11 @@ def profile(
             if other[0] < value[i]:
                 made[i], value[i] = again[0], other[0]
     square, slope = slopes(residual, delta)
-    rise = 2 * (value - value.min()) * slope / max(square, 1e-300)
-    return Profile(free, np.maximum(rise * (len(table) - SIZE) / len(table), 0.0), made[:, 3:])
+    # in units of the variance that E has where noise is not even
+    j = jacobian(theta, design)
+    even = np.linalg.pinv(j.T @ j, rcond=1e-14)[0, 0] * square / slope**2
+    rise = 2 * (value - value.min()) * slope / max(square, 1e-300) * min(even / max(variance, 1e-300), 1.0)
+    return Profile(free, np.maximum(rise, 0.0), made[:, 3:])
 
 
 def _held(design, log_loss, weight, start, delta):
@@ -195,7 +199,9 @@ def _of_sizes(design: Centred) -> list[Check]:
         made.append(_check(f"decades of {letter}", wide, DECADES, wide > DECADES, text))
     across = float(np.linalg.svd(np.stack([design.x, design.y]), compute_uv=False)[-1] / np.sqrt(len(design.x)))
     across /= np.log(10)
-    text = f"parameters and tokens move together (spread {across:.2f} decades across their line): vary one at fixed other"
+    text = (
+        f"parameters and tokens move together (spread {across:.2f} decades across their line): vary one at fixed other"
+    )
     made.append(_check("N apart from D", across, SIDEWAYS, across > SIDEWAYS, text))
     count = len(design.x)
     made.append(_check("runs", count, 20, count >= 20, f"only {count} runs: intervals are rough", hard=False))
@@ -209,7 +215,7 @@ def _of_loss(table: Runs, design: Centred, residual: np.ndarray, vocabulary: flo
     text = f"a loss of {highest:.4g} is above {bound:.3g}, what knowing nothing of {of} costs: no cross-entropy in nats"
     made = [_check("loss below log vocabulary", highest, bound, highest <= bound, text)]
     lowest, least = float(table.loss.min()), 0.0 if vocabulary == np.inf else SMALLEST_LOSS
-    text = f"a loss of {lowest:.2g} is below {least:g} nats: no cross-entropy of natural data (another loss: vocabulary=inf)"
+    text = f"a loss of {lowest:.2g} is below {least:g} nats: no cross-entropy of natural data (vocabulary=inf takes it)"
     made.append(_check("loss of a cross-entropy", lowest, least, lowest > least, text))
     logs = np.log(table.loss)
     columns = np.stack([np.ones(len(logs)), design.x, design.y], 1)
@@ -258,7 +264,7 @@ def _of_floor(table: Runs, theta: np.ndarray, found: Profile, vocabulary: float 
             share,
             SMALLEST_FLOOR,
             share > SMALLEST_FLOOR or vocabulary == np.inf,
-            f"E = {floor:.2g} is next to 0, but a cross-entropy has a floor: the runs do not reach it, or the loss is none",
+            f"E = {floor:.2g} is next to 0, but a cross-entropy has a floor: runs do not reach it, or it is none",
         ),
         _check(
             "floor below the losses",
@@ -267,7 +273,9 @@ def _of_floor(table: Runs, theta: np.ndarray, found: Profile, vocabulary: float 
             share < 1.0,
             f"E = {floor:.4g} is not below the smallest loss {smallest:.4g}",
         ),
-        _check("profile of E curved", wide, 0.9, wide < 0.9, f"the profile of E is flat: {low:.3g} to {high:.3g} all fit"),
+        _check(
+            "profile of E curved", wide, 0.9, wide < 0.9, f"the profile of E is flat: {low:.3g} to {high:.3g} all fit"
+        ),
         _check(
             "floor resolved",
             low,

@@ -109,9 +109,7 @@ def isoflop(found: LossSurface) -> IsoFlop:
     counts = table.counts(len(found.draws), found.seed)
     kept, points, drawn, coefficients, centres = [], [], [], [], []
     candidates = [
-        part
-        for part in groups(table)
-        if len(part) >= FEWEST and np.ptp(np.log10(table.parameters[part])) >= SPAN
+        part for part in groups(table) if len(part) >= FEWEST and np.ptp(np.log10(table.parameters[part])) >= SPAN
     ]
     for part in candidates:
         minimum, curve, centre = _minima(table, part, ones)
@@ -155,7 +153,7 @@ def isoflop(found: LossSurface) -> IsoFlop:
 
 
 def _minima(table: Runs, part: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """log N* and log L* (repeats, 2), NaN where not inside, with coefficients (repeats, 4) about the centre of log N."""
+    """log N*, log L* (repeats, 2), NaN where not inside; coefficients (repeats, 4) about the centre of log N; that."""
     log_n, log_c, log_l = (np.log(values[part]) for values in (table.parameters, table.compute, table.loss))
     centre = float(log_n.mean())
     x, z = log_n - centre, log_c - log_c.mean()

@@ -110,6 +110,8 @@ def fit(
         trial = theta + length[:, None] * step
         trial[:, :3] = np.maximum(trial[:, :3], floor[:, None])
         trial[:, 3:] = np.clip(trial[:, 3:], -STEEPEST, STEEPEST)
+        for place in frozen:
+            trial[:, place] = theta[:, place]
         new = _linearised(trial, design, target, count, delta)
         better = new[0] <= state[0]
         fall = np.where(better, state[0] - new[0], 0.0)
@@ -190,7 +192,7 @@ def solve_positive(matrix: np.ndarray, right: np.ndarray, ridge: np.ndarray) -> 
 
     matrix (fits, k, k), right (fits, k), ridge (fits,). Directions without any curvature get a step of zero.
 
-    >>> solve_positive(np.array([[[4.0, 0], [2, 2]]]), np.array([[2.0, 2.0]]), np.zeros(1))
+    >>> solve_positive(np.array([[[4.0, 0], [2, 2]]]), np.array([[2.0, 2.0]]), np.zeros(1)).round(9)
     array([[0., 1.]])
     """
     size = matrix.shape[1]

@@ -1,6 +1,6 @@
 """A table of finished training runs: model size, data size and final loss, checked once and for all.
 
-    compute = 6 N D  where none was measured;   D = compute / (6 N)  where tokens are not stored.
+compute = 6 N D  where none was measured;   D = compute / (6 N)  where tokens are not stored.
 """
 
 from collections.abc import Sequence

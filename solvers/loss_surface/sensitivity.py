@@ -16,7 +16,7 @@ import numpy as np
 from ...theory.errors import BadData
 from ...theory.loss_surface.law import NAMES
 from .accuracy import interval, quantile_of, spread
-from .robust_fit import fit, predicted
+from .robust_fit import Centred, centred, fit, predicted
 from .runs import FEWEST, WHERE, Runs
 from .starts import starts
 from .surface_fit import LossSurface, bootstrapped, constants, law, point
@@ -30,6 +30,7 @@ FEWEST_HELD = 3
 class Sensitivity:
     """Constants without the k runs of highest loss, and without each run in turn.
 
+    Runs are counted as given, those that the fit dropped included; a dropped one has no influence.
     `drops` (K,) and `constants` (K, 5): E, A, B, alpha, beta.  `without` (runs, 5): the same without run i.
     `influence` (runs, 2): change of alpha and beta in their standard errors.
     """
@@ -52,9 +53,12 @@ class Sensitivity:
 
     def __str__(self) -> str:
         head = f"{'dropped':>8}" + "".join(f"{name:>11}" for name in NAMES)
-        rows = [f"{k:8d}" + "".join(f"{v:11.5g}" for v in row) for k, row in zip(self.drops, self.constants, strict=True)]
+        rows = [
+            f"{k:8d}" + "".join(f"{v:11.5g}" for v in row) for k, row in zip(self.drops, self.constants, strict=True)
+        ]
         most = ", ".join(
-            f"run {i} (alpha {self.influence[i, 0]:+.2f}, beta {self.influence[i, 1]:+.2f} s.e.)" for i in self.order[:3]
+            f"run {i} (alpha {self.influence[i, 0]:+.2f}, beta {self.influence[i, 1]:+.2f} s.e.)"
+            for i in self.order[:3]
         )
         moved = self.range[3:]
         told = f"over these drops alpha moves by {moved[0]:.1f} and beta by {moved[1]:.1f} of their standard errors"
@@ -84,22 +88,19 @@ def sensitivity(found: LossSurface, drops: Sequence[int] = DROPS) -> Sensitivity
     >>> int(sensitivity(fit_loss_surface(n, d, loss, bootstrap=100)).order[0])
     0
     """
-    table, design = found.runs, found.design
+    table = found.given
+    design = centred(table.parameters, table.tokens, found.design.centre)
     kept = tuple(k for k in drops if len(table) - k >= FEWEST)
     counts = np.ones((len(kept), len(table)))
     for row, k in enumerate(kept):
         counts[row, table.highest(k)] = 0.0
     log_loss = np.log(table.loss)
-    made = np.stack([_again(found, row) for row in counts])
-    single, _, _ = fit(
-        design,
-        log_loss,
-        1.0 - np.eye(len(table)),
-        np.repeat(found.theta[None], len(table), 0),
-        delta=found.delta,
-        steps=100,
-        tolerance=1e-10,
-    )
+    made = np.stack([_again(found, design, row) for row in counts])
+    fitted = np.ones(len(table))
+    fitted[table.highest(found.dropped)] = 0.0
+    start = np.repeat(found.theta[None], len(table), 0)
+    others = fitted * (1.0 - np.eye(len(table)))
+    single, _, _ = fit(design, log_loss, others, start, delta=found.delta, steps=100, tolerance=1e-10)
     without = _amplitudes(constants(single, design))
     errors = np.array([max(found.standard_errors[name], 1e-300) for name in NAMES])
     point_ = np.array([found.estimates[name] for name in NAMES])
@@ -107,9 +108,9 @@ def sensitivity(found: LossSurface, drops: Sequence[int] = DROPS) -> Sensitivity
     return Sensitivity(kept, _amplitudes(constants(made, design)), without, influence, errors)
 
 
-def _again(found: LossSurface, counts: np.ndarray) -> np.ndarray:
+def _again(found: LossSurface, design: Centred, counts: np.ndarray) -> np.ndarray:
     """The best of the fit from the old minimum and from new starts."""
-    design, loss = found.design, found.runs.loss
+    loss = found.given.loss
     trial = np.concatenate([found.theta[None], starts(design, loss, counts, most=6)])
     made, value, _ = fit(design, np.log(loss), counts, trial, delta=found.delta, steps=300, tolerance=1e-13)
     return made[int(np.argmin(value))]
@@ -141,8 +142,9 @@ class Rollout:
 
     def __str__(self) -> str:
         return (
-            f"the {self.held} largest runs (compute within {self.factor:g}x of the largest) from the {self.used} others: "
-            f"off by {100 * self.error:.2g} % (mean {100 * self.bias:+.2g} %), {self.coverage:.0%} within 90 % intervals, "
+            f"the {self.held} largest runs (compute within {self.factor:g}x of the largest) from the {self.used} "
+            f"others: off by {100 * self.error:.2g} % (mean {100 * self.bias:+.2g} %), {self.coverage:.0%} within 90 % "
+            f"intervals, "
             f"alpha {self.constants[3]:.3f}, beta {self.constants[4]:.3f}"
         )
 
@@ -169,7 +171,7 @@ def rollout(
     >>> noise = np.exp(0.005 * np.random.default_rng(0).standard_normal(64))
     >>> made = rollout(fit_loss_surface(n, d, (1.8 + 480 * n**-0.35 + 2000 * d**-0.37) * noise, bootstrap=100))
     >>> [run.held for run in made], bool(made[0].error < 0.02)
-    ([3, 8, 15], True)
+    ([3, 6, 10], True)
     """
     table = found.runs
     made = []
@@ -186,8 +188,6 @@ def rollout(
 
 
 def _foreseen(found: LossSurface, small: Runs, large: Runs, factor: float, repeats: int, level: float) -> Rollout:
-    from .robust_fit import centred
-
     design = centred(small.parameters, small.tokens)
     theta, *_ = point(design, small.loss, found.delta)
     log_loss = np.log(small.loss)

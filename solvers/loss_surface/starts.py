@@ -26,7 +26,7 @@ def starts(design: Centred, loss: np.ndarray, counts: np.ndarray | None = None, 
     >>> from .robust_fit import centred
     >>> n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e12, 6)))
     >>> found = starts(centred(n, d), 2 + 400 * n**-0.35 + 900 * d**-0.35)
-    >>> found.shape, abs(found[0, 3:] - 0.35).max() < 0.1
+    >>> found.shape, bool(abs(found[0, 3:] - 0.35).max() < 0.1)
     ((16, 5), True)
     """
     amplitudes, error = search(design, loss, counts)

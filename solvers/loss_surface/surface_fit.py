@@ -71,6 +71,7 @@ class LossSurface:
     `inside`     share of runs that the objective does not cut off: 1 is least squares, near 0 absolute values
     `agreeing`   how many of the starting points end in this minimum, of `tried`
     `verdict`    whether the runs determine the law, with reasons
+    `runs`       what was fitted; `given` also holds the `dropped` runs of highest loss
     """
 
     runs: Runs
@@ -88,6 +89,7 @@ class LossSurface:
     tried: int
     converged: float
     verdict: identifiability.Verdict
+    given: Runs
 
     @property
     def identifiable(self) -> bool:
@@ -116,7 +118,7 @@ class LossSurface:
         return self.covariance / np.outer(spread, spread)
 
     def intervals(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
-        """Bias-corrected bootstrap intervals of E, A, B, alpha, beta. Errors: `BadData` for no level between 0 and 1."""
+        """Bias-corrected bootstrap intervals of E, A, B, alpha, beta. Raises `BadData` for a level beyond 0 to 1."""
         columns = dict(zip(NAMES, self.draws.T, strict=True))
         with np.errstate(over="ignore"):
             columns |= {name: np.exp(columns[name]) for name in ("A", "B")}
@@ -179,7 +181,7 @@ class LossSurface:
         lines = [
             f"L = E + A N^-alpha + B D^-beta from {len(self.runs)} runs"
             + (f" ({self.dropped} of highest loss dropped)" if self.dropped else ""),
-            f"N over {high_n - low_n:.1f} decades, D over {high_d - low_d:.1f}; noise {100 * self.noise:.2g} % of the loss",
+            f"N over {high_n - low_n:.1f} decades, D over {high_d - low_d:.1f}; noise {self.noise:.2%} of the loss",
             f"{'':6}{'estimate':>12}{'s.e.':>12}   90 % interval",
         ]
         for name in NAMES:
@@ -223,20 +225,20 @@ class LossSurface:
             "starts": {"tried": self.tried, "agreeing": self.agreeing},
             "converged": self.converged,
             "vocabulary": self.verdict.vocabulary,
-            "runs": self.runs.to_dict(),
+            "runs": self.given.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "LossSurface":
-        """The fit made again from the runs, settings and seed in a record. Errors: `BadData` if it comes out otherwise."""
+        """The fit made again from runs, settings and seed of a record. Raises `BadData` if it comes out otherwise."""
         try:
             table, stated = content["runs"], content["estimates"]
             settings = (float(content["delta"]), int(content["bootstrap"]), int(content["seed"]))
             vocabulary, gone = content["vocabulary"], int(content["dropped"])
-            checked = enough(runs(table["parameters"], table["tokens"], table["loss"], table.get("groups")))
+            checked = runs(table["parameters"], table["tokens"], table["loss"], table.get("groups"))
         except (KeyError, TypeError, ValueError):
             raise BadData("no record of a fit", where=WHERE, remedy="give what to_dict made") from None
-        made = fitted(checked, *settings, gone, vocabulary)
+        made = fitted(checked, *settings, drop=gone, vocabulary=vocabulary)
         off = max(abs(made.estimates[name] / stated[name] - 1) for name in ("E", "alpha", "beta"))
         if off > 1e-5:
             raise BadData(
@@ -277,21 +279,23 @@ def fit_loss_surface(
     """
     cut = number(delta, "delta", WHERE, above=True, infinite=True)
     repeats = whole(bootstrap, "bootstrap", WHERE, least=100)
-    table = dropped(enough(runs(parameters, tokens, loss, groups)), drop)
+    table = runs(parameters, tokens, loss, groups)
     size = None if vocabulary is None else number(vocabulary, "vocabulary", WHERE, above=True, infinite=True)
-    return fitted(enough(table), cut, repeats, whole(seed, "seed", WHERE), whole(drop, "drop", WHERE), size, progress)
+    return fitted(table, cut, repeats, whole(seed, "seed", WHERE), drop, size, progress)
 
 
 def fitted(
-    table: Runs,
+    given: Runs,
     delta: float,
     repeats: int,
     seed: int,
-    gone: int = 0,
+    drop: int = 0,
     vocabulary: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> LossSurface:
-    """The fit of checked runs."""
+    """The fit of checked numbers."""
+    table = enough(dropped(enough(given), drop))
+    gone = len(given) - len(table)
     design, log_loss = centred(table.parameters, table.tokens), np.log(table.loss)
     theta, value, agreeing, tried = point(design, table.loss, delta)
     residual = log_loss - np.log(predicted(theta[None], design)[0])
@@ -305,7 +309,7 @@ def fitted(
     return LossSurface(
         table, dict(zip(NAMES, map(float, estimates), strict=True)), dict(zip(NAMES, map(float, errors), strict=True)),
         draws, theta, value, accuracy.spread(residual), float((np.abs(residual) <= delta).mean()), delta, gone, seed,
-        agreeing, tried, float(done.mean()), verdict,
+        agreeing, tried, float(done.mean()), verdict, given,
     )  # fmt: skip
 
 

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..errors import AssumptionViolated
 from ..symbols import positive
 from ..trail import Equations, Trail
-from .law import ALPHA, BETA, COUPLING, CONSTANTS, HOFFMANN, KAPLAN, NAMES, A, B, C, D, E, N, coupled, loss
+from .law import ALPHA, BETA, CONSTANTS, COUPLING, HOFFMANN, NAMES, A, B, C, D, E, N, coupled, loss
 
 MULTIPLIER = positive("mu")
 EXCESS = positive("l")  # l = L - E, what the two terms together may add to the floor
@@ -145,13 +146,15 @@ def coupled_exponent() -> sp.Expr:
     >>> f"{float(coupled_exponent().subs({ALPHA: 0.076, BETA: 0.095})):.4f}"
     '0.0422'
     """
-    u, c = sp.Symbol("u"), positive("c")
-    (split,) = sp.solve(sp.Eq(ALPHA * u, BETA * (1 - u)), u)
-    inner = coupled().subs({E: 0, N: c**split, D: c ** (1 - split)}, simultaneous=True)
-    ratio = sp.powsimp(sp.simplify(inner.subs(c, c**2) / inner), force=True)
-    slope = sp.simplify(sp.diff(sp.expand_log(sp.log(inner), force=True), c) * c)
-    assert ratio.free_symbols & {c} and COUPLING not in sp.simplify(slope).free_symbols
-    return sp.simplify(-slope)
+    share, c = sp.Symbol("u"), positive("c")
+    (split,) = sp.solve(ALPHA * share - BETA * (1 - share), share)
+    along = coupled().subs({E: 0, N: c**split, D: c ** (1 - split)}, simultaneous=True)
+    slope = sp.simplify(-c * sp.diff(along, c) / along)
+    at = {A: 2, B: 3, ALPHA: sp.Rational(1, 3), BETA: sp.Rational(1, 4)}
+    free = [slope.subs(at | {COUPLING: g, c: value}).evalf() for g in (sp.Rational(1, 5), 2) for value in (7, 1000)]
+    if max(free) - min(free) > 1e-12:  # the slope must depend neither on g nor on the compute
+        raise AssumptionViolated("the slope along the frontier depends on the coupling", where="coupled law")
+    return sp.simplify(slope.subs({COUPLING: 1, c: 1}))
 
 
 @lru_cache(maxsize=1)
@@ -170,6 +173,3 @@ def _compiled() -> dict[str, Any]:
         gradient = [sp.diff(inner, step).subs({log_a: sp.log(A), log_b: sp.log(B)}) for step in steps]
         made[f"{name}_gradient"] = sp.lambdify(arguments, gradient, "numpy")
     return made
-
-
-__all__ = ["EXCESS", "KAPLAN", "Frontier", "coupled_exponent", "frontier"]

@@ -28,7 +28,7 @@ def loss() -> sp.Expr:
     """The additive law.
 
     >>> print(loss())
-    E + A/N**alpha + B/D**beta
+    A/N**alpha + B/D**beta + E
     """
     return E + A * N**-ALPHA + B * D**-BETA
 
