@@ -12,7 +12,7 @@ Reference: Bordelon, Atanasov & Pehlevan 2024 (arXiv:2402.01092).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -24,8 +24,8 @@ from ...theory.measured_spectra.power_law_tail import PowerLawTail
 from ...theory.measured_spectra.spectrum import Spectrum
 from ...theory.scaling.dynamical import MEAN_ERROR, TEST_ERROR
 from ..regression.levels import Levels, levels
-from .frequencies import Frequencies, frequencies, real_ridge
-from .laplace import FEWER, NODES, Contour, descent, talbot
+from .frequencies import Frequencies, bottlenecks, fastest_rate, frequencies
+from .laplace import FEWER, NODES, Contour, decay, descent, talbot
 
 WHERE = "dynamics"
 LEVELS = 32  # for each factor e: poles of complex effective ridges are nearer than those of real ones
@@ -100,6 +100,19 @@ class Dynamics:
         """
         return self.source.unlearned(numbers(eigenvalues, "eigenvalues", WHERE).ravel())
 
+    def first_corrections(self) -> dict[str, np.ndarray]:
+        """Coefficients (T,) of 1/P and 1/N in the test error of few samples and features, at early times.
+
+        test = test(P = N = infinity) + samples/P + features/N while fewer modes are learned than there are samples and
+        features: "samples" and "features", of this spectrum whatever its own numbers are.
+
+        >>> flow = dynamics([1.0], [1.0], times=[1.0])
+        >>> wide = dynamics([1.0], [1.0], times=[1.0], features=1e6)
+        >>> print((1e6 * (wide.test - flow.test) / flow.first_corrections()["features"]).round(4))
+        [1.]
+        """
+        return self.source.first_corrections()
+
     def to_dict(self) -> dict:
         arrays = ("times", "test", "train", "bias", "error", "kappa", "learned", "shares", "samples", "features")
         return {name: getattr(self, name).tolist() for name in arrays} | {
@@ -114,15 +127,14 @@ class Dynamics:
     def __str__(self) -> str:
         rule = f"descent at rate {self.learning_rate:g}" if self.learning_rate else "gradient flow"
         lines = [
-            f"Dynamics: {self.modes:.6g} modes, noise {self.noise:g}, weight decay {self.weight_decay:g}, {rule}; "
-            f"samples {_shown(self.samples)}, features {_shown(self.features)}",
-            f"{'t':>12} {'test':>11} {'train':>11} {'bias':>11} {'learned':>9} {'bottleneck':>11}",
+            f"Dynamics: {self.modes:.6g} modes, noise {self.noise:g}, weight decay {self.weight_decay:g}, {rule}",
+            f"{'t':>12} {'test':>11} {'train':>11} {'bias':>11} {'learned':>9} {'samples':>9} {'features':>9} {'bottleneck':>11}",
         ]
         shown = np.unique(np.linspace(0, len(self.times) - 1, min(8, len(self.times))).astype(int))
         names = self.bottleneck
         lines += [
             f"{self.times[i]:>12.6g} {self.test[i]:>11.4e} {self.train[i]:>11.4e} {self.bias[i]:>11.4e} "
-            f"{self.learned[i]:>9.4g} {names[i]:>11}"
+            f"{self.learned[i]:>9.4g} {self.samples[i]:>9.4g} {self.features[i]:>9.4g} {names[i]:>11}"
             for i in shown
         ]
         return "\n".join([*lines, f"largest numerical error {self.error.max():.0e}"])
@@ -164,24 +176,27 @@ def dynamics(
         spectrum, noise = eigenvalues, noise + eigenvalues.noise
         eigenvalues, power, multiplicities = spectrum.eigenvalues, spectrum.power, spectrum.multiplicities
     times = _times(times, learning_rate)
-    p, q = (1 / _numbers(value, name, times) for value, name in ((samples, "samples"), (features, "features")))
+    samples, features = _numbers(samples, "samples", times), _numbers(features, "features", times)
+    p, q = 1 / samples, 1 / features
     every = levels(eigenvalues, power, multiplicities, tail, WHERE, nodes=0)
     few = levels(eigenvalues, power, multiplicities, tail, WHERE, nodes=LEVELS)
-    source = _Source(every, few, times, p, q, noise, weight_decay, learning_rate)
+    unit = float(every.eigenvalues.max())  # all rates in units of the largest: no scale of the kernel overflows
+    every, few = (replace(modes, eigenvalues=modes.eigenvalues / unit) for modes in (every, few))
+    source = _Source(every, few, unit, unit * times, p, q, noise, weight_decay / unit, unit * learning_rate)
     source.check()
     test, train, error = source.errors()
-    kappa, learned, shares = _bottlenecks(few, times, p, q, weight_decay)
+    kappa, learned, shares = bottlenecks(few, unit * times, p, q, weight_decay / unit)
     return Dynamics(
         times=times,
         test=test,
         train=train,
         bias=source.bias(test),
         error=error,
-        kappa=kappa,
+        kappa=unit * kappa,
         learned=learned,
         shares=shares,
-        samples=np.divide(1.0, p, out=np.full_like(p, np.inf), where=p > 0),
-        features=np.divide(1.0, q, out=np.full_like(q, np.inf), where=q > 0),
+        samples=samples,
+        features=features,
         noise=noise,
         weight_decay=weight_decay,
         learning_rate=learning_rate,
@@ -218,10 +233,14 @@ def _of_bytes(*given: bytes) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """What a curve is computed from: all modes, the few levels that stand for them, and times with their resources."""
+    """What a curve is computed from: all modes, the few levels that stand for them, and times with their resources.
+
+    Rates and times are in units of the largest eigenvalue, `unit`.
+    """
 
     every: Levels
     few: Levels
+    unit: float
     times: np.ndarray
     p: np.ndarray
     q: np.ndarray
@@ -246,7 +265,7 @@ class _Source:
             found = [self._both(rest, count) for count in (NODES, FEWER)]
             test[rest], train[rest] = found[0]
             error[rest] = _estimate([pair[0] for pair in found], start)
-        return test, train, error
+        return np.maximum(test, 0.0), np.maximum(train, 0.0), error  # of zero, rounding may be left
 
     def bias(self, test: np.ndarray) -> np.ndarray:
         """sum v m^2 and what is never learned, with m the mean share not learned."""
@@ -265,6 +284,7 @@ class _Source:
         return _squared(modes, self._kept(rows)) + modes.lost + self.noise
 
     def unlearned(self, eigenvalues: np.ndarray) -> np.ndarray:
+        eigenvalues = eigenvalues / self.unit
         share = np.ones((len(self.times), len(eigenvalues)))
         free = (self.p == 0) & (self.q == 0)
         share[free] = self._kept(free)(eigenvalues)
@@ -273,6 +293,19 @@ class _Source:
             share[rest] = self._mean(rest, eigenvalues)
         return share
 
+    def first_corrections(self) -> dict[str, np.ndarray]:
+        found = {"samples": np.zeros_like(self.times), "features": np.zeros_like(self.times)}
+        none = np.zeros_like(self.times)
+        for row in np.flatnonzero(self.times > 0):
+            rows = np.array([row])
+            contour = self._contour(rows, NODES)
+            at = frequencies(self.few, contour.nodes + self.weight_decay, none[rows], none[rows])
+            same, other = contour.products()
+            features, features_mixed, samples, samples_mixed = at.first_order(self.noise)
+            found["features"][row] = contour.twice(features / same, features_mixed / other)[0]
+            found["samples"][row] = contour.twice(samples / same, samples_mixed / other)[0]
+        return found
+
     def check(self) -> None:
         """Descent must converge: learning rate times the fastest rate below 2."""
         if not self.learning_rate:
@@ -280,9 +313,9 @@ class _Source:
         top = self.learning_rate * self._fastest
         if top >= 2:
             raise OutsideDomain(
-                f"learning rate {self.learning_rate:g} is {top / 2:.3g} times the largest at which descent converges",
+                f"learning rate {self.learning_rate / self.unit:g} is {top / 2:.3g} times the largest that converges",
                 where=WHERE,
-                remedy=f"give a learning rate below {2 * self.learning_rate / top:.6g}",
+                remedy=f"give a learning rate below {2 * self.learning_rate / self.unit / top:.6g}",
             )
 
     @cached_property
@@ -293,18 +326,11 @@ class _Source:
 
     def _kept(self, rows: np.ndarray):
         """The function of an eigenvalue that remains unlearned with infinite samples and features, (T, modes)."""
-        times, decay, rate = self.times[rows, None], self.weight_decay, self.learning_rate
+        times, held = self.times[rows, None], self.weight_decay
 
         def share(lam: np.ndarray) -> np.ndarray:
-            speed = lam + decay
-            if rate:
-                steps = np.rint(times / rate)
-                with np.errstate(divide="ignore"):
-                    size = np.exp(steps * np.log(np.abs(1 - rate * speed)))
-                moving = np.where((rate * speed > 1) & (steps % 2 == 1), -size, size)
-            else:
-                moving = np.exp(-speed * times)
-            return moving if not decay else (decay + lam * moving) / speed
+            left = decay(lam + held, times, self.learning_rate)
+            return (held + lam * left) / (lam + held) if held else left
 
         return share
 
@@ -325,8 +351,7 @@ class _Source:
     def _both(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         contour = self._contour(rows, count)
         test, mixed, train, train_mixed = self._at(contour, rows).double(self.noise)
-        left, right = contour.nodes[:, :, None], contour.nodes[:, None, :]
-        same, other = left * right, left * right.conj()
+        same, other = contour.products()
         return contour.twice(test / same, mixed / other), contour.twice(train / same, train_mixed / other)
 
     def _mean(self, rows: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
@@ -337,63 +362,6 @@ class _Source:
         for i in range(len(share)):
             share[i] = (weights[i] @ (1 / (eigenvalues + found.kappa[i][:, None]))).real
         return share
-
-
-def fastest_rate(modes: Levels, p: float = 0.0, q: float = 0.0) -> float:
-    """Upper edge of the rates of F G for 1/p samples and 1/q features: min over u > lambda_1 of u (1 + p s)(1 + q s).
-
-    s = sum lambda/(u - lambda): the effective ridge -u beyond which the frequency turns back.
-
-    >>> print(round(fastest_rate(levels(np.ones(100), nodes=0), 0.25 / 100), 6))  # (1 + sqrt(1/4))^2
-    2.25
-    """
-    lam, count = modes.eigenvalues, modes.multiplicities
-    top = float(lam.max())
-    if not (p or q):
-        return top
-
-    def rate(x: float) -> float:
-        u = top * np.exp(x)
-        s = float((count * lam / (top * np.expm1(x) + (top - lam))).sum())
-        return float(u * (1 + p * s) * (1 + q * s))
-
-    low, high = np.log(1e-15), np.log(np.log1p(modes.trace * (p + q) / top + 1) + 60.0)  # of x = log(u / top)
-    golden = (np.sqrt(5) - 1) / 2
-    left, right = high - golden * (high - low), low + golden * (high - low)
-    at_left, at_right = rate(np.exp(left)), rate(np.exp(right))
-    for _ in range(80):
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - golden * (high - low)
-            at_left = rate(np.exp(left))
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + golden * (high - low)
-            at_right = rate(np.exp(right))
-    return min(at_left, at_right)
-
-
-def _bottlenecks(modes: Levels, times, p, q, weight_decay):
-    """Effective ridge at tau = 1/t + weight decay, modes learned, and the shares of steps, samples and features."""
-    with np.errstate(divide="ignore"):
-        tau = 1 / times + weight_decay
-    kappa, learned, shares = np.full_like(times, np.inf), np.zeros_like(times), np.zeros((len(times), 3))
-    shares[:, 0] = 1.0
-    moved = times > 0
-    if moved.any():
-        kappa[moved] = real_ridge(modes, tau[moved], p[moved], q[moved])
-        learned[moved] = (modes.eigenvalues / (modes.eigenvalues + kappa[moved, None])) @ modes.multiplicities
-        with np.errstate(divide="ignore", invalid="ignore"):
-            used_p, used_q = p * learned, q * learned
-            ratio = tau / kappa  # (1 - p S)(1 - q S): the smaller factor from it, without cancellation
-            few = np.maximum(p, q)
-            g = np.where(few > 0, np.minimum(p, q) / few, 1.0)
-            small = 2 * ratio / (1 - g + np.sqrt((1 - g) ** 2 + 4 * g * ratio))
-            left = np.stack([np.where(p >= q, small, g * small + 1 - g), np.where(p >= q, g * small + 1 - g, small)])
-            weights = np.stack([1 / (times * tau), used_p / left[0], used_q / left[1]], axis=1)
-        weights[:, 1][p == 0], weights[:, 2][q == 0] = 0.0, 0.0
-        shares[moved] = weights[moved] / weights[moved].sum(1, keepdims=True)
-    return kappa, learned, shares
 
 
 def _squared(modes: Levels, share) -> np.ndarray:
@@ -431,8 +399,3 @@ def _numbers(value: Any, name: str, times: np.ndarray) -> np.ndarray:
     if found.ndim > 1 or (found.ndim == 1 and found.shape != times.shape) or not (found > 0).all():
         raise BadData(f"{name} {value}", where=WHERE, remedy=f"give {name} > 0, one number or one for each time")
     return np.broadcast_to(found, times.shape)
-
-
-def _shown(values: np.ndarray) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

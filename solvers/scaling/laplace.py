@@ -38,6 +38,11 @@ class Contour:
         left, right = self.weights[:, :, None], self.weights[:, None, :]
         return (left * (right * transform + right.conj() * conjugate)).sum((-1, -2)).real / 2
 
+    def products(self) -> tuple[np.ndarray, np.ndarray]:
+        """tau_i tau_j and tau_i conj tau_j, (T, n, n)."""
+        left, right = self.nodes[:, :, None], self.nodes[:, None, :]
+        return left * right, left * right.conj()
+
 
 def talbot(times: np.ndarray, count: int = NODES) -> Contour:
     """The contour for e^(tau t) at positive times (T,), with `count` nodes in the upper half plane.
@@ -79,6 +84,20 @@ def descent(steps: np.ndarray, learning_rate: float, alternating: bool = False, 
         move[few, :CIRCLE] = circle - 1
         weights[few, :CIRCLE] = circle ** (steps[few, None] + 1) / CIRCLE
     return Contour(move / learning_rate, weights / learning_rate)
+
+
+def decay(speed: np.ndarray, times: np.ndarray, learning_rate: float = 0.0) -> np.ndarray:
+    """What is left of a mode after times (T, 1): exp(-speed t), or (1 - eta speed)^k at a learning rate.
+
+    >>> decay(np.array([1.0, 3.0]), np.array([[1.0]]), 0.5)
+    array([[0.25, 0.25]])
+    """
+    if not learning_rate:
+        return np.exp(-speed * times)
+    steps = np.rint(times / learning_rate)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.where(steps > 0, np.exp(steps * np.log(np.abs(1 - learning_rate * speed))), 1.0)
+    return np.where((learning_rate * speed > 1) & (steps % 2 == 1), -size, size)
 
 
 def inverse(transform: Callable[[np.ndarray], np.ndarray], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
