@@ -164,9 +164,9 @@ def derivation() -> Trail:
 
 @cache
 def effective_time() -> Flow:
-    """The effective time T of a fixed unit kernel, slowed or sped up by the kernel's own growth: all modes follow it.
+    """The effective time T of a fixed unit kernel, sped up by the kernel's own growth: all modes follow it.
 
-    T' = (kappa + delta)/2, kappa = sqrt(delta^2 + 4 |beta|^2), beta_k = w_k (1 - exp(-lambda_k T)): the flow of the function
+    T' = (kappa + delta)/2, kappa = sqrt(delta^2 + 4 |beta|^2), beta_k = w_k (1 - exp(-lambda_k T)): the function flow
     of a two-layer linear network with imbalance delta, without the part of its kernel along beta. delta = 0 is rich.
 
     >>> print(effective_time().observables["loss"])
