@@ -5,7 +5,7 @@ With e = w - w*, the move D+ = beta D - eta g and e+ = e + D+, where g has mean 
 
     u+ = beta^2 u - 2 eta beta lambda x + eta^2 G,    x+ = beta x - eta lambda c + u+,    c+ = c + 2 (x+ - u+) + u+.
 
-References: Paquette & Paquette 2021 (arXiv:2106.03696); Ferbach et al. 2025 (arXiv:2505.16098).
+Reference: Ferbach, Everett, Gidel, Paquette & Paquette 2025, arXiv:2505.16098.
 """
 
 from functools import cache
@@ -22,7 +22,7 @@ from .power_law_features import UNRESOLVED
 
 CROSS = modes("x", positive=None, real=True)
 MOVE = modes("u", positive=None, nonnegative=True)
-REFERENCE = "Paquette & Paquette 2021, arXiv:2106.03696"
+REFERENCE = "Ferbach et al. 2025, arXiv:2505.16098"
 
 
 @cache

@@ -9,8 +9,8 @@ u = x E D^2 (sums over equal eigenvalues), a = 1 - eta x:
 
 The recursion is derived in `theory.scaling.momentum_moments`. Powers of its matrix are formed by squaring: no basis of
 eigenvectors is needed, so that critical damping, where there is none, is no special case. At small steps and late
-times it is SGD at the rate eta/(1 - beta): momentum alone changes no exponent (Paquette & Paquette 2021,
-arXiv:2106.03696).
+times it is SGD at the rate eta/(1 - beta): momentum alone changes no exponent (Ferbach et al. 2025,
+arXiv:2505.16098).
 """
 
 from typing import TYPE_CHECKING

@@ -76,19 +76,19 @@ class PowerLawRandomFeatures(Theory):
             name="sampled_loss",
             statement="The mean loss of one-pass SGD on a frozen random layer obeys the recursion of that very layer",
             observable="excess_risk",
-            setup=self._setup(law, procedure="one_pass", rate=0.2 * self.batch, steps=400),
+            setup=self._setup(law, procedure="one_pass", rate=0.2 * self.batch, steps=300),
             law=Law(
                 "second moments of the features", feature_moments, _of_samples, "excess_risk", (_BOUNDED,), PAQUETTE
             ),
             rival=Law("unresolved target without noise", silent_moments, _of_samples, "excess_risk", (), PAQUETTE),
             rival_home="features that resolve the target, or steps so small that noise does not matter",
-            seeds=600,
+            seeds=400,
             stochastic=True,
             relative="point",
             seconds=3,
             reference=PAQUETTE,
             budget={"declared": 0.04},
-            options={"window": (80, np.inf), "scatter": 0.12},
+            options={"window": (60, np.inf), "scatter": 0.12},
         )
 
     def _population(self) -> Claim:
@@ -102,7 +102,7 @@ class PowerLawRandomFeatures(Theory):
             rival_home="layers much wider than the number of modes learned so far",
             seeds=4,
             relative="point",
-            seconds=1,
+            seconds=1.2,
             reference=PAQUETTE,
             budget={"rounding": 1e-9},
         )
