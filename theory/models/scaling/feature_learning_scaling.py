@@ -12,7 +12,7 @@ layers decides whether its kernel |beta| (I + bb') grows with the function (delt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from math import log
+from math import exp, gamma, log, pi, sin
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ class FeatureLearningScaling(Theory):
                 window=(RICH[0] / 0.04, np.inf),
                 seconds=1.0,
                 reference=REFERENCE,
-                budget={**self._unlearned(rich), **self._beginning(rich)},
+                budget={**self._unlearned(rich), **self._beginning(rich), **self._whole_modes(log(RICH[1] / RICH[0]))},
             ),
             Scales(
                 name="lazy_exponent",
@@ -117,7 +117,11 @@ class FeatureLearningScaling(Theory):
                 window=(first / 0.002, np.inf),
                 seconds=1.0,
                 reference=REFERENCE,
-                budget={**self._unlearned(lazy), "kernel still moves": self._size(RICH[1]) ** 2 / LAZY**2},
+                budget={
+                    **self._unlearned(lazy),
+                    **self._nearly_fixed(lazy, 0.002),
+                    **self._whole_modes(log(last / first)),
+                },
             ),
         )
 
@@ -167,6 +171,24 @@ class FeatureLearningScaling(Theory):
         """
         (lam, w), (low, high) = self._first(), RICH
         return {"time of the beginning": exponent * 2 / (lam * w) * (1 / low - 1 / high) / log(high / low)}
+
+    def _whole_modes(self, window: float) -> dict[str, float]:
+        """The sum over modes is not its integral: Poisson's first harmonic, by its saddle point, at the window's start.
+
+        int k^-a exp(-x k^-b + 2 pi i k) dk, x = 2 lambda_1 T, has its saddle at (b x/2 pi)^(1/(b+1)) exp(i pi/(2 b + 2)).
+        A ripple of relative height A moves a slope over a window of length L in log t by at most 3 A/L.
+        """
+        b, a = self.capacity, self.target_exponent
+        x, rho = 2 * self._first()[0] * self._effective(RICH[0]), (a - 1) / b
+        at = (b * x / (2 * pi)) ** (1 / (b + 1))
+        height = 2 * (at / (b + 1)) ** 0.5 * at**-a * exp(-2 * pi * (1 + 1 / b) * at * sin(pi / (2 * b + 2)))
+        return {"whole modes": 3 * height * b * x**rho / gamma(rho) / window}
+
+    def _nearly_fixed(self, exponent: float, rate: float) -> dict[str, float]:
+        """The kernel grows by |beta|^2/delta^2; by (1 - x)^2 < exp(-2 x) a step s of T acts on the next mode as T + s/4."""
+        first, last = (self._effective(t) for t in RICH)
+        shift = rate * LAZY / 4 * (1 / first - 1 / last) / log(last / first)
+        return {"kernel still moves": self._size(RICH[1]) ** 2 / LAZY**2, "finite steps": exponent * shift}
 
 
 @lru_cache(maxsize=8)
