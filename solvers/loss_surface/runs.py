@@ -43,13 +43,19 @@ class Runs:
         return np.argsort(-self.loss, kind="stable")[:count]
 
     def counts(self, repeats: int, seed: int) -> np.ndarray:
-        """How often each run is drawn in every bootstrap sample (repeats, runs): whole groups where there are any."""
-        generator = np.random.default_rng(seed)
+        """How often each run is drawn in every bootstrap sample (repeats, runs): whole groups where there are any.
+
+        The generator is the one of the published refit (Besiroglu et al. 2024, seed 42), so that on its runs every
+        sample is the same as there: two seeds differ by 2 to 5 % in standard errors of A and B.
+        """
         if self.groups is None:
-            return generator.multinomial(len(self), np.full(len(self), 1 / len(self)), repeats).astype(float)
-        _, member = np.unique(self.groups, return_inverse=True)
+            member = np.arange(len(self))
+        else:
+            _, member = np.unique(self.groups, return_inverse=True)
         blocks = int(member.max()) + 1
-        return generator.multinomial(blocks, np.full(blocks, 1 / blocks), repeats)[:, member].astype(float)
+        drawn = np.random.RandomState(seed).randint(0, blocks, size=(repeats, blocks))
+        drawn += blocks * np.arange(repeats)[:, None]
+        return np.bincount(drawn.ravel(), minlength=repeats * blocks).reshape(repeats, blocks)[:, member].astype(float)
 
     def to_dict(self) -> dict[str, Any]:
         made = {"parameters": self.parameters.tolist(), "tokens": self.tokens.tolist(), "loss": self.loss.tolist()}

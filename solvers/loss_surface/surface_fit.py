@@ -28,6 +28,7 @@ from .runs import WHERE, Runs, dropped, enough, runs
 from .starts import starts
 
 DELTA = 1e-3
+SEED = 42  # of the published refit
 CHUNK = 50_000  # fits times runs at once: what the cache of a core holds
 LOGARITHMIC = ("E", "log A", "log B", "alpha", "beta")
 
@@ -255,7 +256,7 @@ def fit_loss_surface(
     drop: int = 0,
     delta: float = DELTA,
     bootstrap: int = 4000,
-    seed: int = 0,
+    seed: int = SEED,
     groups: Sequence | None = None,
     vocabulary: float | None = None,
     progress: Callable[[float], None] | None = None,
@@ -265,7 +266,7 @@ def fit_loss_surface(
     `parameters`, `tokens`, `loss`  N, D and final cross-entropy of every run, (runs,)
     `drop`        leave out this many runs of highest loss
     `delta`       residuals of log loss beyond it count by their size only; inf is least squares
-    `bootstrap`   samples, at least 100;  `groups` names what was drawn together (checkpoints of one run)
+    `bootstrap`   samples, at least 100, drawn from `seed`; `groups` names what is drawn together: points of one run
     `vocabulary`  number of tokens a model chooses from; its logarithm is the loss of knowing nothing; inf if the
                   loss is no cross-entropy but may be fitted all the same
 
@@ -281,6 +282,8 @@ def fit_loss_surface(
     repeats = whole(bootstrap, "bootstrap", WHERE, least=100)
     table = runs(parameters, tokens, loss, groups)
     size = None if vocabulary is None else number(vocabulary, "vocabulary", WHERE, above=True, infinite=True)
+    if whole(seed, "seed", WHERE) >= 2**32:
+        raise BadData(f"seed {seed}", where=WHERE, remedy="give one below 2**32")
     return fitted(table, cut, repeats, whole(seed, "seed", WHERE), drop, size, progress)
 
 

@@ -17,6 +17,7 @@ import sympy as sp
 from ..symbols import positive
 
 N, D, C = positive("N D C")
+L = sp.Symbol("L", positive=True)
 E, A, B, ALPHA, BETA = positive("E A B alpha beta")
 COUPLING = positive("g")
 NAMES = ("E", "A", "B", "alpha", "beta")
