@@ -175,7 +175,7 @@ class FeatureLearningScaling(Theory):
     def _whole_modes(self, window: float) -> dict[str, float]:
         """The sum over modes is not its integral: Poisson's first harmonic, by its saddle point, at the window's start.
 
-        int k^-a exp(-x k^-b + 2 pi i k) dk, x = 2 lambda_1 T, has its saddle at (b x/2 pi)^(1/(b+1)) exp(i pi/(2 b + 2)).
+        int k^-a exp(-x k^-b + 2 pi i k) dk, x = 2 lambda_1 T, has it at (b x/2 pi)^(1/(b+1)) exp(i pi/(2 b + 2)).
         A ripple of relative height A moves a slope over a window of length L in log t by at most 3 A/L.
         """
         b, a = self.capacity, self.target_exponent
@@ -185,7 +185,7 @@ class FeatureLearningScaling(Theory):
         return {"whole modes": 3 * height * b * x**rho / gamma(rho) / window}
 
     def _nearly_fixed(self, exponent: float, rate: float) -> dict[str, float]:
-        """The kernel grows by |beta|^2/delta^2; by (1 - x)^2 < exp(-2 x) a step s of T acts on the next mode as T + s/4."""
+        """The kernel grows by |beta|^2/delta^2; as (1 - x)^2 < exp(-2 x) a step s of T acts on the next mode as T + s/4."""
         first, last = (self._effective(t) for t in RICH)
         shift = rate * LAZY / 4 * (1 / first - 1 / last) / log(last / first)
         return {"kernel still moves": self._size(RICH[1]) ** 2 / LAZY**2, "finite steps": exponent * shift}
