@@ -35,7 +35,8 @@ def capacity(path: RidgePath, samples: int) -> Estimate | None:
     """Exponent of lambda_k ~ k^-capacity from a path with `pulls` and `halved`; None where no window spans a factor 3.
 
     >>> sizes = np.geomspace(1, 200, 40)
-    >>> path = RidgePath(sizes, (sizes + 0.5) ** -1.5, sizes, 1.0, pulls=np.zeros((9, 40)), halved=(sizes + 0.5) ** -1.5)
+    >>> kappa = (sizes + 0.5) ** -1.5
+    >>> path = RidgePath(sizes, kappa, sizes, 1.0, pulls=np.zeros((9, 40)), halved=kappa)
     >>> print(capacity(path, 400))
     1.500 +- 0.000 (0.000 from the window, 0.000 from the draw of rows)
     """

@@ -23,8 +23,8 @@ class RidgePath:
     """Effective ridge `kappa` (P,) and unlearned target power `unlearned` (P,) at `sizes` (P,) degrees of freedom.
 
     `total` is the target's power. `shares` and `pulls` (groups, P) are what independent groups of rows do, per unit of
-    their weight, to log `unlearned` (their parts in the error) and to log `kappa`. `halved` (P,): kappa on random halves
-    of the rows, NaN where a half does not reach that far.
+    their weight, to log `unlearned` (their parts in the error) and to log `kappa`. `halved` (P,): kappa on random
+    halves of the rows, NaN where a half does not reach that far.
 
     >>> RidgePath(np.array([1.0, 2.0]), np.array([1.0, 0.5]), np.array([0.6, 0.3]), total=1.2).explained
     0.75
