@@ -185,7 +185,7 @@ class FeatureLearningScaling(Theory):
         return {"whole modes": 3 * height * b * x**rho / gamma(rho) / window}
 
     def _nearly_fixed(self, exponent: float, rate: float) -> dict[str, float]:
-        """The kernel grows by |beta|^2/delta^2; as (1 - x)^2 < exp(-2 x) a step s of T acts on the next mode as T + s/4."""
+        """Growth by |beta|^2/delta^2; as (1 - x)^2 < exp(-2 x), a step s of T acts on the next mode as T + s/4."""
         first, last = (self._effective(t) for t in RICH)
         shift = rate * LAZY / 4 * (1 / first - 1 / last) / log(last / first)
         return {"kernel still moves": self._size(RICH[1]) ** 2 / LAZY**2, "finite steps": exponent * shift}
