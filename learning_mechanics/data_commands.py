@@ -49,8 +49,10 @@ def diagnose(arguments: Namespace) -> int:
 
 
 def predict(arguments: Namespace) -> int:
-    """Learning curve and exponent of a kernel on the user's data, with what they rest on; nothing is trained."""
-    from .solvers.scaling.exponents import forecast
+    """Scaling law and learning curve of a kernel on the user's data, beside other mechanisms; no network is trained."""
+    from .solvers.learning_curve import learning_curve
+    from .solvers.scaling.exponents import kernel_rows
+    from .solvers.scaling.scaling_law import ScalingLaw
     from .validate.inputs.user_data import require_consistent
 
     for path in (arguments.plot, arguments.output):
@@ -63,8 +65,14 @@ def predict(arguments: Namespace) -> int:
         raise BadData(
             f"{len(data)} samples but size {max(arguments.sizes)} asked for", where=data.name, remedy="lower --sizes"
         )
-    found = forecast(
-        kernel, data.x, data.y, arguments.sizes, ridge=arguments.ridge, groups=data.groups, seed=arguments.seed
+    found = ScalingLaw.from_data(
+        kernel,
+        data.x,
+        data.y,
+        samples=arguments.sizes,
+        ridge=arguments.ridge,
+        groups=data.groups,
+        seed=arguments.seed,
     )
     for assumption in found.assumptions:
         if not assumption["holds"]:
@@ -79,12 +87,14 @@ def predict(arguments: Namespace) -> int:
     if arguments.json:
         return as_json(content)
     print(f"{data.name}: {len(data)} samples, {data.x.shape[1]} inputs; targets {content['targets']}")
-    print(f"{kernel}\n{found}\n\n{found.curve}")
+    curve = learning_curve(found.spectrum, sizes=found.samples.curve.sizes, ridge=arguments.ridge)
+    table = "\n".join(f"  {forecast}" for forecast in (*kernel_rows(found), *found.mechanisms))
+    print(f"{kernel}\n{found}\n\nWhat every mechanism says (90 % half-widths):\n{table}\n\n{curve}")
     return 0
 
 
 def _draw(found, title: str, path: Path) -> None:
-    """Both forecast learning curves and the slope between them."""
+    """Every axis of the law: forecast curve, slope with its interval, and limit."""
     from .validate.reporting.plot import plot
 
     figure = plot(found)

@@ -48,7 +48,7 @@ kernel(probe[0][:3])
 
 # %%
 sizes = np.array([50, 75, 110, 165, 245, 365])
-forecast = lm.exponents(lm.KernelRegression(kernel=kernel, ridge=1e-8).on(*probe), sizes=sizes)
+forecast = lm.exponents(lm.KernelRegression(kernel=kernel, ridge=1e-8).on(*probe), sizes=sizes).samples
 print(forecast)
 
 # %%

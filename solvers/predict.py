@@ -24,7 +24,7 @@ from ..theory.system import FixedPoint, Flow, Map, System, require_system
 from .compile import compile
 from .precision import host
 from .prediction import Prediction
-from .scaling.exponents import half_width
+from .scaling.local_slope import half_width
 
 
 @dataclass(frozen=True, eq=False)

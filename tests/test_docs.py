@@ -47,7 +47,7 @@ def test_the_readme_runs(tmp_path, monkeypatch):
 
 @pytest.mark.short
 def test_whatever_a_call_gives_can_be_drawn_and_shows_a_card():
-    """Exponent, learning curve, run and prediction have a figure; every record is a card, never a wall of numbers."""
+    """Scaling law, learning curve, run and prediction have a figure; every record is a card, no wall of numbers."""
     import numpy as np
 
     import learning_mechanics as lm
@@ -56,10 +56,10 @@ def test_whatever_a_call_gives_can_be_drawn_and_shows_a_card():
     x = np.random.default_rng(0).standard_normal((600, 20)) * np.arange(1, 21) ** -0.75
     forecast = lm.exponents(lm.KernelRegression(kernel=lm.kernels.ntk(depth=2)).on(x, x @ np.ones(20)))
     run = run_claim(lm.DeepLinear(), "balance_drift")
-    for drawable in (forecast, forecast.curve, run, run.prediction):
+    for drawable in (forecast, forecast.samples, forecast.samples.curve, run, run.prediction):
         assert lm.plot(drawable).axes[0].lines
     closed = lm.closed_form(lm.DeepLinear(depth=3).derive())
-    for record in (forecast, forecast.curve, run.prediction, run.verdict, closed):
+    for record in (forecast, forecast.samples, run.prediction, run.verdict, closed):
         assert repr(record) == str(record) and len(str(record).splitlines()) <= 20
 
 

@@ -25,7 +25,7 @@ from ...theory.infinite_width.network_kernel import one_kernel
 from ...theory.measured_spectra.cross_fitting import MOST_ROWS, cross_fit, in_sample, resampled
 from ...theory.measured_spectra.spectrum import Spectrum
 from ..learning_curve import LearningCurve, learning_curve
-from ..scaling.exponents import NINETY_PERCENT
+from ..scaling.local_slope import NINETY_PERCENT
 from .cross_validation import cross_validation
 from .levels import sizes as positive_sizes
 

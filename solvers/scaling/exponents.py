@@ -1,205 +1,37 @@
-"""How fast the test error will fall with the number of samples, read from the data before any training.
+"""Exponents of a model bound to data, and what every mechanism that has something to say forecasts for them.
 
-Two estimates of the spectrum, one cross-fitted and one from all rows left out in turn, are fed through the learning
-curve; the forecast is the mean of their slopes over the window of sample sizes:
+    exponents(KernelRegression(kernel).on(x, y)) -> ScalingLaw
 
-    test(n) ~ n^-value,    error = sqrt((gap/2)^2 + 0.04^2 + (1.645 sqrt(2) scatter)^2)    (nominal 90 %).
-
-`gap` is the difference of the two slopes, 0.04 an allowance for features that are not Gaussian, and `scatter` the
-jackknife error of the slope over independent rows or groups; sqrt(2) because what is forecast is another draw like this
-one. The rule was fixed on other splits than the 36 cells it was then tried on once (`tests/test_exponents.py`): 29 lay
-inside, the median miss was 0.03. Slopes are claimed, levels are not.
+The same loss may fall for several reasons: because a kernel's spectrum does, because inputs are symbols that have to be
+seen once, because a manifold has to be resolved. Their forecasts stand side by side, each with the measured number that
+says whether it applies.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from ...theory.errors import BadData, Underpowered
-from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample
-from ...theory.measured_spectra.estimate import Estimate
-from ...theory.measured_spectra.spectrum import LOCAL_DECADES, Spectrum
+from ...theory.errors import BadData, LearningMechanicsError
+from ...theory.mechanisms.forecast import MechanismForecast
 from ...theory.model import Bound
-from ..learning_curve import LearningCurve, learning_curve
+from .axis_law import AxisLaw
+from .local_slope import NINETY_PERCENT, half_width
+from .scaling_law import ScalingLaw
 
-SPREAD = 0.04  # of measured slopes around the theory on real data, beyond the draw of rows
-NINETY_PERCENT = 1.645
-NAIVE_RUNS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Exponent:
-    """A forecast: test(n) ~ n^-`value` for n in `window`, with `error` a nominal 90 % half-width.
-
-    `cross_fitted`, `in_sample`  the two estimates it is the mean of
-    `asymptotic`    exponent for n -> infinity, or None and the reason in `refused`
-    `curve`, `partner`  the two forecast learning curves; their levels are not claimed
-    `assumptions`   name, distance, radius and whether it holds, on these data
-    `naive`         what extrapolating the three smallest runs would have said, once runs exist: see `compared`
-    `measured`      the slope of those runs, likewise
-    """
-
-    value: float
-    error: float
-    window: tuple[float, float]
-    cross_fitted: float
-    in_sample: float
-    capacity: Estimate | None
-    target_exponent: Estimate | None
-    asymptotic: Estimate | None
-    refused: str
-    curve: LearningCurve
-    partner: LearningCurve
-    spectrum: Spectrum
-    assumptions: tuple[Mapping[str, Any], ...] = ()
-    naive: float | None = None
-    measured: float | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def slope(self) -> float:
-        """Slope of log test error against log n: minus the value."""
-        return -self.value
-
-    def compared(self, sizes: Sequence[float], errors: Sequence[float]) -> "Exponent":
-        """The same forecast beside measured test errors (T,), and the extrapolation of the three smallest runs."""
-        x, y = np.log(np.asarray(sizes, float)), np.log(np.asarray(errors, float))
-        if len(x) < NAIVE_RUNS + 1 or len(x) != len(y) or not np.isfinite(y).all():
-            found = f"{len(x)} sizes, {len(y)} errors"
-            raise BadData(found, where="exponent", remedy="give at least four positive runs")
-        order = np.argsort(x)
-        few = order[:NAIVE_RUNS]
-        return replace(self, naive=-float(np.polyfit(x[few], y[few], 1)[0]), measured=-float(np.polyfit(x, y, 1)[0]))
-
-    def to_dict(self) -> dict:
-        return {
-            "value": self.value,
-            "error": self.error,
-            "window": list(self.window),
-            "cross_fitted": self.cross_fitted,
-            "in_sample": self.in_sample,
-            "capacity": self.capacity and self.capacity.to_dict(),
-            "target_exponent": self.target_exponent and self.target_exponent.to_dict(),
-            "asymptotic": self.asymptotic and self.asymptotic.to_dict(),
-            "refused": self.refused,
-            "naive": self.naive,
-            "measured": self.measured,
-            "assumptions": [dict(assumption) for assumption in self.assumptions],
-            "curve": self.curve.to_dict(),
-            "partner": self.partner.to_dict(),
-            "spectrum": self.spectrum.to_dict(),
-            "facts": dict(self.facts),
-        }
-
-    def __str__(self) -> str:
-        low, high = self.window
-        lines = [
-            f"Exponent in the number of samples: test error ~ n^-{self.value:.3f} +- {self.error:.3f} (90 %)",
-            f"  window            n = {low:.0f} .. {high:.0f}",
-            f"  two estimates     cross-fitted {self.cross_fitted:.3f}, in sample {self.in_sample:.3f}",
-            f"  capacity          {self.capacity or 'not resolved'}",
-            f"  target exponent   {self.target_exponent or 'not resolved'}",
-            f"  for n -> infinity {self.asymptotic or 'refused: ' + self.refused}",
-        ]
-        for assumption in self.assumptions:
-            verdict = "holds" if assumption["holds"] else "FAILS"
-            lines.append(
-                f"  {assumption['name']:<17} {assumption['distance']:.3g} (radius {assumption['radius']:g}) {verdict}"
-            )
-        if self.naive is not None:
-            lines.append(f"  three smallest runs extrapolated: {self.naive:.3f}; measured {self.measured:.3f}")
-        return "\n".join(lines)
-
-    __repr__ = __str__
+__all__ = ["NINETY_PERCENT", "exponents", "forecast", "half_width", "kernel_rows", "other_mechanisms", "side_by_side"]
+KERNEL = "kernel spectrum"
+SIMON = "Simon et al. 2021, arXiv:2110.03922"
 
 
-def forecast(
-    kernel: Callable,
-    x: np.ndarray,
-    y: np.ndarray,
-    sizes: Sequence[float] | None = None,
-    ridge: float = 0.0,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-    splits: int = 5,
-) -> Exponent:
-    """Forecast the exponent of kernel regression on data like these rows; nothing is trained.
+def exponents(bound: Bound, sizes: Sequence[float] | None = None, **options: Any) -> ScalingLaw:
+    """The scaling law of a kernel model bound to the user's data: `exponents(KernelRegression(kernel).on(x, y))`.
 
-    `kernel`  callable (n1, d), (n2, d) -> (n1, n2);  `x` (P, d), `y` (P,) or (P, o);  `groups` (P,) independent blocks
-    `sizes`   sample sizes of the window, by default 8 from 50 (or P/20) to P/2
+    `sizes`     the window of samples;  `options` those of `ScalingLaw.from_data`
 
-    Errors: `Underpowered` with less than a decade of resolved spectrum (500 rows) or a target dominated by noise;
-    `BadData` for a constant target. References: see `theory.measured_spectra.spectrum`.
-
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.standard_normal((600, 60)) * np.arange(1, 61) ** -0.75
-    >>> found = forecast(lambda a, b=None: a @ (a if b is None else b).T, x, x @ np.ones(60), sizes=[10, 15, 20, 30])
-    >>> 0.5 < found.value < 2.5 and found.error >= 0.04
-    True
-    """
-    x = np.asarray(x, float)
-    cross = cross_fit(kernel, x, y, seed=seed, groups=groups, splits=splits)
-    if cross.decades < LOCAL_DECADES:
-        raise Underpowered(
-            f"{len(x)} samples resolve {cross.decades:.2f} decades of the spectrum, {LOCAL_DECADES:g} is needed",
-            where="exponent",
-            remedy="give at least 500 samples",
-        )
-    every = in_sample(kernel, x, y, seed=seed, groups=groups)
-    if sizes is None:
-        first = min(50.0, len(x) / 20)
-        sizes = tuple(np.unique(np.round(np.geomspace(first, min(len(x) / 2, cross.resolved), 8))))
-    window = np.sort(np.asarray(sizes, float))
-    if len(window) < 2 or window[0] <= 0 or window[-1] < 1.5 * window[0]:
-        raise BadData(f"sizes {window}", where="exponent", remedy="give at least two sizes, a factor 1.5 apart")
-    curve, partner = (learning_curve(spectrum, sizes=window, ridge=ridge) for spectrum in (cross, every))
-    value = -(curve.slope + partner.slope) / 2
-    scatter = every.slope_scatter(window)
-    error = half_width(curve.slope - partner.slope, scatter)
-    try:
-        asymptotic, refused = cross.data_exponent(), ""
-    except Underpowered as reason:
-        asymptotic, refused = None, f"{reason.found}; {reason.remedy}"
-    return Exponent(
-        value=value,
-        error=error,
-        window=(float(window[0]), float(window[-1])),
-        cross_fitted=-curve.slope,
-        in_sample=-partner.slope,
-        capacity=cross.capacity,
-        target_exponent=cross.target_exponent,
-        asymptotic=asymptotic,
-        refused=refused,
-        curve=curve,
-        partner=partner,
-        spectrum=cross,
-        assumptions=tuple(_assumptions(cross, curve, partner, window)),
-        facts={
-            "scatter": scatter,
-            "rows": len(x),
-            "ridge": ridge,
-            "seed": seed,
-            "grouped": groups is not None,
-            **cross.facts,
-        },
-    )
-
-
-def half_width(gap: float, scatter: float) -> float:
-    """Nominal 90 % half-width of a forecast slope: sqrt((gap/2)^2 + 0.04^2 + (1.645 sqrt(2) scatter)^2).
-
-    >>> half_width(0.0, 0.0)
-    0.04
-    """
-    return float(np.linalg.norm([gap / 2, SPREAD, NINETY_PERCENT * np.sqrt(2) * scatter]))
-
-
-def exponents(bound: Bound, sizes: Sequence[float] | None = None, **options: Any) -> Exponent:
-    """The forecast for a kernel model bound to the user's data: `exponents(KernelRegression(kernel).on(x, y))`.
-
-    `options` are those of `forecast`. Errors: `BadData` if the model has no kernel.
+    Errors: `BadData` if the model has no kernel, and those of `ScalingLaw.from_data`.
     """
     if not isinstance(bound, Bound):
         raise BadData(f"{bound} is bound to no data", where="exponents", remedy="bind them with .on(x, y)")
@@ -211,24 +43,106 @@ def exponents(bound: Bound, sizes: Sequence[float] | None = None, **options: Any
             where="exponents",
             remedy="bind a kernel model: KernelRegression(kernel=...).on(x, y)",
         )
-    ridge = options.pop("ridge", getattr(theory, "ridge", 0.0))
-    return forecast(kernel, data.x, data.y, sizes, ridge=ridge, groups=data.groups, **options)
+    given = {"ridge": getattr(theory, "ridge", 0.0), "groups": data.groups, "samples": sizes}
+    return ScalingLaw.from_data(kernel, data.x, data.y, **{**given, **options})
 
 
-def _assumptions(cross, curve, partner, sizes):
-    """What the forecast rests on, each with its distance on these data."""
-    level = float(np.abs(np.log(curve.test / partner.test)).max())
-    reach = float(sizes[-1] / cross.resolved)
-    for name, kind, distance, radius, meaning in (
-        ("level agreement", "closure", level, 0.4, "largest |log ratio| of the two forecast curves"),
-        ("resolved range", "limit", reach, 1.0, "largest size over the largest the spectrum speaks for"),
-        ("unexplained power", "closure", 1 - cross.explained, 0.9, "share no ridge explains on held-out rows"),
-    ):
-        yield {
-            "name": name,
-            "kind": kind,
-            "distance": distance,
-            "radius": radius,
-            "holds": bool(distance <= radius),
-            "meaning": meaning,
-        }
+def forecast(
+    kernel: Callable,
+    x: np.ndarray,
+    y: np.ndarray,
+    sizes: Sequence[float] | None = None,
+    **options: Any,
+) -> AxisLaw:
+    """The axis "samples" of `ScalingLaw.from_data` alone: the exponent of kernel regression over a window of sizes.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((600, 60)) * np.arange(1, 61) ** -0.75
+    >>> found = forecast(lambda a, b=None: a @ (a if b is None else b).T, x, x @ np.ones(60), sizes=[10, 15, 20, 30])
+    >>> 0.5 < found.value < 2.5
+    True
+    """
+    law = ScalingLaw.from_data(kernel, x, y, samples=sizes, axes=("samples",), mechanisms=False, **options)
+    assert law.samples is not None
+    if law.samples.value is None:
+        raise BadData(law.samples.because, where="exponent")
+    return law.samples
+
+
+def side_by_side(kernel: Callable, x: Any, y: Any, corpus: Any = None, **options: Any) -> tuple[MechanismForecast, ...]:
+    """One row for every mechanism and axis that has something to say about these data, the kernel's spectrum first.
+
+    `corpus` a text or its tokens, if the data are one;  `options` those of `ScalingLaw.from_data`. What a mechanism
+    refuses is a row as well, with the reason.
+    """
+    try:
+        law = ScalingLaw.from_data(kernel, x, y, **{**options, "mechanisms": False})
+        first, window = kernel_rows(law), law.samples and law.samples.window
+    except LearningMechanicsError as reason:
+        first, window = (_refused(KERNEL, reason),), None
+    return first + other_mechanisms(x, y, window or (50.0, max(len(np.asarray(x)) / 2, 100.0)), corpus)
+
+
+def kernel_rows(law: ScalingLaw) -> tuple[MechanismForecast, ...]:
+    """The axes of a scaling law as rows of the table: the exponent that is to be believed there.
+
+    >>> k = np.arange(1.0, 1001.0)
+    >>> print(kernel_rows(ScalingLaw.from_spectrum(k**-1.5, k**-1.8, axes=["steps"]))[0].formula)
+    (target_exponent - 1)/capacity
+    """
+    failed = [entry["name"] for entry in law.assumptions if not entry["holds"]]
+    return tuple(
+        MechanismForecast(
+            mechanism=KERNEL,
+            axis=axis.axis,
+            exponent=axis.exponent,
+            applies=axis.exponent is not None and not failed,
+            because=f"not within: {', '.join(failed)}" if failed else axis.because,
+            formula=str(axis.expression),
+            window=axis.window,
+            reference=SIMON,
+        )
+        for axis in law.axes
+    )
+
+
+def other_mechanisms(x: Any, y: Any, window: tuple[float, float], corpus: Any = None) -> tuple[MechanismForecast, ...]:
+    """Rows of the mechanisms besides the kernel's spectrum, over a window of samples.
+
+    Memorising symbols where inputs are one-hot, the resolution of a manifold from its intrinsic dimension, and, for a
+    text, how fast its tokens forget each other.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    rows: list[MechanismForecast] = []
+    for ask in (_symbols, _resolution):
+        rows += ask(x, y, window)
+    if corpus is not None:
+        rows += _said("token_correlations", "token correlations", corpus, window)
+    return tuple(rows)
+
+
+def _symbols(x, y, window):
+    """Zipf's law, where every row is one of many symbols."""
+    if x.ndim != 2 or len(x) == 0 or not (((x != 0).sum(1) == 1).all() and (np.ptp(x[x != 0]) == 0)):
+        return []
+    return _said("zipf", "Zipf memorisation", x.argmax(1), window)
+
+
+def _resolution(x, y, window):
+    if find_spec("...theory.measured_spectra.intrinsic_dimension", __package__) is None:
+        return []
+    return []
+
+
+def _said(module, name, *arguments):
+    """What a mechanism forecasts, or one row with the reason why it does not."""
+    if find_spec(f"...theory.mechanisms.{module}", __package__) is None:
+        return []
+    try:
+        return list(import_module(f"...theory.mechanisms.{module}", __package__).forecast(*arguments))
+    except LearningMechanicsError as reason:
+        return [_refused(name, reason)]
+
+
+def _refused(name, reason):
+    return MechanismForecast(name, "samples", None, False, str(reason))

@@ -15,6 +15,7 @@ from ...theory.spectra.decay import DIMENSION
 from .figures.axes import MOST_SERIES, limits, plain_ticks, scale
 from .figures.names import plain_number, raised, x_label, y_label
 from .figures.style import COLOURS, DASHED, DOTS, GREY, INK, LINE, end_labels, panels, style
+from .scaling_figures import axis_law_figure, scaling_law_figure
 
 BAND: dict[str, Any] = {"alpha": 0.18, "lw": 0}
 MOST_POINTS = 300  # of a line: more cannot be seen
@@ -235,6 +236,8 @@ def profile_figure(x) -> Figure:
 
 # what a record must have to be drawn so; the first that fits
 KINDS = (
+    (("axes", "capacity", "target_exponent", "mechanisms"), scaling_law_figure),
+    (("axis", "believe", "curve", "asymptotic"), axis_law_figure),
     (("sizes", "low", "high", "trusted", "checks"), data_curve_figure),
     (("levels", "multiplicities", "eigenvalues", "decay"), level_spectrum_figure),
     (("eigenvalues", "power", "multiplicities"), spectrum_figure),
