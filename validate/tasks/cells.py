@@ -25,6 +25,7 @@ from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample, resam
 from ...theory.mechanisms.forecast import AXES
 from .learners import learner
 from .measured import Measured
+from .networks import network_samples, network_steps
 from .regressions import measure_features, measure_samples, measure_steps
 from .tasks import TASKS, halves, record, task
 
@@ -34,6 +35,9 @@ RIDGE = {"samples": 1e-8, "parameters": 1e-3, "steps": 0.0}
 RESAMPLES = 24
 FIRST, SHARE = 40, 0.24  # smallest training set of a window, and its largest as a share of all rows
 WINDOWS = {"parameters": (8.0, 80.0), "steps": (10.0, 500.0)}
+UNTIL = 200.0  # time for which a network is trained where the axis is samples
+TRAINED_WINDOW = (10.0, 100.0)  # times of trained networks: before 360 samples are learned by heart
+TRIALS, TRAINED_TRIALS = 12, 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Cell:
         """What one forecast and one measurement take on an idle core, roughly."""
         data = task(self.task)
         rows = min(len(data) // 2, 2000)
-        return 0.4 + 1.2e-9 * rows**3
+        training = 30.0 if learner(self.learner).trained else 0.0
+        return 0.4 + 1.2e-9 * rows**3 + training
 
     def __str__(self) -> str:
         low, high = self.window
@@ -94,9 +99,10 @@ class CellForecast:
 
 
 def cells(budget_seconds: float, axes: tuple[str, ...] = AXES) -> list[Cell]:
-    """Cells whose forecasts and runs fit into a budget of seconds on an idle core: first one of every problem.
+    """Cells of regressions whose forecasts and runs fit into a budget of seconds on an idle core; one a problem first.
 
     Only tasks that have an exponent; always in the same order, so that a smaller budget gives the first of them.
+    Trained networks are in `trained_cells`.
 
     >>> len({record(cell.task).problem for cell in cells(60.0)}) >= 10
     True
@@ -112,31 +118,40 @@ def cells(budget_seconds: float, axes: tuple[str, ...] = AXES) -> list[Cell]:
     return chosen
 
 
-def measure(cell: Cell, seed: int, trials: int = 12) -> Measured:
-    """Run the cell on the measuring half of split `seed`: `trials` training sets with fresh neurons.
+def measure(cell: Cell, seed: int, trials: int | None = None) -> Measured:
+    """Run the cell on the measuring half of split `seed`; every run has its own training set, neurons and weights.
 
-    Errors: `BadData` for a window that the half is too small for.
+    `trials` is the number of runs, by default 12, and 3 for networks. Errors: `BadData` for a window that the half is
+    too small for.
     """
-    data, kernel = task(cell.task), learner(cell.learner).kernel
+    data, learned = task(cell.task), learner(cell.learner)
     kept = ~halves(data, seed)
     x, y, groups = data.x[kept], data.y[kept], None if data.groups is None else data.groups[kept]
-    common = {"trials": trials, "seed": seed, "groups": groups}
+    common = {"trials": trials or (TRAINED_TRIALS if learned.trained else TRIALS), "seed": seed, "groups": groups}
+    if learned.trained is not None and cell.axis == "samples":
+        return network_samples(learned.trained, x, y, cell.abscissa, UNTIL, **common)
+    if learned.trained is not None:
+        return network_steps(learned.trained, x, y, cell.abscissa, SAMPLES, **common)
     if cell.axis == "samples":
-        return measure_samples(kernel, x, y, cell.abscissa, RIDGE["samples"], **common)
+        return measure_samples(learned.kernel, x, y, cell.abscissa, RIDGE["samples"], **common)
     if cell.axis == "parameters":
-        return measure_features(kernel, x, y, cell.abscissa, SAMPLES, RIDGE["parameters"], **common)
-    return measure_steps(kernel, x, y, cell.abscissa, SAMPLES, **common)
+        return measure_features(learned.kernel, x, y, cell.abscissa, SAMPLES, RIDGE["parameters"], **common)
+    return measure_steps(learned.kernel, x, y, cell.abscissa, SAMPLES, **common)
 
 
 def forecast(cell: Cell, seed: int) -> CellForecast:
     """Forecast the cell from the probe half of split `seed`; nothing is trained.
 
+    Networks are forecast by their kernel at the start, at the time and number of samples they are trained with. Of a
+    rich one theory says two things, that features stand still and that they move as in a linear model: the forecast is
+    the middle of both, and half their distance is part of its error.
     Errors: `Underpowered` where the probe allows no exponent: too few rows, or a target dominated by noise.
     """
     data, kernel = task(cell.task), learner(cell.learner).kernel
     probe = halves(data, seed)
     x, y, groups = data.x[probe], data.y[probe], None if data.groups is None else data.groups[probe]
-    if cell.axis == "samples":
+    trained = learner(cell.learner).trained
+    if cell.axis == "samples" and trained is None:
         found = exponents.forecast(kernel, x, y, cell.abscissa, groups=groups, seed=seed)
         test = np.sqrt(found.curve.test * found.partner.test)
         return CellForecast(cell, found.value, found.error, test, dict(found.facts))
@@ -155,15 +170,34 @@ def forecast(cell: Cell, seed: int) -> CellForecast:
         for _ in range(RESAMPLES)
     ]
     scatter = float(np.std(drawn, ddof=1))
-    error = exponents.half_width(slopes[0] - slopes[1], scatter)
+    value, error = -float(np.mean(slopes)), exponents.half_width(slopes[0] - slopes[1], scatter)
     facts = {"cross_fitted": -slopes[0], "in_sample": -slopes[1], "scatter": scatter, "rows": len(x)}
-    return CellForecast(cell, -float(np.mean(slopes)), error, np.sqrt(curves[0] * curves[1]), facts)
+    if trained is not None and trained.richness:
+        facts |= {"lazy": value, "improved": improved(value)}
+        spread = (facts["improved"] - value) / 2
+        value, error = value + spread, float(np.hypot(error, spread))
+    return CellForecast(cell, value, error, np.sqrt(curves[0] * curves[1]), facts)
+
+
+def improved(lazy: float) -> float:
+    """The exponent in time of features that move, on a hard task whose exponent is `lazy` where they do not.
+
+        2 s / (1 + s) for 0 < s < 1, and s otherwise
+
+    Reference: Bordelon, Atanasov & Pehlevan 2024 (arXiv:2409.17858).
+
+    >>> improved(0.25), improved(1.5)
+    (0.4, 1.5)
+    """
+    return 2 * lazy / (1 + lazy) if 0 < lazy < 1 else lazy
 
 
 def _curve(cell, spectrum):
-    """Expected test errors (T,) along an axis other than samples."""
+    """Expected test errors (T,) along any axis but that of kernel regression in samples."""
     if cell.axis == "parameters":
         return random_features(spectrum, samples=[SAMPLES], features=cell.abscissa, ridge=RIDGE["parameters"]).test[0]
+    if cell.axis == "samples":
+        return dynamics(spectrum, times=np.full(len(cell.abscissa), UNTIL), samples=cell.abscissa).test
     return dynamics(spectrum, times=cell.abscissa, samples=SAMPLES).test
 
 
@@ -185,6 +219,21 @@ def _in_turn() -> Iterator[Cell]:
         for learned, axis, part in rounds:
             for name in names:
                 yield Cell(name, learned, axis, _window(name, axis, part))
+
+
+def trained_cells(budget_seconds: float) -> list[Cell]:
+    """Cells of lazy networks, and of a rich one on the same tasks, that fit into a budget of seconds on an idle core.
+
+    >>> print(trained_cells(100.0)[0])
+    digits_parity/lazy-relu/steps 10..100
+    """
+    names = ("digits_parity", "terrain", "modules", "teacher_relu", "digits_classes", "demosaicing", "vowels", "circle")
+    steps = [Cell(name, which, "steps", TRAINED_WINDOW) for name in names for which in ("lazy-relu", "rich-relu")]
+    samples = [Cell(name, "lazy-relu", "samples", (FIRST, float(SAMPLES))) for name in names]
+    others = [Cell(name, which, "steps", TRAINED_WINDOW) for which in ("lazy-erf", "lazy-relu-3") for name in names[:4]]
+    order = [*steps[:8], *samples[:4], *others, *steps[8:], *samples[4:]]
+    spent = np.cumsum([cell.seconds for cell in order])
+    return order[: int(np.searchsorted(spent, budget_seconds, side="right"))]
 
 
 def _window(name, axis, part):

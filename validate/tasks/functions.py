@@ -12,7 +12,6 @@ ROWS = 2400
 DIMENSION = 24
 HIDDEN = 60
 FREQUENCIES = 2000
-ROUGHNESS = 1.8  # power of the signal on a circle at frequency k: k^-1.8
 
 
 def teacher(activation: str) -> Dataset:
@@ -32,20 +31,31 @@ def teacher(activation: str) -> Dataset:
     return Dataset(x, (y - y.mean()) / y.std(), f"teacher_{activation}")
 
 
-def circle() -> Dataset:
-    """Points of a circle x (2400, 2) to a signal y = sum_k k^(-0.9) cos(k t + phase_k), power k^-1.8 at frequency k."""
+def circle(roughness: float = 1.8, name: str = "circle") -> Dataset:
+    """Points (cos t, sin t, 1) / sqrt(2) of a circle x (2400, 3) to a signal of power k^-roughness at frequency k.
+
+        y = sum_k k^(-roughness/2) cos(k t + phase_k)
+
+    Tangent kernels of relu networks have eigenvalues k^-2 there: a signal of roughness below 3 is hard for them.
+
+    >>> circle().x.shape, round(float(circle().y.var()), 6)
+    ((2400, 3), 1.0)
+    """
     rng = np.random.default_rng([SEED, 2])
     angle, phase = rng.uniform(0, 2 * np.pi, ROWS), rng.uniform(0, 2 * np.pi, FREQUENCIES)
     k = np.arange(1, FREQUENCIES + 1)
-    y = np.cos(angle[:, None] * k + phase) @ k ** (-ROUGHNESS / 2)
-    return Dataset(np.column_stack([np.cos(angle), np.sin(angle)]), y / y.std(), "circle")
+    y = np.cos(angle[:, None] * k + phase) @ k ** (-roughness / 2)
+    # a kernel of angles without the constant is blind to odd frequencies from 3 on
+    x = np.column_stack([np.cos(angle), np.sin(angle), np.ones(ROWS)]) / np.sqrt(2)
+    return Dataset(x, y / y.std(), name)
 
 
 def sphere() -> Dataset:
-    """Points of a sphere in 6 dimensions to the largest coordinate, a function with kinks."""
+    """Points of a sphere in 6 dimensions, and a constant, to the largest coordinate, a function with kinks."""
     x = np.random.default_rng([SEED, 3]).standard_normal((ROWS, 6))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     y = x.max(1)
+    x = np.column_stack([x, np.ones(ROWS)]) / np.sqrt(2)
     return Dataset(x, (y - y.mean()) / y.std(), "sphere")
 
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 
 from ...theory.errors import UnknownName
 from ...theory.regression.kernels import Kernel, laplace, nngp, ntk
+from .networks import TrainedNetwork
 
 
 @dataclass(frozen=True)
 class Learner:
     """A learner and the axes along which it can be measured.
 
-    `kind`  "kernel", "neurons" or "network"
+    `kind`     "kernel", "neurons" or "network"
+    `trained`  the network that is trained, for one
     """
 
     name: str
@@ -24,7 +26,7 @@ class Learner:
     description: str
     axes: tuple[str, ...]
     make: Callable[[], Kernel] = field(repr=False)
-    rich: bool = False
+    trained: TrainedNetwork | None = None
 
     @property
     def kernel(self) -> Kernel:
@@ -43,6 +45,10 @@ def learner(name: str) -> Learner:
     return LEARNERS[name]
 
 
+def _network(name: str, description: str, trained: TrainedNetwork, axes: tuple[str, ...]) -> Learner:
+    return Learner(name, "network", description, axes, lambda: trained.kernel, trained)
+
+
 _BOTH = ("samples", "steps")
 LEARNERS = {
     found.name: found
@@ -54,5 +60,14 @@ LEARNERS = {
         Learner("laplace", "kernel", "Laplace kernel of width 1", _BOTH, lambda: laplace(1.0)),
         Learner("neurons-relu", "neurons", "random relu neurons", ("parameters",), lambda: nngp(2, "relu")),
         Learner("neurons-erf", "neurons", "random erf neurons", ("parameters",), lambda: nngp(2, "erf")),
+        _network("lazy-relu", "wide relu network whose features stand still", TrainedNetwork("relu"), _BOTH),
+        _network("lazy-erf", "wide erf network whose features stand still", TrainedNetwork("erf"), _BOTH),
+        _network("lazy-relu-3", "the same with two hidden layers", TrainedNetwork("relu", 3, width=512), _BOTH),
+        _network(
+            "rich-relu",
+            "wide relu network whose features move",
+            TrainedNetwork("relu", width=512, richness=1.0, rate=0.25),
+            ("steps",),
+        ),
     )
 }
