@@ -208,12 +208,9 @@ def _poles(delta: np.ndarray, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray
     other terms summed in `rest`, o (1 - rest) = +-kappa_origin, which Newton solves inside a bracket.
     """
     n = len(delta)
-    index, middle = np.arange(n), np.empty(n)
-    middle[1:] = delta[:-1] + np.diff(delta) / 2
-    upper = np.ones(n, bool)
-    if n > 1:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            upper[1:] = (1 / (delta - middle[1:, None])) @ kappa < 1
+    index, upper = np.arange(n), np.ones(n, bool)
+    if n > 1:  # at the middles, which need not be floats where two rates are neighbours
+        upper[1:] = (1 / (delta - delta[1:, None] + np.diff(delta)[:, None] / 2)) @ kappa < 1
     origin = np.where(upper, index, index - 1)
     side = np.where(upper, 1.0, -1.0)  # nu = delta_origin - side o
     shift = delta - delta[origin][:, None]
