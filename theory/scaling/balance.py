@@ -31,7 +31,7 @@ _CLOSE = 1e-7  # what floating point leaves to exact numbers
 class Term:
     """One term of a loss, falling as axis^-exponent along every axis (negative exponents: it grows).
 
-    `only_if`  the term counts only where sum coefficient x log(axis) >= 0, for each of these mappings (an optimum on the
+    `only_if`  the term counts only where sum coefficient x log(axis) >= 0, for each mapping (an optimum on the
                edge of such a condition is a limit from outside)
 
     >>> print(Term("K_pp", {"width": sp.Rational(1, 4), "steps": sp.Rational(1, 2)}))
