@@ -15,6 +15,8 @@ EXAMPLES = (
     "fit runs.csv --parameters params --compute flops --loss val_loss --output report.html",
     "fit runs.csv --budget 1e23 --shrink beta --plot fit.png",
 )
+MOVED = 2.0  # standard errors between drops of runs: what an interval of 90 % no longer covers
+COVERED = 0.65  # of the held-out runs: fewer within 90 % intervals are not chance from five runs on (below 5 %)
 SHRINK = ("parameters_exponent", "alpha", "beta", "E", "loss_exponent", "loss", "all")
 
 
@@ -78,11 +80,12 @@ def fit(arguments: Namespace) -> int:
             progress=progress,
         )
     parts = examined(found, arguments.budget, arguments.shrink)
-    content = {"file": arguments.file.name, "columns": columns} | record(parts)
+    warned = cautions(parts)
+    content = {"file": arguments.file.name, "columns": columns} | record(parts) | {"cautions": warned}
     if arguments.at:
         content["at"] = found.optimum(arguments.at).to_dict()
     if arguments.output:
-        _report(arguments.output, parts, arguments.file.name, columns, content)
+        _report(arguments.output, parts, columns, content)
     if arguments.plot:
         _draw(found, arguments.plot)
     if arguments.json:
@@ -98,6 +101,8 @@ def fit(arguments: Namespace) -> int:
     print(found)
     if arguments.at:
         print(found.optimum(arguments.at))
+    for text in warned:
+        print(f"caution: {text}")
     return show("\n" + described(parts))
 
 
@@ -114,6 +119,28 @@ def examined(found, budget: float | None = None, shrink: str = "parameters_expon
     if budget:
         parts["next_runs"] = _or_reason(lambda: next_runs(found, budget, shrink))
     return parts
+
+
+def cautions(parts: dict[str, Any]) -> list[str]:
+    """What the other parts say against the fit: a choice of runs, another law, forecasts that missed."""
+    told = []
+    moved = dict(zip(("alpha", "beta"), parts["sensitivity"].range[3:], strict=True))
+    for name, size in moved.items():
+        if size > MOVED:
+            told.append(
+                f"{name} depends on which runs of high loss are dropped: it moves by {size:.1f} standard errors"
+            )
+    best = parts["rivals"].best
+    if best != "additive":
+        told.append(
+            f"the runs prefer another law ({best}) by {parts['rivals'].criteria['additive']:.0f} of its criterion"
+        )
+    told += [
+        f"fitted to smaller runs, the law has {run.coverage:.0%} of the {run.held} largest within its 90 % intervals"
+        for run in parts["rollout"]
+        if run.coverage < COVERED and run.held >= 5
+    ]
+    return told
 
 
 def described(parts: dict[str, Any]) -> str:
@@ -145,13 +172,13 @@ def _or_reason(answer) -> Any:
         return str(refused)
 
 
-def _report(path: Path, parts: dict[str, Any], name: str, columns: dict[str, str], content: dict[str, Any]) -> None:
+def _report(path: Path, parts: dict[str, Any], columns: dict[str, str], content: dict[str, Any]) -> None:
     if path.suffix.lower() == ".json":
         write(path, content)
         return
     from .validate.reporting.loss_surface_page import page
 
-    write_text(path, page(parts, f"Loss surface of {name}", columns))
+    write_text(path, page(parts, f"Loss surface of {content['file']}", columns, content["cautions"]))
 
 
 def _draw(found, path: Path) -> None:

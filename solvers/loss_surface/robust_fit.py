@@ -23,6 +23,7 @@ SIZE = 5  # unknowns: log E, log of the term of N at its centre, the same of D, 
 LOWEST = -12.0  # logarithm of the smallest term that is told from zero, below the smallest loss
 STEEPEST = 12.0  # exponents beyond are no power laws any more: the term is a step
 TINY = 1e-12  # a step that lowers the objective by less, relatively, is the last
+ROUNDING = 1e-28  # squared residual of a run that fits exactly
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def fit(
     index = np.arange(fits)
     theta, target, count = start.copy(), log_loss, counts
     state = _linearised(theta, design, target, count, delta)
+    exact = ROUNDING * counts.sum(1)
     damping, floor = np.ones(fits), target.min(1) + LOWEST
     for _ in range(steps):
         kappa, ridge = np.minimum(damping, 1.0), np.maximum(damping - 1.0, 0.0) * 1e-2
@@ -116,7 +118,7 @@ def fit(
         better = new[0] <= state[0]
         fall = np.where(better, state[0] - new[0], 0.0)
         finished = (np.abs(gain) <= tolerance * state[0]) | (better & (fall <= tolerance * state[0]) & (damping < 0.3))
-        finished |= damping > 1e9
+        finished |= (damping > 1e9) | (state[0] <= exact)
         theta = np.where(better[:, None], trial, theta)
         for old, made in zip(state, new, strict=True):
             old[better] = made[better]
@@ -125,7 +127,7 @@ def fit(
             gone = index[finished]
             best[gone], value[gone], done[gone] = theta[finished], state[0][finished], True
             keep = ~finished
-            index, theta, damping, floor = index[keep], theta[keep], damping[keep], floor[keep]
+            index, theta, damping, floor, exact = (a[keep] for a in (index, theta, damping, floor, exact))
             target, count = target[keep], count[keep]
             state = tuple(array[keep] for array in state)
             if not len(index):

@@ -187,7 +187,7 @@ class LossSurface:
         ]
         for name in NAMES:
             low, high = ends[name]
-            row = f"{name:6}{self.estimates[name]:12.5g}{self.standard_errors[name]:12.3g}"
+            row = f"{name:6}{self.estimates[name]:12.5g}{self.standard_errors[name]:12.4g}"
             lines.append(f"{row}   {low:.5g} to {high:.5g}")
         tied = self.correlation
         lines.append(

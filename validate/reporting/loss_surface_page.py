@@ -12,7 +12,7 @@ from ...bibliography import described
 from ...theory.loss_surface.frontier import frontier
 from ...theory.loss_surface.law import NAMES, L, loss
 from ...theory.trail import Equations
-from .equations import readable, result
+from .equations import result
 from .figures import loss_surface as figures
 from .figures.style import data_uri
 from .outlines import shared
@@ -30,19 +30,19 @@ REFERENCES = (
 )
 
 
-def page(parts: Mapping[str, Any], title: str, columns: Mapping[str, str]) -> str:
+def page(parts: Mapping[str, Any], title: str, columns: Mapping[str, str], cautions: Sequence[str] = ()) -> str:
     """The whole page. `parts`: fit, sensitivity, rollout (list), rivals; isoflop, next_runs or why not (text)."""
     fit = parts["fit"]
     verdict = fit.verdict
     badge = ("holds", "identifiable") if fit.identifiable else ("refuted", "not identifiable")
-    notes = "".join(f'<p class="note">{escape(text)}</p>' for text in (*verdict.reasons, *verdict.cautions))
+    notes = "".join(f'<p class="note">{escape(text)}</p>' for text in (*verdict.reasons, *verdict.cautions, *cautions))
     return shared(f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><style>{STYLE_SHEET.read_text(encoding="utf-8")}</style></head><body>
 <h1>{escape(title)} <span class="badge {badge[0]}">{badge[1]}</span></h1>
 <p class="lead">{escape(_lead(fit, columns))}</p>
 {notes}
-<div class="equations"><div>{readable(*Equations(((L, loss()),)).lines()[0])}</div></div>
+<div class="equations"><div>{result(Equations(((L, loss()),)))}</div></div>
 <h2>Constants</h2>
 {_constants(fit)}
 <p class="soft">{escape(_how(fit))}</p>
@@ -129,7 +129,7 @@ def _constants(fit) -> str:
         (
             LETTERS[name],
             f"{fit.estimates[name]:.5g}",
-            f"{fit.standard_errors[name]:.3g}",
+            f"{fit.standard_errors[name]:.4g}",
             f"{ends[name][0]:.4g} to {ends[name][1]:.4g}",
             f"{wide[name][0]:.4g} to {wide[name][1]:.4g}",
         )
