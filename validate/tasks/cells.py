@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ...solvers.regression.random_features import random_features
-from ...solvers.scaling import exponents
 from ...solvers.scaling.dynamics import dynamics
+from ...solvers.scaling.local_slope import half_width, slope_of
+from ...solvers.scaling.scaling_law import ScalingLaw
 from ...theory.errors import BadData, Underpowered
 from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample, resampled
+from ...theory.measured_spectra.spectrum import LOCAL_DECADES
 from ...theory.mechanisms.forecast import AXES
 from .learners import learner
 from .measured import Measured
@@ -147,35 +148,55 @@ def forecast(cell: Cell, seed: int) -> CellForecast:
     the middle of both, and half their distance is part of its error.
     Errors: `Underpowered` where the probe allows no exponent: too few rows, or a target dominated by noise.
     """
-    data, kernel = task(cell.task), learner(cell.learner).kernel
+    data, learned = task(cell.task), learner(cell.learner)
     probe = halves(data, seed)
     x, y, groups = data.x[probe], data.y[probe], None if data.groups is None else data.groups[probe]
-    trained = learner(cell.learner).trained
-    if cell.axis == "samples" and trained is None:
-        found = exponents.forecast(kernel, x, y, cell.abscissa, groups=groups, seed=seed)
-        test = np.sqrt(found.curve.test * found.partner.test)
-        return CellForecast(cell, found.value, found.error, test, dict(found.facts))
-    gram = kernel(x)
-    spectra = cross_fit(gram, x, y, seed=seed, groups=groups), in_sample(gram, x, y, seed=seed, groups=groups)
-    if spectra[0].decades < exponents.LOCAL_DECADES:
-        found = f"{len(x)} rows resolve {spectra[0].decades:.2f} decades of the spectrum, 1 is needed"
-        raise Underpowered(found, where=str(cell), remedy="give at least 500 rows")
-    curves = np.array([_curve(cell, spectrum) for spectrum in spectra])
-    slopes = [_slope(cell, curve) for curve in curves]
-    path = spectra[1].path
-    assert path is not None and path.shares is not None
-    units, rng = len(path.shares), np.random.default_rng([seed, 1])
-    drawn = [
-        _slope(cell, _curve(cell, resampled(spectra[1], rng.multinomial(units, np.full(units, 1 / units)))))
-        for _ in range(RESAMPLES)
-    ]
-    scatter = float(np.std(drawn, ddof=1))
-    value, error = -float(np.mean(slopes)), exponents.half_width(slopes[0] - slopes[1], scatter)
-    facts = {"cross_fitted": -slopes[0], "in_sample": -slopes[1], "scatter": scatter, "rows": len(x)}
-    if trained is not None and trained.richness:
+    if learned.trained is not None and cell.axis == "samples":
+        return _of_time(cell, learned.kernel, x, y, groups, seed)
+    law = ScalingLaw.from_data(
+        learned.kernel,
+        x,
+        y,
+        ridge=RIDGE[cell.axis],
+        training=np.inf if cell.axis == "samples" else SAMPLES,
+        groups=groups,
+        seed=seed,
+        axes=(cell.axis,),
+        mechanisms=False,
+        **{cell.axis: cell.abscissa},
+    )
+    along = getattr(law, cell.axis)
+    if along.value is None:
+        raise Underpowered(along.because, where=str(cell), remedy="give another window")
+    value, error, facts = along.value, along.error, dict(along.facts)
+    if learned.trained is not None and learned.trained.richness:
         facts |= {"lazy": value, "improved": improved(value)}
         spread = (facts["improved"] - value) / 2
         value, error = value + spread, float(np.hypot(error, spread))
+    return CellForecast(cell, value, error, np.sqrt(along.curve.test * along.partner.test), facts)
+
+
+def _of_time(cell, kernel, x, y, groups, seed):
+    """Test errors after a given time from more and more samples, by the kernel's flow."""
+    gram = kernel(x)
+    spectra = cross_fit(gram, x, y, seed=seed, groups=groups), in_sample(gram, x, y, seed=seed, groups=groups)
+    if spectra[0].decades < LOCAL_DECADES:
+        found = f"{len(x)} rows resolve {spectra[0].decades:.2f} decades of the spectrum, {LOCAL_DECADES:g} is needed"
+        raise Underpowered(found, where=str(cell), remedy="give at least 500 rows")
+    times = np.full(len(cell.abscissa), UNTIL)
+
+    def curve(spectrum):
+        return dynamics(spectrum, times=times, samples=cell.abscissa).test
+
+    curves = [curve(spectrum) for spectrum in spectra]
+    slopes = [slope_of(cell.abscissa, errors) for errors in curves]
+    path = spectra[1].path
+    assert path is not None and path.shares is not None
+    units, rng = len(path.shares), np.random.default_rng([seed, 1])
+    weights = rng.multinomial(units, np.full(units, 1 / units), RESAMPLES)
+    scatter = float(np.std([slope_of(cell.abscissa, curve(resampled(spectra[1], each))) for each in weights], ddof=1))
+    value, error = -float(np.mean(slopes)), half_width(slopes[0] - slopes[1], scatter)
+    facts = {"cross_fitted": -slopes[0], "in_sample": -slopes[1], "scatter": scatter, "rows": len(x)}
     return CellForecast(cell, value, error, np.sqrt(curves[0] * curves[1]), facts)
 
 
@@ -190,19 +211,6 @@ def improved(lazy: float) -> float:
     (0.4, 1.5)
     """
     return 2 * lazy / (1 + lazy) if 0 < lazy < 1 else lazy
-
-
-def _curve(cell, spectrum):
-    """Expected test errors (T,) along any axis but that of kernel regression in samples."""
-    if cell.axis == "parameters":
-        return random_features(spectrum, samples=[SAMPLES], features=cell.abscissa, ridge=RIDGE["parameters"]).test[0]
-    if cell.axis == "samples":
-        return dynamics(spectrum, times=np.full(len(cell.abscissa), UNTIL), samples=cell.abscissa).test
-    return dynamics(spectrum, times=cell.abscissa, samples=SAMPLES).test
-
-
-def _slope(cell, test):
-    return float(np.polyfit(np.log(cell.abscissa), np.log(test), 1)[0])
 
 
 def _in_turn() -> Iterator[Cell]:
