@@ -75,7 +75,8 @@ def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: fl
     low, high = _edges(lam[lam > 0], modes, width, first)
     count = max(2, int(np.ceil((np.log(high) - np.log(low)) * resolution)) + 1)
     nodes = np.geomspace(low, high, count)
-    points = np.geomspace(low * np.exp(-_BEYOND), high * np.exp(_BEYOND), count // 2 + int(_BEYOND * resolution))
+    below = _BEYOND if width == round(modes.modes) else -_BEYOND  # a square layer's spectrum goes on to zero
+    points = np.geomspace(low * np.exp(below), high * np.exp(_BEYOND), count // 2 + int(_BEYOND * resolution))
     seen, target = _transforms(modes, width, points, first)
     shares = _positive(nodes, points, seen)  # of x T
     parts = _positive(nodes, points, target)
