@@ -12,6 +12,8 @@ import numpy as np
 from ....theory.errors import BadData
 from ..measure import observable
 
+TESTS = 20000  # fresh points on which neighbours and lines are tested
+CIRCLES = 100  # sets of training points a seed, for lines
 SHUFFLES = 10  # training sets a seed, of the same half of a text
 
 
@@ -38,3 +40,42 @@ def _table(instance) -> dict:
 def table_error(context, parameters):
     """Squared error of a table of the training tokens on unseen rows, summed over outputs, no factor 1/2."""
     return context.arrays["table_error"]
+
+
+def _tests(instance) -> tuple[np.ndarray, np.ndarray]:
+    source = instance.setup.data
+    rng = np.random.default_rng([instance.seed, int(instance.setup.axes["n"]), 1])
+    return source.rows({name: rng.standard_normal(shape) for name, shape in source.normals(TESTS).items()})
+
+
+def _neighbour(instance) -> dict:
+    from scipy.spatial import cKDTree
+
+    x, y = _tests(instance)
+    _, nearest = cKDTree(instance["x"], boxsize=1.0).query(x)
+    return {"neighbour_error": np.array([((y - instance["y"][nearest]) ** 2).sum(1).mean()])}
+
+
+def _lines(instance) -> dict:
+    """Mean over fresh circles of points: few wide gaps make most of the error, and one circle has few of them."""
+    source, n = instance.setup.data, int(instance.setup.axes["n"])
+    rng = np.random.default_rng([instance.seed, n])
+    errors = []
+    for _ in range(CIRCLES):
+        x, y = source.rows({"place": rng.standard_normal((n + TESTS // CIRCLES, 1))})
+        order = np.argsort(x[:n, 0])
+        told = np.interp(x[n:, 0], x[order, 0], y[order, 0], period=1.0)
+        errors.append(((y[n:, 0] - told) ** 2).mean())
+    return {"line_error": np.array([np.mean(errors)])}
+
+
+@observable("neighbour_error", _neighbour)
+def neighbour_error(context, parameters):
+    """Squared error of the nearest training point's target on the torus, on fresh points, no factor 1/2."""
+    return context.arrays["neighbour_error"]
+
+
+@observable("line_error", _lines)
+def line_error(context, parameters):
+    """Squared error of straight lines between neighbouring training points on the circle, no factor 1/2."""
+    return context.arrays["line_error"]
