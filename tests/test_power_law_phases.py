@@ -183,7 +183,7 @@ def test_the_loss_exponent_is_continuous_everywhere():
 
     lines = strategies.sampled_from([line for line in boundary_lines() if module._no_power_law() is not line])
 
-    @hypothesis.settings(max_examples=20, deadline=None, derandomize=True)
+    @hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
     @hypothesis.given(lines, strategies.fractions(R(1, 50), R(3, 2), max_denominator=97))
     def continuous(line, along):
         along = sp.Rational(along.numerator, along.denominator)
@@ -214,8 +214,8 @@ def test_the_loss_exponent_is_continuous_everywhere():
 
 def kappa_of(eigenvalues, width, rate=0.0):
     """kappa (1 - S/d) = rate, by bisection in log space."""
-    low, high = np.log(1e-30), np.log(1e6)
-    for _ in range(200):
+    low, high = np.log(1e-16), np.log(1e4)
+    for _ in range(64):
         middle = (low + high) / 2
         kappa = np.exp(middle)
         value = kappa * (1 - (eigenvalues / (eigenvalues + kappa)).sum() / width) - rate
@@ -226,21 +226,21 @@ def kappa_of(eigenvalues, width, rate=0.0):
 @pytest.mark.short
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.2), (0.8, 0.2), (0.4, 0.9), (0.35, 0.35), (0.2, 0.9), (1.2, 0.7)])
 def test_the_floor_and_the_signal_follow_their_sums(alpha, beta):
-    """F_0 at widths d and 2 d (modes 4 d below 2 alpha = 1), F_pp from the exponential sum: local slopes."""
+    """F_0 at widths d and 2 d of 4 d modes (100 d above 2 alpha = 1), F_pp from the exponential sum: local slopes."""
     terms = {t.name: t for t in loss_terms(Regime(alpha > 0.5, beta > 0.5, alpha > 0.25))[0]}
     at = {a: R(str(alpha)), b: R(str(beta))}
 
     def floor(width):
-        j = np.arange(1.0, (4 * width if alpha < 0.5 else 400 * width) + 1)
+        j = np.arange(1.0, (4 * width if alpha < 0.5 else 100 * width) + 1)
         eigenvalues, power = j ** (-2 * alpha), j ** (-2 * alpha - 2 * beta)
         kappa = kappa_of(eigenvalues, width)
         return (power * kappa / (eigenvalues + kappa)).sum()
 
     measured = -np.log2(floor(4000) / floor(2000))
     expected = float(terms["F_0"].exponents["width"].subs(at))
-    # corrections: bulk against head, d^-|2 beta - 1|, the next head, d^(-2 alpha), and the modes cut off at 400 d
+    # corrections: bulk against head, d^-|2 beta - 1|, the next head, d^(-2 alpha), and the modes cut off at 100 d
     assert abs(measured - expected) < 0.05 + 0.5 * 2000 ** -abs(2 * beta - 1) + 2000 ** (-2 * alpha)
-    j = np.arange(1.0, 2_000_001)
+    j = np.arange(1.0, 1_000_001)
     rate = 1e4 if alpha > 0.5 else 20.0 if alpha > 0.3 else 10.0  # so that the last mode is not learned
     signal = [(j ** (-2 * alpha - 2 * beta) * np.exp(-2 * t * j ** (-2 * alpha))).sum() for t in (rate, 2 * rate)]
     steps = float(terms["F_pp"].exponents["steps"].subs(at))
@@ -254,7 +254,7 @@ def test_mixing_and_noise_follow_their_sums():
     alpha, beta = 1.0, 1.2
     at = {a: R(1), b: R(6, 5)}
     terms = {t.name: t for t in loss_terms(Regime(True, True, True))[0]}
-    j = np.arange(1.0, 1_000_001)
+    j = np.arange(1.0, 300_001)
     eigenvalues, power = j ** (-2 * alpha), j ** (-2 * alpha - 2 * beta)
 
     def added(width, tau):

@@ -122,18 +122,7 @@ def best_split(
     loss ~ budget^-(a/(b + 1)), steps ~ budget^(b/(b + 1)), parameters ~ budget^(1/(b + 1)): time = width
     """
     terms = tuple(terms)
-    axes, prices = _axes(terms, cost)
-    values = {symbol: exact(value, "best_split") for symbol, value in (at or {}).items()}
-    _check_numbers(terms, prices, values)
-    optima = [found for cell in _cells(terms, axes, values) if (found := _optimum(cell, prices, values))]
-    if not optima:
-        raise OutsideDomain(
-            "no best split: a free axis lowers the loss for ever", where="best_split", remedy="give costs"
-        )
-    best = optima[0]
-    for other in optima[1:]:
-        if exact_sign(_number(other[0] - best[0], values)) > 0:
-            best = other
+    axes, prices, values, optima, best = _solved(terms, cost, at)
     eta, point, basis, multipliers, cell = best
     eta, *numbers = (_upright(number, values) for number in (eta, *point, *multipliers))
     point, multipliers = numbers[: len(axes)], numbers[len(axes) :]
@@ -149,6 +138,18 @@ def best_split(
     return BestSplit(eta, split, order, weights, at_optimum, ranges, tuple(dict.fromkeys(conditions)), trail)
 
 
+def balancing_terms(terms: Iterable[Term], cost: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Names of the terms that balance at the best split: `best_split(terms).balance`, without the rest.
+
+    >>> balancing_terms([Term("a", {"n": 1}), Term("b", {"t": 2}), Term("c", {"n": 3, "t": 3})])
+    ('a', 'b')
+    """
+    terms = tuple(terms)
+    *_, (_, _, basis, multipliers, _) = _solved(terms, cost, None)
+    names = {c.name for c, w in zip(basis, multipliers, strict=True) if c.is_term and exact_sign(w) > 0}
+    return tuple(term.name for term in terms if term.name in names)
+
+
 def loss_exponent(terms: Iterable[Term], split: Mapping[str, Any]) -> Any:
     """Exponent of the loss at a given split, axis ~ budget^split[axis]: that of the largest term.
 
@@ -161,6 +162,23 @@ def loss_exponent(terms: Iterable[Term], split: Mapping[str, Any]) -> Any:
 
 
 # ---- the linear programme -------------------------------------------------------------------------------------------
+
+
+def _solved(terms, cost, at):
+    """(axes, prices, values, optima of all cells, the best of them)."""
+    axes, prices = _axes(terms, cost)
+    values = {symbol: exact(value, "best_split") for symbol, value in (at or {}).items()}
+    _check_numbers(terms, prices, values)
+    optima = [found for cell in _cells(terms, axes, values) if (found := _optimum(cell, prices, values))]
+    if not optima:
+        raise OutsideDomain(
+            "no best split: a free axis lowers the loss for ever", where="best_split", remedy="give costs"
+        )
+    best = optima[0]
+    for other in optima[1:]:
+        if exact_sign(_number(other[0] - best[0], values)) > 0:
+            best = other
+    return axes, prices, values, optima, best
 
 
 def _optimum(cell, prices, values):
@@ -207,13 +225,17 @@ def _hopeless(rows: np.ndarray, spent: np.ndarray, chosen: tuple[int, ...]) -> b
 def _ranges(optima, axes, prices, eta):
     """Lowest and highest x_i at which the loss exponent is the same: over the corners of the optimal face."""
     corners = []
+    spent = np.array([float(price) for price in prices] + [0.0])
     for _, _, _, _, cell in optima:
-        for basis in combinations([c for c in cell if not c.is_term] + [c for c in cell if c.is_term], len(prices)):
-            matrix = sp.Matrix([list(c.row) for c in basis] + [[*prices, 0]])
-            if _elsewhere(matrix, float(eta)) or exact_sign(determinant := tidy(matrix.det())) == 0:
+        floats = np.array([[float(e) for e in c.row] for c in cell])
+        for chosen in combinations(range(len(cell)), len(prices)):
+            if _elsewhere(np.vstack([floats[list(chosen)], spent]), float(eta)):
+                continue
+            matrix = sp.Matrix([list(cell[i].row) for i in chosen] + [[*prices, 0]])
+            if exact_sign(determinant := tidy(matrix.det())) == 0:
                 continue
             solution = [tidy(v / determinant) for v in matrix.adjugate()[:, len(prices)]]
-            feasible = all(exact_sign(_dot(c.row, solution)) >= 0 for c in cell if c not in basis)
+            feasible = all(exact_sign(_dot(c.row, solution)) >= 0 for i, c in enumerate(cell) if i not in chosen)
             if feasible and exact_sign(solution[-1] - eta) == 0:
                 corners.append(solution[:-1])
     return {
@@ -221,12 +243,11 @@ def _ranges(optima, axes, prices, eta):
     }
 
 
-def _elsewhere(matrix: sp.Matrix, eta: float) -> bool:
+def _elsewhere(matrix: np.ndarray, eta: float) -> bool:
     """Whether a corner has another loss exponent, by far, in floating point."""
-    floats = np.array(matrix.evalf().tolist(), float)
-    if abs(np.linalg.det(floats)) < _CLOSE:
+    if abs(np.linalg.det(matrix)) < _CLOSE:
         return False
-    return bool(abs(np.linalg.inv(floats)[-1, -1] - eta) > _CLOSE * max(1.0, np.linalg.cond(floats)))
+    return bool(abs(np.linalg.inv(matrix)[-1, -1] - eta) > _CLOSE * max(1.0, np.linalg.cond(matrix)))
 
 
 def _cells(terms, axes, values):

@@ -23,7 +23,7 @@ import sympy as sp
 
 from ..errors import OutsideDomain
 from ..trail import Trail
-from .balance import BestSplit, best_split
+from .balance import balancing_terms, best_split
 from .exact_signs import exact, exact_sign, tidy
 from .phase_record import PowerLawPhase
 from .power_law_terms import ALPHA, BETA, LINES, Regime, logarithms, loss_terms
@@ -99,7 +99,7 @@ def phase_formulas() -> Mapping[str, PhaseFormulas]:
                 continue
             terms, trail = loss_terms(regime := Regime.of(alpha, beta))
             best = best_split(terms, at={ALPHA: alpha, BETA: beta})
-            name = _name(best, regime)
+            name = _name(best.balance, regime)
             if name not in found:
                 conditions = tuple(dict.fromkeys((*_signed_lines(regime), *best.conditions)))
                 xi = best.split["width"]
@@ -210,7 +210,8 @@ def _adjoining(alpha, beta) -> dict[str, Regime]:
     # rational points are faster, and sectors are open: digits far beyond the step change nothing
     near = [sp.Rational(str(sp.N(value, 60))) if not value.is_Rational else value for value in (alpha, beta)]
     found = {}
-    for x, y in _AROUND:
+    sides = ((through[0].coeff(ALPHA), through[0].coeff(BETA)), (-through[0].coeff(ALPHA), -through[0].coeff(BETA)))
+    for x, y in _AROUND if len(through) > 1 else sides:
         name, regime = _classified(near[0] + step * sp.Rational(x, 7), near[1] + step * sp.Rational(y, 7), strict=False)
         if name:
             found.setdefault(name, regime)
@@ -224,7 +225,7 @@ def _classified(alpha, beta, strict=True) -> tuple[str, Regime | None]:
     regime = Regime.of(alpha, beta)
     at = _at(alpha, beta)
     terms = [type(t)(t.name, {a: tidy(e.subs(at)) for a, e in t.exponents.items()}) for t in loss_terms(regime)[0]]
-    return _name(best_split(terms), regime), regime
+    return _name(balancing_terms(terms), regime), regime
 
 
 def _corrections(alpha, beta) -> Any:
@@ -261,8 +262,8 @@ def _nearest(alpha, beta, name) -> tuple[Any, str]:
 # ---- small parts ----------------------------------------------------------------------------------------------------
 
 
-def _name(best: BestSplit, regime: Regime) -> str:
-    return _NAMES[best.tradeoff, regime.trace, regime.weights]
+def _name(balance: tuple[str, ...], regime: Regime) -> str:
+    return _NAMES[" = ".join(balance), regime.trace, regime.weights]
 
 
 def _at(alpha, beta):

@@ -8,7 +8,7 @@ logarithm, and powers of kappa that are no integers are what survives an inverse
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class PowerTerm:
         return f"{self.coefficient}*kappa^({self.exponent}) from the {self.origin}"
 
 
+@lru_cache(maxsize=1024)
 def resolvent_sum(
     power: Any, capacity: Any, unlearned: int = 0, order: int = 1, heads: int = 2
 ) -> tuple[PowerTerm, ...]:
