@@ -65,21 +65,22 @@ class Dynamics:
     def bottleneck(self) -> tuple[str, ...]:
         """The resource that limits what is learned at every time: "steps", "samples" or "parameters".
 
-        The one whose increase lowers the effective ridge most; samples bind once they are half used up, S > P/2.
+        The one whose increase lowers the effective ridge most; samples bind once half of them are used up, S > P/2.
 
         >>> print(dynamics(np.arange(1.0, 1e3) ** -1.5, times=[1.0, 1e6], samples=30).bottleneck)
         ('steps', 'samples')
         """
-        return tuple(RESOURCES[i] for i in self.shares.argmax(1))
+        most = self.shares >= self.shares.max(1, keepdims=True) * (1 - 1e-6)  # of equal ones the first
+        return tuple(RESOURCES[i] for i in most.argmax(1))
 
-    def slope(self, window: tuple[float, float] | None = None) -> float:
+    def slope(self, window: tuple[float, float] = (0.0, np.inf)) -> float:
         """Least-squares slope of log test error against log t over times within the window. Errors: `BadData`.
 
         >>> flow = dynamics(np.arange(1.0, 1e4) ** -1.5, np.arange(1.0, 1e4) ** -2.0, times=np.geomspace(10, 1e3, 9))
         >>> print(round(flow.slope(), 2))  # -(target_exponent - 1)/capacity
         -0.67
         """
-        low, high = window if window is not None else (0.0, np.inf)
+        low, high = window
         kept = (self.times >= low) & (self.times <= high) & (self.times > 0) & (self.test > 0)
         if len(np.unique(self.times[kept])) < 2:
             found = f"{int(kept.sum())} times within {low:g} to {high:g}"
@@ -87,8 +88,7 @@ class Dynamics:
         return float(np.polyfit(np.log(self.times[kept]), np.log(self.test[kept]), 1)[0])
 
     def _free(self, rows: np.ndarray) -> np.ndarray:
-        # exp(-2 lambda t) is smooth enough in log lambda for a few levels, powers of 1 - eta lambda may not be
-        modes = self.every if self.learning_rate else self.few
+        modes = self.every if self.learning_rate else self.few  # powers of 1 - eta lambda need every mode
         return _squared(modes, self._kept(rows)) + modes.lost + self.noise
 
     def unlearned(self, eigenvalues: Any) -> np.ndarray:
@@ -128,13 +128,12 @@ class Dynamics:
         rule = f"descent at rate {self.learning_rate:g}" if self.learning_rate else "gradient flow"
         lines = [
             f"Dynamics: {self.modes:.6g} modes, noise {self.noise:g}, weight decay {self.weight_decay:g}, {rule}",
-            f"{'t':>12} {'test':>11} {'train':>11} {'bias':>11} {'learned':>9} {'samples':>9} {'features':>9} {'bottleneck':>11}",
+            f"{'t':>12} {'test':>11} {'train':>11} {'bias':>11} {'learned':>9} {'samples':>9} {'features':>9}  bottleneck",
         ]
         shown = np.unique(np.linspace(0, len(self.times) - 1, min(8, len(self.times))).astype(int))
-        names = self.bottleneck
         lines += [
             f"{self.times[i]:>12.6g} {self.test[i]:>11.4e} {self.train[i]:>11.4e} {self.bias[i]:>11.4e} "
-            f"{self.learned[i]:>9.4g} {self.samples[i]:>9.4g} {self.features[i]:>9.4g} {names[i]:>11}"
+            f"{self.learned[i]:>9.4g} {self.samples[i]:>9.4g} {self.features[i]:>9.4g}  {self.bottleneck[i]}"
             for i in shown
         ]
         return "\n".join([*lines, f"largest numerical error {self.error.max():.0e}"])
@@ -279,8 +278,7 @@ class _Source:
         return bias
 
     def _free(self, rows: np.ndarray) -> np.ndarray:
-        # exp(-2 lambda t) is smooth enough in log lambda for a few levels, powers of 1 - eta lambda may not be
-        modes = self.every if self.learning_rate else self.few
+        modes = self.every if self.learning_rate else self.few  # powers of 1 - eta lambda need every mode
         return _squared(modes, self._kept(rows)) + modes.lost + self.noise
 
     def unlearned(self, eigenvalues: np.ndarray) -> np.ndarray:

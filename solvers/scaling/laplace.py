@@ -17,9 +17,8 @@ import numpy as np
 
 NODES = 13  # in the upper half plane: 3.89^-26 is rounding
 FEWER = 10  # for the error estimate
-FEW_STEPS = 24  # below, descent is a polynomial of low degree: a circle
+FEW_STEPS = 16  # below, descent is a polynomial of low degree: a circle
 CIRCLE = 40  # its nodes in the upper half plane
-RADIUS = 1.6  # its radius in 1 + eta tau; nothing lies outside 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +76,12 @@ def descent(steps: np.ndarray, learning_rate: float, alternating: bool = False, 
         weights = np.concatenate([weights, sign * (-weights.conj())], axis=1)
     few = steps < FEW_STEPS
     if few.any():
-        circle = RADIUS * np.exp(1j * np.pi * (np.arange(CIRCLE) + 0.5) / CIRCLE)
+        # rounding grows as radius^(2k), the error of the rule falls as radius^-2n: both at 1e-16 x radius^(2k)
+        radius = np.exp(18 / (CIRCLE + steps[few, None]))
+        circle = radius * np.exp(1j * np.pi * (np.arange(CIRCLE) + 0.5) / CIRCLE)
         idle = ((0, 0), (0, max(CIRCLE - move.shape[1], 0)))  # every time has as many nodes: some have no weight
-        move, weights = np.pad(move, idle, constant_values=circle[0] - 1), np.pad(weights, idle)
-        move[few], weights[few] = circle[0] - 1, 0.0
+        move, weights = np.pad(move, idle, constant_values=1j), np.pad(weights, idle)
+        move[few], weights[few] = 1j, 0.0
         move[few, :CIRCLE] = circle - 1
         weights[few, :CIRCLE] = circle ** (steps[few, None] + 1) / CIRCLE
     return Contour(move / learning_rate, weights / learning_rate)
