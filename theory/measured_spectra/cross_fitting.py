@@ -92,6 +92,34 @@ def cross_fit(
     return _spectrum(mean, "cross-fitted", gram, _left_out(gram, y, groups, seed), groups, facts)
 
 
+def partner(spectrum: Spectrum) -> Spectrum:
+    """The in-sample spectrum of the rows of a cross-fitted one; no matrix is decomposed again.
+
+    Errors: `BadData` for spectra that were not estimated from rows.
+
+    >>> x = np.random.default_rng(0).standard_normal((60, 20))
+    >>> same, whole = partner(cross_fit(x @ x.T, x, x[:, 0])), in_sample(x @ x.T, x, x[:, 0])
+    >>> same.method, bool(np.array_equal(same.power, whole.power)), same.capacity == whole.capacity
+    ('in sample', True, True)
+    """
+    path = spectrum.left_out
+    if path is None:
+        raise BadData("no path of all rows", where="in-sample spectrum", remedy="give a cross_fit spectrum")
+    eigenvalues, multiplicities, power, misfit = fitted_levels(path)
+    kept = {name: value for name, value in spectrum.facts.items() if name not in ("splits", "fraction")}
+    return replace(
+        spectrum,
+        eigenvalues=eigenvalues,
+        multiplicities=multiplicities,
+        power=power,
+        method="in sample",
+        resolved=float(path.sizes[-1]),
+        explained=path.explained,
+        path=path,
+        facts={**kept, "misfit": misfit},
+    )
+
+
 def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
     """The same spectrum had the independent rows or groups been drawn `weights` (groups,) times: power refitted.
 

@@ -8,13 +8,18 @@ in `cross_fitting`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import BadData, Underpowered
 from .estimate import Estimate
 from .ridge_path import RidgePath
+
+if TYPE_CHECKING:
+    from .power_law_test import PowerLawTest
+    from .tail_bracket import TailBracket
 
 FIRST_RANK = 10  # ranks below are not asymptotic
 LAST_SHARE = 5  # ranks above samples / LAST_SHARE are not resolved
@@ -53,6 +58,26 @@ class Spectrum:
     def decades(self) -> float:
         last = min(self.samples / LAST_SHARE, self.resolved or np.inf)
         return float(np.log10(max(last / FIRST_RANK, 1.0)))
+
+    @cached_property
+    def power_law(self) -> "PowerLawTest | None":
+        """The test whether the eigenvalues fall as a power law; None without rows enough (see `power_law_test`)."""
+        from .power_law_test import power_law_test
+
+        return self._or_none(power_law_test)
+
+    @cached_property
+    def bracket(self) -> "TailBracket | None":
+        """The target exponent with the unresolved power all tail and all noise; None as above (see `tail_bracket`)."""
+        from .tail_bracket import tail_bracket
+
+        return self._or_none(tail_bracket)
+
+    def _or_none(self, question):
+        try:
+            return None if self.left_out is None else question(self)
+        except BadData:
+            return None
 
     def data_exponent(self) -> Estimate:
         """Asymptotic exponent of the test error in n, min(target_exponent - 1, 2 capacity), noise-free and ridgeless.
@@ -96,6 +121,8 @@ class Spectrum:
             "noise": self.noise,
             "capacity": self.capacity and self.capacity.to_dict(),
             "target_exponent": self.target_exponent and self.target_exponent.to_dict(),
+            "power_law": self.power_law and self.power_law.to_dict(),
+            "bracket": self.bracket and self.bracket.to_dict(),
             "eigenvalues": self.eigenvalues.tolist(),
             "multiplicities": self.multiplicities.tolist(),
             "power": self.power.tolist(),
@@ -110,7 +137,22 @@ class Spectrum:
             f"  explained power  {self.explained:.1%}",
             f"  speaks for n <=  {self.resolved:.0f}",
         ]
+        if self.power_law is not None:
+            lines.insert(2, f"    {self.power_law.verdict}; drift {self.power_law.drift} over the window")
+        if self.bracket is not None:
+            at = next(i for i, line in enumerate(lines) if "target exponent" in line)
+            high, joint = self.bracket.all_noise, self.bracket.joint
+            lines.insert(
+                at + 1,
+                f"    {self.bracket.all_tail.value:.3f} if the rest is tail, "
+                f"{f'{high.value:.3f}' if high else 'no bound'} if it is noise ({self.bracket.most_noise:.1%})"
+                + (f"; with both {joint}" if joint else ""),
+            )
+        if self.decades < ASYMPTOTIC_DECADES:
+            lines.append(f"  asymptotics      none: {ASYMPTOTIC_DECADES} decades are needed; local slopes only")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def finite_population(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarray) -> Spectrum:

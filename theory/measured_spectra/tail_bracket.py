@@ -28,6 +28,10 @@ NINETY = 2.706  # of chi^2 with one degree of freedom
 ROUGHNESS = 0.005  # of log D: no target is exactly a power law
 IDENTIFIED = 0.5  # share of the possible noise that a 90 % interval may span
 SHARP = 0.3  # largest error of a joint exponent worth a number
+WHY = {
+    True: "above which the exponent is not resolved: the truth lies between",
+    False: "which does not decide: the truth lies between",
+}
 WHERE = "tail bracket"
 
 
@@ -39,7 +43,8 @@ class TailBracket:
     `all_noise`  the steepest, with as much noise as the data allow; None: not bounded from above
     `most_noise` that noise, as a share of the target's power
     `noise`      90 % interval of the share that the curvature allows;  `identified`: it spans less than half of that
-    `joint`      target exponent at the best noise, its error with the noise's; None unless `identified` and sharp
+    `joint`      target exponent at the best noise, its error with the noise's; None unless `identified`, sharp
+                 and between the two
     """
 
     all_tail: Estimate
@@ -75,7 +80,7 @@ class TailBracket:
                 f"  unresolved power all noise  {self.all_noise or 'not bounded'}"
                 f" (noise {self.most_noise:.1%} of the target's power)",
                 f"  curvature allows noise      {low:.1%} to {high:.1%} (90 %), "
-                + (f"joint exponent {self.joint}" if self.joint else "which does not decide: the truth lies between"),
+                + (f"joint exponent {self.joint}" if self.joint else WHY[self.identified]),
             ]
         )
 
@@ -119,7 +124,8 @@ def tail_bracket(spectrum: Spectrum | RidgePath, samples: int | None = None) -> 
         all_noise = Estimate(1 - float(weights @ np.log(above)), jackknife(moved / above, weights))
     noise, joint = _profile(path, pulls, min(samples / 2, path.sizes[-1]), float(left[end]))
     identified = joint is not None and noise[1] - noise[0] <= IDENTIFIED * left[end]
-    sharp = identified and joint.error <= SHARP
+    outer = (all_tail.interval()[0], np.inf if all_noise is None else all_noise.interval()[1])
+    sharp = identified and joint.error <= SHARP and outer[0] <= joint.value <= outer[1]
     total = path.total
     return TailBracket(
         all_tail=all_tail,
@@ -156,9 +162,10 @@ def _profile(path, pulls, last, most):
         slopes.append(found.x[1])
         errors.append(np.sqrt(np.linalg.pinv(found.jac.T @ found.jac)[1, 1]))
     chi2 = np.array(chi2)
-    allowed = chi2 <= chi2.min() + NINETY
     best = int(chi2.argmin())
+    inflation = max(1.0, chi2[best] / max(len(x) - 3, 1))  # a curve that does not fit decides less
+    allowed = chi2 <= chi2[best] + NINETY * inflation
     spread = (max(np.array(slopes)[allowed]) - min(np.array(slopes)[allowed])) / 2 / np.sqrt(NINETY)
     step = levels[1]
     noise = (max(levels[allowed].min() - step / 2, 0.0), min(levels[allowed].max() + step / 2, levels[-1]))
-    return noise, Estimate(float(1 + slopes[best]), float(np.hypot(spread, errors[best])))
+    return noise, Estimate(float(1 + slopes[best]), float(np.hypot(spread, errors[best] * np.sqrt(inflation))))
