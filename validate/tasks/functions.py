@@ -11,7 +11,7 @@ SEED = 20240229  # any fixed number: the tasks are constants of the package
 ROWS = 2400
 DIMENSION = 24
 HIDDEN = 60
-FREQUENCIES = 2000
+FREQUENCIES = 1000
 
 
 def teacher(activation: str) -> Dataset:
