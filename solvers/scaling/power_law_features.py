@@ -23,7 +23,7 @@ from ...theory.errors import BadData, LearningMechanicsError
 from ...theory.scaling.power_law_features import power_law
 from .frontier import Frontier, frontier
 from .one_pass.deterministic_equivalent import equivalent_descent
-from .one_pass.random_feature_descent import FeatureDescent, random_feature_descent
+from .one_pass.random_feature_descent import FeatureDescent, listed_seeds, random_feature_descent
 
 WHERE = "power-law features"
 _APART = 1_000_003  # between the seeds of copies
@@ -98,7 +98,7 @@ class PowerLawFeatures:
         """
         sizes = [whole(width, "width", WHERE, least=1) for width in np.ravel(numbers(widths, "widths", WHERE))]
         grid = self._grid(sizes) if compute is None else numbers(compute, "compute", WHERE).ravel()
-        chosen = None if seeds is None else list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+        chosen = None if seeds is None else listed_seeds(seeds)
         table = np.full((1 if chosen is None else len(chosen), len(sizes), len(grid)), np.nan)
         for i, width in enumerate(sizes):
             steps = grid / (width * self.batch)

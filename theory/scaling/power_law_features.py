@@ -234,7 +234,8 @@ def _volterra(map_: Map) -> tuple[Any, Any, float]:
         return float(sp.sympify(expression).subs({**scalars, **extra}).replace(over, summed))
 
     fixed = number_(floor, {}, values)
-    c, worst, losses = values[MOMENT], 0.0, []
+    c, worst = values[MOMENT], 0.0
+    losses: list[float] = []
     for k in range(6):
         arrays = {EIGENVALUE: values[EIGENVALUE], MOMENT: c}
         direct = number_(map_.observables["excess_risk"] + NOISE / 2, {}, arrays)

@@ -163,14 +163,27 @@ def random_feature_descent(
     >>> print(found.stable, (found.loss[1:] < found.loss[:-1]).all(), found.draws.shape)
     True True (3, 3)
     """
-    chosen = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not chosen:
-        raise BadData("no draws", where=WHERE, remedy="give seeds=20, or a list of seeds")
+    chosen = listed_seeds(seeds)
     found = [
         descend(drawn_spectrum(eigenvalues, power, width, seed), steps, learning_rate, batch, noise, momentum, schedule)
         for seed in chosen
     ]
     return averaged(found)
+
+
+def listed_seeds(seeds: Any) -> list[int]:
+    """How many draws, or which. Errors: `BadData` for none.
+
+    >>> listed_seeds(2), listed_seeds([7])
+    ([0, 1], [7])
+    """
+    if np.ndim(seeds) == 0 and not hasattr(seeds, "__iter__"):
+        chosen = list(range(whole(seeds, "seeds", WHERE)))
+    else:
+        chosen = [whole(seed, "seed", WHERE) for seed in seeds]
+    if not chosen:
+        raise BadData("no draws", where=WHERE, remedy="give seeds=20, or a list of seeds")
+    return chosen
 
 
 def drawn_spectrum(eigenvalues: Any, power: Any, width: int, seed: int = 0) -> FeatureSpectrum:
