@@ -128,7 +128,7 @@ class Dynamics:
         rule = f"descent at rate {self.learning_rate:g}" if self.learning_rate else "gradient flow"
         lines = [
             f"Dynamics: {self.modes:.6g} modes, noise {self.noise:g}, weight decay {self.weight_decay:g}, {rule}",
-            f"{'t':>12} {'test':>11} {'train':>11} {'bias':>11} {'learned':>9} {'samples':>9} {'features':>9}  bottleneck",
+            f"{'t':>12} {'test':>11} {'train':>11} {'bias':>11} {'learned':>9} {'samples':>9} {'features':>9}  limit",
         ]
         shown = np.unique(np.linspace(0, len(self.times) - 1, min(8, len(self.times))).astype(int))
         lines += [

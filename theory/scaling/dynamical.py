@@ -12,6 +12,7 @@ transform of the ridge path. `solvers.scaling.dynamics` evaluates it.
 kappa*(1 - over(lambda*multiplicity/(lambda + kappa))/N)*(1 - over(lambda*multiplicity/(lambda + kappa))/P) - tau
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..regression.random_features import random_features
 from ..symbols import over, positive
 from ..system import FixedPoint
 from ..trail import Equations, Trail
+from .source_capacity import asymptotic
 
 DYNAMICAL = "Bordelon, Atanasov & Pehlevan 2024, arXiv:2402.01092"
 ATANASOV = "Atanasov, Zavatone-Veth & Pehlevan 2024, arXiv:2405.00592"
@@ -147,6 +149,37 @@ def first_corrections() -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class Regime:
+    """One bottleneck: `learned` modes, the loss falls as (number or time)^-`exponent`, and others do not matter."""
+
+    bottleneck: str
+    learned: Any
+    exponent: Any
+
+    def __str__(self) -> str:
+        return f"{self.bottleneck}: {self.learned} modes learned, loss ~ {self.bottleneck}^-({self.exponent})"
+
+
+def regimes(capacity: Any, target_exponent: Any) -> tuple[Regime, ...]:
+    """The three regimes of lambda_k = k^-capacity: the fewest of their `learned` modes say which one it is.
+
+    With tau = 1/t and S = (pi/b)/sin(pi/b) kappa^(-1/b) - 1/2 at capacity b, kappa (1 - S/P)(1 - S/N) = tau has three
+    ends: kappa = tau, S = P and S = N. Exponents are those of `source_capacity.asymptotic`. Errors: `OutsideDomain`.
+
+    >>> [print(regime) for regime in regimes(2, "3/2")]
+    steps: pi*sqrt(t)/2 - 1/2 modes learned, loss ~ steps^-(1/4)
+    samples: P modes learned, loss ~ samples^-(1/2)
+    parameters: N modes learned, loss ~ parameters^-(1/2)
+    [None, None, None]
+    """
+    capacity, target_exponent = sp.nsimplify(capacity), sp.nsimplify(target_exponent)
+    time = positive("t")
+    by_steps = _prefactor(capacity) * time ** (1 / capacity) - sp.Rational(1, 2)
+    learned = {"steps": by_steps, "samples": P, "parameters": N}
+    return tuple(Regime(axis, modes, asymptotic(axis, capacity, target_exponent)) for axis, modes in learned.items())
+
+
 def crossover_time(number: Any, capacity: Any) -> Any:
     """The time at which half of `number` samples or features are used up, for lambda_k = k^-capacity.
 
@@ -157,8 +190,12 @@ def crossover_time(number: Any, capacity: Any) -> Any:
     2*(N + 1)**2/pi**2
     """
     number, capacity = sp.sympify(number), sp.sympify(capacity)
-    prefactor = (sp.pi / capacity) / sp.sin(sp.pi / capacity)
-    return 2 * sp.factor((number + 1) / (2 * prefactor)) ** capacity
+    return 2 * sp.factor((number + 1) / (2 * _prefactor(capacity))) ** capacity
+
+
+def _prefactor(capacity: Any) -> Any:
+    """sum_k 1/(1 + kappa k^b) = (pi/b)/sin(pi/b) kappa^(-1/b) - 1/2 + ...: an integral, and half a mode."""
+    return (sp.pi / capacity) / sp.sin(sp.pi / capacity)
 
 
 def correction_exponent(capacity: Any, target_exponent: Any) -> Any:
