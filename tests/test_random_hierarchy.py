@@ -104,7 +104,7 @@ def samples_to_half(data, seed, repeats=3):
 
 @pytest.mark.long
 def test_synonyms_are_found_at_a_number_of_samples_that_scales_with_the_threshold():
-    """P* spans a factor 14 (two depths, three numbers of synonyms): measured numbers follow with exponent 1 within 0.25.
+    """P* spans a factor 14 (two depths, three numbers of synonyms): measured numbers follow, exponent 1 +- 0.25.
 
     Their ratio is no constant of the theory: how clearly a synonym stands out also depends on how many tuples compete.
     """

@@ -5,7 +5,7 @@ A sample of T tokens with counts c_i contains its own experiment: take one token
     U(n) = sum_i c_i/T  C(T - c_i, n) / C(T - 1, n),     E U(n) = sum_i p_i (1 - p_i)^n     for every n < T.
 
 The plain sum with c_i/T in the place of p_i counts tokens that were never met as known; this one does not, and is the
-Good-Turing estimate (singletons)/T at n = T - 1. Beyond T the tail is continued as a power law. Errors come from
+estimate (singletons)/T of Good and Turing (Good 1953, Biometrika 40) at n = T - 1. Beyond T the tail is continued as a power law. Errors come from
 leaving out blocks of text: words of one topic come together, so single tokens are not independent.
 """
 
@@ -19,7 +19,6 @@ from scipy.special import gammaln
 from ..errors import BadData, OutsideDomain
 from ..measured_spectra.estimate import Estimate
 
-GOOD = "Good 1953, doi:10.1093/biomet/40.3-4.237"
 FARTHEST = 4.0  # in units of the sample: beyond, the continuation is a guess
 BLOCKS = 20
 _POINTS = 12  # of a window, at equal distances in log n
