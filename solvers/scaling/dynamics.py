@@ -81,15 +81,11 @@ class Dynamics:
         -0.67
         """
         low, high = window
-        kept = (self.times >= low) & (self.times <= high) & (self.times > 0) & (self.test > 0)
+        kept = (self.times >= low) & (self.times <= high) & (self.times > 0) & (self.test > 10 * self.error)
         if len(np.unique(self.times[kept])) < 2:
             found = f"{int(kept.sum())} times within {low:g} to {high:g}"
             raise BadData(found, where=f"{WHERE}, slope", remedy="give at least two positive times in the window")
         return float(np.polyfit(np.log(self.times[kept]), np.log(self.test[kept]), 1)[0])
-
-    def _free(self, rows: np.ndarray) -> np.ndarray:
-        modes = self.every if self.learning_rate else self.few  # powers of 1 - eta lambda need every mode
-        return _squared(modes, self._kept(rows)) + modes.lost + self.noise
 
     def unlearned(self, eigenvalues: Any) -> np.ndarray:
         """Mean share of the coefficient of modes with these eigenvalues that is not learned, (T, modes).
@@ -261,9 +257,9 @@ class _Source:
             error[wide] = _estimate(found, start)
         rest = moved & ~free & ~wide
         if rest.any():
-            found = [self._both(rest, count) for count in (NODES, FEWER)]
-            test[rest], train[rest] = found[0]
-            error[rest] = _estimate([pair[0] for pair in found], start)
+            pairs = [self._both(rest, count) for count in (NODES, FEWER)]
+            test[rest], train[rest] = pairs[0]
+            error[rest] = _estimate([pair[0] for pair in pairs], start)
         return np.maximum(test, 0.0), np.maximum(train, 0.0), error  # of zero, rounding may be left
 
     def bias(self, test: np.ndarray) -> np.ndarray:
@@ -364,7 +360,7 @@ class _Source:
 
 def _squared(modes: Levels, share) -> np.ndarray:
     """sum v m^2 over all modes, a block of modes at a time."""
-    step, total = 1 << 14, 0.0
+    step, total = 1 << 14, np.zeros(1)
     for first in range(0, len(modes.eigenvalues), step):
         block = slice(first, first + step)
         total = total + share(modes.eigenvalues[block]) ** 2 @ modes.power[block]
