@@ -82,8 +82,9 @@ def fit(arguments: Namespace) -> int:
     parts = examined(found, arguments.budget, arguments.shrink)
     warned = cautions(parts)
     content = {"file": arguments.file.name, "columns": columns} | record(parts) | {"cautions": warned}
-    if arguments.at:
-        content["at"] = found.optimum(arguments.at).to_dict()
+    split = found.optimum(arguments.at) if arguments.at else None
+    if split:
+        content["at"] = split.to_dict()
     if arguments.output:
         _report(arguments.output, parts, columns, content)
     if arguments.plot:
@@ -99,8 +100,8 @@ def fit(arguments: Namespace) -> int:
     if "tokens" not in columns or "parameters" not in columns:
         print("tokens = compute/(6 parameters)" if "tokens" not in columns else "parameters = compute/(6 tokens)")
     print(found)
-    if arguments.at:
-        print(found.optimum(arguments.at))
+    if split:
+        print(split)
     for text in warned:
         print(f"caution: {text}")
     return show("\n" + described(parts))

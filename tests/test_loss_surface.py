@@ -352,8 +352,6 @@ def test_the_published_refit_is_reproduced():
     for name in NAMES:
         assert made.estimates[name] == pytest.approx(PUBLISHED["optimum"][name], rel=1e-3)
         assert made.standard_errors[name] == pytest.approx(PUBLISHED["standard_errors"][name], rel=0.02)
-    for name, column in zip(
-        NAMES, made.draws.T, strict=True
-    ):  # printed ones: fits that stop early, two or three digits
+    for name, column in zip(NAMES, made.draws.T, strict=True):  # printed: fits that stop early
         ends = np.quantile(np.exp(column) if name in ("A", "B") else column, (0.025, 0.975))
         assert ends == pytest.approx(PUBLISHED["interval_95"][name], rel=0.01)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...theory.arguments import number, whole
-from ...theory.errors import BadData, UnknownName
+from ...theory.errors import BadData, OutsideDomain, UnknownName
 from ...theory.loss_surface.frontier import frontier
 from .accuracy import jacobian
 from .robust_fit import Centred, centred, fit, predicted
@@ -131,12 +131,18 @@ def gradient(found: LossSurface, quantity: str, compute: float) -> np.ndarray | 
     plain = {"alpha": [0, 0, 0, 1, 0], "beta": [0, 0, 0, 0, 1], "E": [found.estimates["E"], 0, 0, 0, 0]}
     if quantity in plain:
         return np.array(plain[quantity], float)
+    if quantity == "all":
+        return None
+    if not found.has_frontier:
+        raise OutsideDomain(
+            f"an exponent is not above zero, so there is no {quantity.replace('_', ' ')} of a best split",
+            where=WHERE,
+            remedy="ask for alpha, beta, E or all",
+        )
     if quantity == "parameters_exponent":
         return np.array([0, 0, 0, -beta, alpha]) / total**2
     if quantity == "loss_exponent":
         return np.array([0, 0, 0, beta**2, alpha**2]) / total**2
-    if quantity == "all":
-        return None
     best = frontier().values(compute, found.estimates)
     at = jacobian(found.theta, centred(best["parameters"][None], best["tokens"][None], found.design.centre))[0]
     return at * float(best["loss"])  # at the best split the loss does not change with the split

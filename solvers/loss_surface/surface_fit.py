@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...theory.arguments import number, whole
-from ...theory.errors import BadData, DidNotConverge
+from ...theory.errors import BadData, DidNotConverge, OutsideDomain
 from ...theory.loss_surface.frontier import frontier
 from ...theory.loss_surface.law import NAMES
 from . import accuracy, identifiability
@@ -29,6 +29,7 @@ from .starts import starts
 
 DELTA = 1e-3
 SEED = 42  # of the published refit
+FINITE = 0.95  # share of draws for which a number must exist to have an interval
 CHUNK = 50_000  # fits times runs at once: what the cache of a core holds
 LOGARITHMIC = ("E", "log A", "log B", "alpha", "beta")
 
@@ -129,6 +130,10 @@ class LossSurface:
         """The interval of any number that was computed from `draws` as `estimate` was from the fit."""
         if not 0 < number(level, "level", WHERE) < 1:
             raise BadData(f"level {level}", where=WHERE, remedy="give one between 0 and 1, say 0.9")
+        finite = np.isfinite(draws)
+        if finite.mean() < FINITE:
+            return -np.inf, np.inf
+        draws = draws[finite]
         if not np.ptp(draws) > 0:
             return float(estimate), float(estimate)
         return accuracy.interval(draws, estimate, accuracy.quantile_of(level, len(self.runs), self.inside))
@@ -143,20 +148,34 @@ class LossSurface:
         return value, ends[:, 0], ends[:, 1]
 
     def optimum(self, compute: float, level: float = 0.9) -> Optimum:
-        """Best parameters and tokens for `compute` = 6 N D flops, and the loss there. Raises `BadData`."""
+        """Best parameters and tokens for `compute` = 6 N D flops, and the loss there.
+
+        Raises `BadData` for no compute, `OutsideDomain` where an exponent is not above zero: then no split is best.
+        """
         budget = number(compute, "compute", WHERE, above=True)
+        if not self.has_frontier:
+            name = "alpha" if self.estimates["alpha"] <= 0 else "beta"
+            found = f"{name} = {self.estimates[name]:.3g} is not above zero, so no split of compute is best"
+            raise OutsideDomain(found, where=WHERE, remedy="see why the law is not identifiable")
         derived = frontier()
         point = derived.values(budget, self.estimates)
         with np.errstate(all="ignore"):
             drawn = derived.values(budget, self._drawn())
+            drawn = {name: np.where(self.draws[:, 3:].min(1) > 0, values, np.nan) for name, values in drawn.items()}
         ends = {name: self.interval(drawn[name], float(point[name]), level) for name in point}
         beyond = max(float(np.log10(budget / self.runs.compute.max())), 0.0)
         values = {name: float(value) for name, value in point.items()}
         return Optimum(budget, intervals=ends, level=level, extrapolated=beyond, **values)
 
+    @property
+    def has_frontier(self) -> bool:
+        """Whether the loss falls with parameters and with tokens, so that a best split exists."""
+        return self.estimates["alpha"] > 0 and self.estimates["beta"] > 0
+
     def exponents(self, level: float = 0.9) -> dict[str, tuple[float, float, float]]:
-        """Exponents of N*, D* and of L* - E in compute: value and both ends of the interval."""
-        _, _, _, alpha, beta = self.draws.T
+        """Exponents of N*, D* and of L* - E in compute: value and both ends of the interval (samples without a best
+        split left out; infinite ends where they are more than 5 %)."""
+        _, _, _, alpha, beta = np.where(self.draws[:, 3:].min(1) > 0, self.draws.T, np.nan)
         a, b = self.estimates["alpha"], self.estimates["beta"]
         made = {
             "parameters": (b / (a + b), beta / (alpha + beta)),
@@ -194,10 +213,11 @@ class LossSurface:
             f"corr(E, alpha) = {tied[0, 3]:+.2f}, corr(E, beta) = {tied[0, 4]:+.2f}, corr(log A, alpha) = "
             f"{tied[1, 3]:+.3f}, corr(log B, beta) = {tied[2, 4]:+.3f}"
         )
-        symbols = {"parameters": "N* ~ C^", "tokens": "D* ~ C^", "loss": "L* - E ~ C^-"}
-        told = [f"{symbols[k]}{v:.3f} ({low:.3f} to {high:.3f})" for k, (v, low, high) in self.exponents().items()]
-        lines.append(", ".join(told))
-        lines.append(str(self.optimum(float(self.runs.compute.max()))))
+        if self.has_frontier:
+            symbols = {"parameters": "N* ~ C^", "tokens": "D* ~ C^", "loss": "L* - E ~ C^-"}
+            told = [f"{symbols[k]}{v:.3f} ({low:.3f} to {high:.3f})" for k, (v, low, high) in self.exponents().items()]
+            lines.append(", ".join(told))
+            lines.append(str(self.optimum(float(self.runs.compute.max()))))
         lines.append(str(self.verdict))
         return "\n".join(lines)
 
@@ -213,8 +233,8 @@ class LossSurface:
             "intervals": {name: list(ends) for name, ends in self.intervals().items()},
             "level": 0.9,
             "correlation": {"of": list(LOGARITHMIC), "values": self.correlation.tolist()},
-            "exponents": {name: list(values) for name, values in self.exponents().items()},
-            "optimum": self.optimum(float(self.runs.compute.max())).to_dict(),
+            "exponents": {k: list(v) for k, v in self.exponents().items()} if self.has_frontier else None,
+            "optimum": self.optimum(float(self.runs.compute.max())).to_dict() if self.has_frontier else None,
             "identifiable": self.identifiable,
             "verdict": self.verdict.to_dict(),
             "objective": self.objective,

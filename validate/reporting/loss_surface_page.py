@@ -73,14 +73,7 @@ def page(parts: Mapping[str, Any], title: str, columns: Mapping[str, str], cauti
 <h2>Would it have foreseen the largest runs?</h2>
 {_rollouts(parts["rollout"])}
 <h2>Compute-optimal runs</h2>
-{
-        picture(
-            data_uri(figures.frontier_figure(fit)),
-            "Best parameters and tokens for a compute budget, and tokens a parameter; dashed beyond the largest run.",
-        )
-    }
-{_optima(fit)}
-{_isoflop(fit, parts["isoflop"])}
+{_optimal(fit, parts["isoflop"])}
 <h2>Other laws</h2>
 {_rivals(parts["rivals"])}
 {_next(parts.get("next_runs"))}
@@ -136,7 +129,7 @@ def _constants(fit) -> str:
         for name in NAMES
     ]
     symbols = {"parameters": "N* ~ C^a", "tokens": "D* ~ C^b", "loss": "L* − E ~ C^−c"}
-    for name, (value, low, high) in fit.exponents().items():
+    for name, (value, low, high) in (fit.exponents() if fit.has_frontier else {}).items():
         middle = fit.exponents(0.5)[name]
         body.append(
             (symbols[name], f"{value:.4g}", "", f"{low:.4g} to {high:.4g}", f"{middle[1]:.4g} to {middle[2]:.4g}")
@@ -164,6 +157,13 @@ def _rollouts(found: Sequence[Any]) -> str:
     ]  # fmt: skip
     head = ("held out", "runs", "error", "mean", "within 90 % intervals", "α of the others", "β of the others")
     return rows(head, body)
+
+
+def _optimal(fit, found: Any) -> str:
+    if not fit.has_frontier:
+        return '<p class="note">An exponent is not above zero, so no split of compute is best.</p>'
+    caption = "Best parameters and tokens for a compute budget, and tokens a parameter; dashed beyond the largest run."
+    return picture(data_uri(figures.frontier_figure(fit)), caption) + _optima(fit) + _isoflop(fit, found)
 
 
 def _optima(fit) -> str:

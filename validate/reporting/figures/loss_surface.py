@@ -23,14 +23,16 @@ def residual_figure(fit) -> Figure:
     with style():
         made, (left, right) = panels(2, ratios=(1.25, 1))
         compute = fit.runs.compute
-        grid = np.geomspace(compute.min(), compute.max() * BEYOND, 60)
-        value, low, high = _along(fit, grid, "loss")
         order = _by_size(fit.runs.parameters)
         shown = left.scatter(
             compute[order], fit.runs.loss[order], c=np.log10(fit.runs.parameters[order]), cmap="viridis", s=13, lw=0
         )
-        left.fill_between(grid, low, high, color=COLOURS[1], **BAND)
-        left.plot(grid, value, color=COLOURS[1], **LINE, label="best split (law)")
+        if fit.has_frontier:
+            grid = np.geomspace(compute.min(), compute.max() * BEYOND, 60)
+            value, low, high = _along(fit, grid, "loss")
+            left.fill_between(grid, low, high, color=COLOURS[1], **BAND)
+            left.plot(grid, value, color=COLOURS[1], **LINE, label="best split (law)")
+            left.legend(loc="upper right")
         left.axhline(fit.estimates["E"], color=GREY, lw=0.9, ls=":")
         left.annotate("E", (1, fit.estimates["E"]), (-3, 3), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", fontsize=8, color=GREY)  # fmt: skip
@@ -38,7 +40,6 @@ def residual_figure(fit) -> Figure:
         left.set_yscale("log")
         left.set_xlabel("compute 6 N D (flops)")
         left.set_ylabel("loss (nats)")
-        left.legend(loc="upper right")
         bar = made.colorbar(shown, ax=left, pad=0.02, aspect=30)
         bar.set_label("log₁₀ parameters", fontsize=8)
         bar.outline.set_visible(False)
@@ -190,11 +191,11 @@ def _along(fit, grid: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, np
     derived = frontier()
     value = derived.values(grid, fit.estimates)[name]
     columns = fit.draws.T[:, : min(len(fit.draws), 1000), None]
-    drawn = derived.values(
-        grid[None],
-        {"E": columns[0], "A": np.exp(columns[1]), "B": np.exp(columns[2]), "alpha": columns[3], "beta": columns[4]},
-    )[name]
+    amplitudes = {"E": columns[0], "A": np.exp(columns[1]), "B": np.exp(columns[2])}
+    with np.errstate(all="ignore"):
+        drawn = derived.values(grid[None], amplitudes | {"alpha": columns[3], "beta": columns[4]})[name]
     ends = np.array([fit.interval(drawn[:, i], float(value[i])) for i in range(len(grid))])
+    ends = np.where(np.isfinite(ends), ends, np.nan)
     return value, ends[:, 0], ends[:, 1]
 
 
