@@ -64,9 +64,9 @@ class TailBracket:
         return {
             "all_tail": self.all_tail.to_dict(),
             "all_noise": self.all_noise and self.all_noise.to_dict(),
-            "most_noise": self.most_noise,
-            "noise": list(self.noise),
-            "identified": self.identified,
+            "most_noise": float(self.most_noise),
+            "noise": [float(share) for share in self.noise],
+            "identified": bool(self.identified),
             "joint": self.joint and self.joint.to_dict(),
             "window": list(self.window),
         }
@@ -132,7 +132,7 @@ def tail_bracket(spectrum: Spectrum | RidgePath, samples: int | None = None) -> 
         all_noise=all_noise,
         most_noise=float(left[end] / total),
         noise=(noise[0] / total, noise[1] / total),
-        identified=identified,
+        identified=bool(identified),
         joint=joint if sharp else None,
         window=(float(path.sizes[inside][0]), float(path.sizes[inside][-1])),
     )
