@@ -200,6 +200,17 @@ def test_draws_are_averaged_and_the_record_is_plain_data():
 
 
 @pytest.mark.instant
+def test_one_diverging_draw_is_named_and_numbers_stay_finite():
+    k = np.arange(1.0, 121)
+    found = random_feature_descent(k**-6.0, k**-7.0, 30, [0, 10, 1e4, 1e9], 0.48, seeds=30)
+    assert 0 < found.diverging < 30 and not found.stable
+    assert np.isfinite(found.loss).all() and np.isfinite(found.error).all()
+    assert f"DIVERGES: {found.diverging} of 30 draws" in str(found) and found.to_dict()["diverging"] == found.diverging
+    wild = descend(SPECTRUM, [1, 1e3, 1e7], 0.1, schedule=lambda k: 100.0)
+    assert np.isfinite(wild.loss).all() and wild.loss[-1] > 1e50
+
+
+@pytest.mark.instant
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -146,7 +146,7 @@ class PowerLawFeatures:
         return {"learning_rate": self.rate(width), "schedule": schedule, **plain}
 
     def _grid(self, sizes: list[int]) -> np.ndarray:
-        """Computes from where the second width beats the first to where the last beats the one before it."""
+        """Computes from where the second width beats the first for good to where the last beats the one before it."""
         if len(sizes) < 3 or np.any(np.diff(sizes) <= 0):
             raise BadData(f"widths {sizes}", where=WHERE, remedy="give 3 or more, rising")
         crossings = []
@@ -156,8 +156,8 @@ class PowerLawFeatures:
             for width in (small, large):
                 steps = grid / (width * self.batch)
                 losses.append(self.curve(width, np.round(steps) if self.momentum else steps).loss)
-            better = losses[1] < losses[0]
-            crossings.append(grid[np.argmax(better)] if better.any() else grid[-1])
+            worse = np.flatnonzero(losses[1] >= losses[0])  # early on, wider may be better for a while
+            crossings.append(grid[min(worse[-1] + 1, len(grid) - 1)] if worse.size else grid[0])
         low, high = crossings
         return np.geomspace(low, max(high, 2 * low), 60)
 

@@ -21,13 +21,14 @@ import numpy as np
 
 from ....theory.arguments import number, whole
 from ....theory.errors import BadData, DidNotConverge
+from ....theory.measured_spectra.spectrum import Spectrum
 from ...regression.levels import Levels, levels
 from .random_feature_descent import FeatureDescent, FeatureSpectrum, _checked, descend
 
 WHERE = "deterministic equivalent"
 _RESOLUTION = 16  # nodes a factor e before the fit chooses among them, and sqrt(d)/4 more: top modes are that narrow
 _BEYOND = 4.0  # transforms are matched up to this many factors e beyond the support, on both sides
-_NEGLIGIBLE = 1e-13  # weight of a node relative to all
+_NEGLIGIBLE = 1e-13  # share of a node in the transform where it matters most
 BLOCK = 1 << 22
 
 
@@ -45,7 +46,8 @@ def equivalent_descent(
 ) -> FeatureDescent:
     """Mean loss of one-pass SGD on `width` random features, averaged over draws of them without drawing any.
 
-    Arguments as in `random_feature_descent`. Errors: `BadData` as there.
+    Arguments as in `random_feature_descent`; a measured `Spectrum` may stand for the eigenvalues, with power None: what
+    no mode of it holds is label noise. Errors: `BadData` as there.
 
     >>> k = np.arange(1.0, 801)
     >>> found = equivalent_descent(k**-1.4, k**-2.0, 200, [0, 100, 1e9], 0.2)
@@ -53,6 +55,8 @@ def equivalent_descent(
     True deterministic equivalent
     """
     spectrum = equivalent_spectrum(eigenvalues, power, width, resolution)
+    if isinstance(eigenvalues, Spectrum):
+        noise = number(noise, "noise", WHERE) + eigenvalues.noise
     return descend(spectrum, steps, learning_rate, batch, noise, momentum, schedule)
 
 
@@ -65,14 +69,20 @@ def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: fl
     >>> print(round(found.unresolved, 9), found.eigenvalues.min().round(1), found.eigenvalues.max().round(1))
     300.0 1.0 9.0
     """
+    counts = None
+    if isinstance(eigenvalues, Spectrum):
+        if power is not None:
+            raise BadData("a Spectrum and a power", where=WHERE, remedy="give None: the spectrum has its own")
+        eigenvalues, power, counts = eigenvalues.eigenvalues, eigenvalues.power, eigenvalues.multiplicities
     lam, power = _checked(eigenvalues, power)
     width = whole(width, "width", WHERE, least=1)
     resolution = number(resolution or _RESOLUTION + np.sqrt(width) / 4, "resolution", WHERE, above=True)
-    modes = levels(lam, power, where=WHERE)
+    modes = levels(lam, power, counts, where=WHERE)
+    counts = np.ones(len(lam)) if counts is None else np.asarray(counts, float)
     first = _first_ridge(modes, width)
     missed = first / (modes.eigenvalues + first)
     unresolved = float(modes.power @ missed) + modes.lost
-    low, high = _edges(lam[lam > 0], modes, width, first)
+    low, high = _edges(lam[lam > 0], counts[lam > 0], modes, width, first)
     count = max(2, int(np.ceil((np.log(high) - np.log(low)) * resolution)) + 1)
     nodes = np.geomspace(low, high, count)
     below = _BEYOND if width == round(modes.modes) else -_BEYOND  # a square layer's spectrum goes on to zero
@@ -80,15 +90,15 @@ def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: fl
     seen, target = _transforms(modes, width, points, first)
     shares = _positive(nodes, points, seen)  # of x T
     parts = _positive(nodes, points, target)
-    kept = (shares > _NEGLIGIBLE * shares.sum()) | (parts > _NEGLIGIBLE * parts.sum())
+    kept = (shares > 0) | (parts > 0)
     return FeatureSpectrum(
         eigenvalues=nodes[kept],
         multiplicities=shares[kept] / nodes[kept],
         power=parts[kept],
         unresolved=unresolved,
         width=width,
-        modes=float(len(lam)),
-        trace=float(lam.sum()),
+        modes=float(counts.sum()),
+        trace=float(counts @ lam),
     )
 
 
@@ -164,21 +174,21 @@ def _transforms(modes: Levels, width: int, points: np.ndarray, first: float) -> 
     return seen, climbed * ((lam * both) @ power)
 
 
-def _edges(lam: np.ndarray, modes: Levels, width: int, first: float) -> tuple[float, float]:
+def _edges(lam: np.ndarray, counts: np.ndarray, modes: Levels, width: int, first: float) -> tuple[float, float]:
     """Ends of the support of K's spectrum: extrema of x(kappa) = kappa (S/d - 1), widened a little.
 
     The upper one is the minimum over kappa < -lambda_1, the lower one the maximum over 0 < kappa < kappa_0. With no
     more modes than features the lower edge may touch zero: then a share of the smallest eigenvalue stands for it.
     """
     top = lam.max()
-    beyond = top * (1 + np.geomspace(1e-4, 1e3, 120) * np.sqrt(len(lam) / width + 1))
-    upper = min(float(s * (1 + (lam / (s - lam)).sum() / width)) for s in beyond)
+    beyond = top * (1 + np.geomspace(1e-4, 1e3, 120) * np.sqrt(counts.sum() / width + 1))
+    upper = min(float(s * (1 + counts @ (lam / (s - lam)) / width)) for s in beyond)
     if first > 0:
         inside = first * np.geomspace(1e-6, 1 - 1e-9, 400)
         share = (modes.eigenvalues / (modes.eigenvalues + inside[:, None])) @ modes.multiplicities
         lower = float((inside * (share / width - 1)).max())
     else:
-        lower = float(lam.min()) * max(1e-6, 0.1 * (1 - np.sqrt(len(lam) / width)) ** 2)
+        lower = float(lam.min()) * max(1e-6, 0.1 * (1 - np.sqrt(counts.sum() / width)) ** 2)
     return lower * 0.997, upper * 1.003
 
 
@@ -193,4 +203,4 @@ def _positive(nodes: np.ndarray, points: np.ndarray, wanted: np.ndarray) -> np.n
     weights, rest = nnls(matrix / scale, np.ones(len(points)), maxiter=100 * len(nodes))
     if rest > 1e-3 * np.sqrt(len(points)):
         raise DidNotConverge(f"the spectrum is met to {rest:.1e} only", where=WHERE, remedy="raise the resolution")
-    return weights / scale
+    return np.where(weights > _NEGLIGIBLE, weights, 0.0) / scale

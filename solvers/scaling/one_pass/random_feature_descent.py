@@ -65,6 +65,7 @@ class FeatureDescent:
     `final`          where the loss ends at this learning rate, floor / (1 - gain); infinite if it does not
     `gain`           noise made by a unit of loss: stable below 1 (the largest of several draws)
     `critical_rate`  the learning rate at which the loss stops falling (the smallest of several draws)
+    `diverging`      how many draws do not stay bounded: one is enough to spoil a mean
     """
 
     steps: np.ndarray
@@ -82,6 +83,7 @@ class FeatureDescent:
     width: int
     modes: float
     method: str
+    diverging: int = 0
 
     @property
     def stable(self) -> bool:
@@ -114,12 +116,14 @@ class FeatureDescent:
             "modes": self.modes,
             "method": self.method,
             "stable": self.stable,
+            "diverging": self.diverging,
             "convention": "loss with the factor 1/2, label noise included",
         }
 
     def __str__(self) -> str:
         momentum = f", momentum {self.momentum:g}" if self.momentum else ""
-        ends = f"ends at {self.final:.4e}" if self.stable else "DIVERGES"
+        count = f": {self.diverging} of {len(self.draws)} draws" if len(self.draws) else ""
+        ends = f"ends at {self.final:.4e}" if self.stable else "DIVERGES" + count
         lines = [
             f"One-pass SGD on {self.width} random features of {self.modes:.6g} modes: {self.method}",
             f"learning rate {self.learning_rate:.4g} (critical {self.critical_rate:.4g}), "
@@ -281,6 +285,7 @@ def descend(
         width=spectrum.width,
         modes=spectrum.modes,
         method="one draw of the features" if (spectrum.multiplicities == 1).all() else "deterministic equivalent",
+        diverging=int(gain >= 1),
     )
 
 
@@ -303,6 +308,7 @@ def averaged(found: list[FeatureDescent]) -> FeatureDescent:
         gain=max(one.gain for one in found),
         critical_rate=min(one.critical_rate for one in found),
         method=f"exact mean over samples, {len(draws)} draws of the features" if several else first.method,
+        diverging=sum(one.diverging for one in found),
         **{name: getattr(first, name) for name in plain},
     )
 

@@ -23,7 +23,8 @@ from ....theory.arguments import number, numbers
 from ....theory.errors import BadData, DidNotConverge
 
 WHERE = "volterra"
-_LARGEST_EXPONENT = 650.0  # beyond, an unstable loss is written as e^650
+_LARGEST_EXPONENT = 300.0  # beyond, an unstable mode is written as e^300
+_LARGEST = 1e100  # and an unstable state as this: losses of unstable runs stay finite, means over runs too
 _SMALLEST_KERNEL = 1e-40  # of the largest: modes without noise of their own have their pole where they are
 PIECES = 200  # of a smooth schedule, and as many again towards its two ends
 
@@ -48,7 +49,8 @@ class Resolved:
         steps = np.asarray(steps, float)
         weight = 1 / ((self.differences**2).T @ self.kernel)
         alive, made = self._powers(steps)
-        return floor + alive @ (weight * (self.differences.T @ state[self.order])) + floor * (made @ weight)
+        grown = alive @ (weight * (self.differences.T @ state[self.order])) + floor * (made @ weight)
+        return floor + np.minimum(grown, _LARGEST)
 
     def state(self, state: np.ndarray, floor: float, step: float) -> np.ndarray:
         """All modes (n,) after `step` steps."""
@@ -57,7 +59,7 @@ class Resolved:
         parts = weight * (alive[0] * (self.differences.T @ state[self.order]) + floor * made[0])
         found = np.empty_like(state)
         found[self.order] = self.kernel * (self.differences @ parts)
-        return found
+        return np.minimum(found, _LARGEST)
 
     def _powers(self, steps):
         """(1 - nu)^k and (1 - (1 - nu)^k)/nu, (T, n); negative nu grow, up to a limit that floats can hold."""
