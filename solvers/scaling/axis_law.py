@@ -321,7 +321,7 @@ def _uncertainty(axis, spectra, curves, at, conditions):
         fits = [learning_curve(spectrum, sizes=at, ridge=float(conditions.ridge)).inflation for spectrum in spectra]
         inflation = float(np.exp(np.mean(np.log(fits))))
     far = beyond(modes, min(spectrum.resolved for spectrum in spectra))
-    return {"gap": gap, "scatter": scatter, "inflation": inflation, "spread": spread(inflation), "beyond": far}
+    return {"gap": gap, "scatter": float(scatter), "inflation": inflation, "spread": spread(inflation), "beyond": far}
 
 
 def _ridge_decides(spectrum: Spectrum, last: float, conditions: Conditions) -> bool:

@@ -30,7 +30,8 @@ from .known_spectrum import known_spectrum
 from .local_slope import WHERE, Conditions
 
 LEAST_LEARNED = 0.5  # of the target's variance, by half the rows: below it, no exponent may be noise alone
-GAUSSIAN_ACCURACY = 0.03  # 90 % of slopes of Gaussian features lie as near, for 12 draws of the rows
+WIDEST = 0.15  # a wider 90 % half-width is no forecast
+GAUSSIAN_ACCURACY = 0.04  # 90 % of slopes of Gaussian features lie as near, for sizes from 20 on
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +161,9 @@ class ScalingLaw:
         rows = rows if check else None
         capacity, target = cross.capacity, cross.target_exponent
         laws = _laws((cross, every), windows, usual, axes, capacity, target, _no_limit(cross), conditions, 0.0, rows)
+        repeats = 1 - len(np.unique(x, axis=0)) / len(x)
         facts = {"method": "rows", "rows": len(x), "seed": seed, "grouped": groups is not None, "learned": learned}
-        facts |= _stated(conditions)
+        facts |= {"repeats": repeats, **_stated(conditions)}
         _require_signal(laws.get("samples"), learned)
         found = cls(cross, capacity, target, facts=facts, estimates=(cross, every), rows=rows, **laws)
         window = found.samples.window if found.samples is not None else usual
@@ -215,6 +217,12 @@ class ScalingLaw:
         for law in self.axes:
             reasons.setdefault(law.because, []).append(law.axis)
         lines += [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+        bracket = self.spectrum.bracket
+        if bracket is not None:
+            steepest = "not bounded" if bracket.all_noise is None else f"{bracket.all_noise.value:.3f}"
+            lines.append(
+                f"  unresolved power: target exponent {bracket.all_tail.value:.3f} if tail, {steepest} if noise"
+            )
         for assumption in self.assumptions:
             verdict = "holds" if assumption["holds"] else "FAILS"
             lines.append(
@@ -361,26 +369,25 @@ def _assumed(law: ScalingLaw) -> ScalingLaw:
 
 def _assumptions(law: ScalingLaw):
     """What the forecast rests on, each with its distance on these data."""
-    entries = [("unexplained power", 1 - law.spectrum.explained, 0.9, "share no ridge explains on held-out rows")]
+    entries = [
+        ("unexplained power", 1 - law.spectrum.explained, 0.9, "share no ridge explains on held-out rows"),
+        ("repeated inputs", law.facts["repeats"], 0.1, "share of rows seen before: symbols are no Gaussian features"),
+    ]
     axis = law.samples
     if axis is not None and axis.curve is not None and axis.partner is not None:
         level = float(np.abs(np.log(axis.curve.test / axis.partner.test)).max())
         reach = float(axis.window[1] / min(spectrum.resolved for spectrum in law.estimates))
         entries.insert(0, ("resolved range", reach, 1.0, "largest size over the largest the spectrum speaks for"))
         entries.insert(0, ("level agreement", level, 0.4, "largest |log ratio| of the two forecast curves"))
+        if axis.error is not None:
+            entries.append(("sharpness", axis.error, WIDEST, "90 % half-width: what is wider is no forecast"))
         if "contradiction" in axis.facts:
             apart = abs(axis.facts["contradiction"]) / axis.facts["contradiction_error"]
             meaning = "standard errors by which regressions on parts of the rows contradict the theory"
             entries.append(("parts of the rows", apart, 2.5, meaning))
     for name, distance, radius, meaning in entries:
-        yield {
-            "name": name,
-            "kind": "limit" if name == "resolved range" else "closure",
-            "distance": float(distance),
-            "radius": radius,
-            "holds": bool(distance <= radius),
-            "meaning": meaning,
-        }
+        held = {"kind": "limit" if name == "resolved range" else "closure", "holds": bool(distance <= radius)}
+        yield {"name": name, "distance": float(distance), "radius": radius, "meaning": meaning, **held}
 
 
 def _estimate(content) -> Estimate | None:
