@@ -198,8 +198,7 @@ def _adjoining(alpha, beta) -> dict[str, Regime]:
     lines = [line.subs(_at(alpha, beta)) for line in boundary_lines()]
     through = [line for line, value in zip(boundary_lines(), lines, strict=True) if exact_sign(tidy(value)) == 0]
     if not through:
-        name, regime = _classified(alpha, beta)
-        return {name: regime}
+        return dict([_classified(alpha, beta)])
     # so small a step crosses no other line: a line a alpha + b beta + c changes by (|a| + |b|) at most along it
     rest = [
         abs(float(value)) / (abs(float(line.coeff(ALPHA))) + abs(float(line.coeff(BETA))))
@@ -209,19 +208,18 @@ def _adjoining(alpha, beta) -> dict[str, Regime]:
     step = sp.Rational(1, 2 ** (7 + max(0, -_exponent_of_two(min([1.0, float(alpha), *rest])))))
     # rational points are faster, and sectors are open: digits far beyond the step change nothing
     near = [sp.Rational(str(sp.N(value, 60))) if not value.is_Rational else value for value in (alpha, beta)]
-    found = {}
+    found: dict[str, Regime] = {}
     sides = ((through[0].coeff(ALPHA), through[0].coeff(BETA)), (-through[0].coeff(ALPHA), -through[0].coeff(BETA)))
     for x, y in _AROUND if len(through) > 1 else sides:
-        name, regime = _classified(near[0] + step * sp.Rational(x, 7), near[1] + step * sp.Rational(y, 7), strict=False)
-        if name:
+        point = near[0] + step * x / 7, near[1] + step * y / 7
+        if exact_sign(2 * sum(point) - 1) > 0:
+            name, regime = _classified(*point)
             found.setdefault(name, regime)
     return found
 
 
-def _classified(alpha, beta, strict=True) -> tuple[str, Regime | None]:
-    """The name of the phase of a point on no line."""
-    if not strict and exact_sign(2 * (alpha + beta) - 1) <= 0:
-        return "", None
+def _classified(alpha, beta) -> tuple[str, Regime]:
+    """The name of the phase of a point on no line, and the sums that converge there."""
     regime = Regime.of(alpha, beta)
     at = _at(alpha, beta)
     terms = [type(t)(t.name, {a: tidy(e.subs(at)) for a, e in t.exponents.items()}) for t in loss_terms(regime)[0]]

@@ -273,7 +273,14 @@ def _times(factor, exponent):
     return sp.Min(*(sp.simplify(factor * part) for part in parts))
 
 
-def checked(capacity, target_exponent):
+def checked(capacity: Any, target_exponent: Any) -> tuple[Any, Any]:
+    """Both exponents as exact numbers or symbols, of an infinite spectrum: above 1 each.
+
+    Errors: `OutsideDomain` for 1 and below, `BadData` for what is no number.
+
+    >>> checked("3/2", 2.5)
+    (3/2, 5/2)
+    """
     values = []
     for name, value in (("capacity", capacity), ("target_exponent", target_exponent)):
         value = exact(_value_and_error(value)[0], where="asymptotic")
@@ -286,7 +293,7 @@ def checked(capacity, target_exponent):
                 else "the target must have finite power",
             )
         values.append(value)
-    return values
+    return values[0], values[1]
 
 
 def _value_and_error(value):
