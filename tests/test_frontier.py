@@ -85,7 +85,7 @@ def test_an_irreducible_loss_is_subtracted_and_bends_slopes_if_it_is_not():
 
 @pytest.mark.instant
 def test_errors_over_draws_are_those_of_repeated_experiments():
-    """Lognormal scatter of whole curves: the jackknife's error against the spread of 120 repeats, within 25 %."""
+    """Lognormal scatter of whole curves: the jackknife's error against the spread of 60 repeats, within 25 %."""
     widths, compute = np.geomspace(20, 3000, 12), np.geomspace(1e4, 1e6, 21)
     clean, rng = table(widths, compute, 1.0, 0.5), np.random.default_rng(2)
 
@@ -93,7 +93,7 @@ def test_errors_over_draws_are_those_of_repeated_experiments():
         scatter = np.exp(0.05 * rng.standard_normal((8, len(widths), 1)))
         return frontier(widths, compute, clean * scatter)
 
-    found = [repeat() for _ in range(120)]
+    found = [repeat() for _ in range(60)]
     spread = np.std([one.loss_exponent for one in found])
     assert np.mean([one.errors[0] for one in found]) == pytest.approx(spread, rel=0.25)
     assert abs(np.mean([one.loss_exponent for one in found]) - 1 / 3) < 0.01

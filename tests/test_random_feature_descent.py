@@ -128,6 +128,24 @@ def test_small_steps_are_the_limit_of_the_recursion():
 
 
 @pytest.mark.instant
+def test_a_schedule_is_a_change_of_time_where_noise_is_small():
+    """Equal sums of rates give equal losses without sampling noise up to O(eta); with it, the late rate matters."""
+    gaps = []
+    for eta in (0.04, 0.02, 0.01):
+        steps = round(8 / eta)
+        falling = lambda k, steps=steps: 2 * (1 - (k + 0.5) / steps)  # noqa: E731
+        plain, slow = (
+            descend(SPECTRUM, [steps], eta, batch=np.inf, schedule=schedule).loss[0] for schedule in (None, falling)
+        )
+        gaps.append(abs(slow / plain - 1))
+    assert 0.8 < np.log2(gaps[1] / gaps[2]) < 1.2 and gaps[2] < 1e-3
+    steps = [2000]
+    plain = descend(SPECTRUM, steps, 0.1).loss[0]
+    slow = descend(SPECTRUM, steps, 0.1, schedule=lambda k: 2 * (1 - (k + 0.5) / 2000)).loss[0]
+    assert slow < 0.95 * plain and slow > SPECTRUM.unresolved / 2
+
+
+@pytest.mark.instant
 def test_momentum_is_a_larger_learning_rate_at_small_steps():
     """At fixed time, heavy ball at eta (1 - beta) against SGD at eta: the gap falls as eta."""
     gaps, rates = [], [0.02, 0.01, 0.005]
