@@ -76,18 +76,24 @@ def dynamical() -> FixedPoint:
     correlation = _correlation(1 / P, 1 / N)
     training = (1 - learned / P) * (1 - learned.subs(kappa, kappa2) / P) * correlation
     closed = max(_residual_of_correlations(correlation, seed) for seed in range(2))
+    linear = Equations(tuple(_linear_equations(1 / P, 1 / N).items()))
     trail = trail.then(
-        "correlations between two frequencies: four linear equations, solved",
-        correlation,
+        "sources between two frequencies: c = tau tau_2 C + noise of test errors, c_3 of what features receive",
+        linear,
         parents=(0, 2),
-        check=f"solves them: {closed:.0e}",
+        reference=DYNAMICAL,
+    )
+    trail = trail.then(
+        "correlation of test errors between two frequencies",
+        correlation,
+        check=f"solves the four equations of the single site, as numbers: {closed:.0e}",
         residual=closed,
     )
     symmetric = max(_residual_of_resolvents(correlation, training, seed) for seed in range(2))
     trail = trail.then(
         "training errors decay by a symmetric matrix: (1 - S/P)(1 - S_2/P) times the same",
         training,
-        parents=(1, 4),
+        parents=(1, 5),
         check=f"resolvent identity, of test errors at P = oo too: {symmetric:.0e}",
         residual=symmetric,
     )
@@ -95,7 +101,7 @@ def dynamical() -> FixedPoint:
     trail = trail.then(
         "t -> oo: equal frequencies, tau -> 0",
         random_features().observables["test_error"],
-        parents=(4,),
+        parents=(5,),
         check=f"regression on random features: {rest:.0e}",
         reference=ATANASOV,
         residual=rest,
@@ -225,25 +231,39 @@ def _single_site() -> dict[str, Any]:
     return {"v0": sp.simplify(solution[_V0]), "v2": sp.simplify(solution[_V2])}
 
 
+_C, _C3 = sp.symbols("c c_3")
+
+
+def _linear_equations(of_samples: Any, of_features: Any) -> dict[Any, Any]:
+    """Right sides of c = tau tau_2 C0 + noise and of c_3 = C3, what features receive, with 1/P and 1/N as given.
+
+    C0 = sum lambda <v v'> and C3 = R3 R3' <v2 v2'> with sources <u2 u2'> = lambda R1 R1' (C0 + noise)/P and
+    <u4 u4'> = C3/N, and R1 R3 = tau/kappa.
+    """
+    poles = (lam + kappa) * (lam + kappa2)
+    both = over(count * lam**2 / poles)
+    shared = over(count * lam / poles)  # sum L M_2 = kappa_2 x this, sum L_2 M = kappa x this
+    missed = over(power * kappa * kappa2 / poles) + noise
+    return {
+        _C: missed + of_samples * both * _C + of_features * kappa * kappa2 * shared * _C3,
+        _C3: over(power * lam / poles) + of_features * both * _C3 + of_samples * shared * _C,
+    }
+
+
 def _correlation(of_samples: Any, of_features: Any) -> Any:
-    """C0 + noise/(tau tau_2), times tau tau_2, with 1/P and 1/N as given, from the four linear equations."""
-    p, q = sp.symbols("p q")
-    shared = over(count * lam / ((lam + kappa) * (lam + kappa2)))  # of E: sum L M_2 = kappa_2 E, sum L_2 M = kappa E
-    both = over(count * lam**2 / ((lam + kappa) * (lam + kappa2)))
-    missed = over(power * kappa * kappa2 / ((lam + kappa) * (lam + kappa2))) + noise
-    crossed = over(power * lam / ((lam + kappa) * (lam + kappa2)))
-    symbols = sp.symbols("E Q V D")
-    e, s, v, d = symbols
-    # c = tau tau_2 C0 + noise, R1 R3 = tau/kappa, and c_3 = C3 the correlation of what features receive
-    c, c3 = sp.symbols("c c_3")
-    modes_equation = v + p * s * c + q * kappa * kappa2 * e * c3 - c
-    features_equation = d + q * s * c3 + p * e * c - c3
-    (solution,) = sp.solve((modes_equation, features_equation), (c, c3), dict=True)
-    numerator, denominator = sp.fraction(sp.together(solution[c]))
+    """tau tau_2 C0 + noise: the linear equations solved."""
+    p, q, v, s, e, d = sp.symbols("p q V Q E D")
+    rows = _linear_equations(p, q)
+    missed, crossed = (rows[unknown].subs({_C: 0, _C3: 0}) for unknown in (_C, _C3))
+    numbers = {v: missed, s: rows[_C].coeff(_C).coeff(p), e: rows[_C3].coeff(_C).coeff(p), d: crossed}
+    letters = {expression: letter for letter, expression in numbers.items()}
+    formal = [row.subs(letters) - unknown for unknown, row in rows.items()]
+    (solution,) = sp.solve(formal, (_C, _C3), dict=True)
+    numerator, denominator = sp.fraction(sp.together(solution[_C]))
     at_infinity = denominator.subs({p: 0, q: 0})  # a number: the sign that SymPy chose
-    numbers = dict(zip((*symbols, p, q), (shared, both, missed, crossed, of_samples, of_features), strict=True))
     numerator = sp.collect(sp.expand(numerator / at_infinity), v)
     samples, mixed = 1 - p * s, sp.expand(denominator / at_infinity - (1 - p * s) * (1 - q * s))
+    numbers |= {p: of_samples, q: of_features}
     return numerator.subs(numbers) / (samples * (1 - q * s) + mixed).subs(numbers)
 
 

@@ -20,9 +20,10 @@ from ...claims import Claim, Equals, Law
 from ...dataset import PowerLaw
 from ...model import Theory, parameter
 from ...regression.effective_ridge import noise
+from ...regression.random_features import random_features
 from ...scaling.dynamical import DYNAMICAL, MEAN_ERROR, TEST_ERROR, dynamical, gaussian_draws
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...system import FixedPoint
+from ...system import FixedPoint, System
 
 STEPS = 120
 
@@ -40,6 +41,9 @@ class DynamicalScaling(Theory):
     def derive(self) -> FixedPoint:
         """Effective ridges at two frequencies, with mean errors and correlations of errors as observables."""
         return dynamical()
+
+    def derivations(self) -> Mapping[str, System]:
+        return {"errors in time": dynamical(), "the end of training": random_features()}
 
     def claims(self) -> tuple[Claim, ...]:
         setup = Setup(
