@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import __version__
+from . import __version__, fit_commands
 from .theory.errors import LearningMechanicsError, UnknownName
 
 RESUME = {
@@ -41,6 +41,7 @@ EXAMPLES = {
         "predict runs.csv --target price --plot curve.png --output forecast.json",
         "predict digits_parity --register forecasts",
     ),
+    "fit": fit_commands.EXAMPLES,
     "network": (
         'network "dense(1.5, 0.1), erf, dense"',
         'network "dense(2**0.5), relu, dense" --dimension 10',
@@ -217,6 +218,10 @@ def parser() -> Parser:
         help="write the forecast down there for good, dated and hashed; half of the rows are kept for the runs",
     )
     _run_options(predict, device=False)
+
+    fit_commands.add_options(
+        command("fit", "the law of loss over model and data size of finished runs, and its frontier")
+    )
 
     network = command("network", "kernels of a network of infinite width: recursion, formula, spectrum, phase")
     network.add_argument("network", metavar="TEXT", help='parts in order, as in "dense(1.5, 0.1), relu, dense"')

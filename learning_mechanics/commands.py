@@ -10,6 +10,7 @@ from .console import as_json, show, writable
 from .data_commands import diagnose
 from .data_commands import predict as foretell
 from .derive_commands import derive, reduce
+from .fit_commands import fit
 from .forecast_commands import against, register
 from .hyperparameters import model as named_model
 from .network_commands import network
@@ -118,6 +119,7 @@ COMMANDS = {
     "reduce": reduce,
     "diagnose": diagnose,
     "predict": predict,
+    "fit": fit,
     "network": network,
     "validate": validate,
     "check": check,
