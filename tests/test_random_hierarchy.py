@@ -148,3 +148,37 @@ def test_thresholds_and_refusals():
         hierarchy.measured_signal(np.zeros((10, 3), int), np.zeros(10, int))
     with pytest.raises(BadData, match="rows of the rarest"):
         hierarchy.measured_signal(np.zeros((10, 4), int), np.arange(10) % 2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("synonyms", [2, 3])
+def test_a_trained_network_uses_the_levels(synonyms):
+    """Three hidden layers, a quarter of the samples that a table of inputs needs: it errs on less than half as many.
+
+    A table knows at most a quarter of the inputs then. (How the samples of a network grow with m is not judged: at
+    these sizes they grow faster than m^L, see the thresholds of clustering above.)
+    """
+    from dataclasses import replace
+
+    from learning_mechanics.theory.architecture.network import chain
+    from learning_mechanics.theory.setup import Initialisation, Optimizer, Setup
+    from learning_mechanics.validate.experiments.train import train
+
+    data = RandomHierarchy(features=8, synonyms=synonyms, levels=3, rules=1)
+    setup = Setup(
+        network=chain("input", "width", "width", "width", "output", activation="relu"),
+        data=data,
+        sample="subset",
+        axes={"n": int(hierarchy.thresholds(data)["shallow"] / 4), "width": 128},
+        optimizer=Optimizer("adam", 0.003),
+        initialisation=Initialisation("normal", 2**0.5),
+        loss="cross_entropy",
+        steps=200,
+        records=2,
+    )
+    drawn = setup.draw(0)
+    x, y = rows(data, 2000, np.random.default_rng(99))
+    instance = replace(drawn, arrays={**drawn.arrays, "x_test": x, "y_test": y})
+    told = train(instance, ["test_outputs"], dtype="float32")["test_outputs"][-1].reshape(y.shape).argmax(1)
+    table = (1 - 1 / 4) * (1 - 1 / 8)
+    assert (told != y.argmax(1)).mean() < table / 2

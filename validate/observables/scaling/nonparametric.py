@@ -12,8 +12,9 @@ import numpy as np
 from ....theory.errors import BadData
 from ..measure import observable
 
-TESTS = 20000  # fresh points on which neighbours and lines are tested
+TESTS = 20000  # fresh points on which neighbours are tested
 CIRCLES = 100  # sets of training points a seed, for lines
+TESTS_EACH = 1000  # fresh points on each of them
 SHUFFLES = 10  # training sets a seed, of the same half of a text
 
 
@@ -62,7 +63,7 @@ def _lines(instance) -> dict:
     rng = np.random.default_rng([instance.seed, n])
     errors = []
     for _ in range(CIRCLES):
-        x, y = source.rows({"place": rng.standard_normal((n + TESTS // CIRCLES, 1))})
+        x, y = source.rows({"place": rng.standard_normal((n + TESTS_EACH, 1))})
         order = np.argsort(x[:n, 0])
         told = np.interp(x[n:, 0], x[order, 0], y[order, 0], period=1.0)
         errors.append(((y[n:, 0] - told) ** 2).mean())
