@@ -30,11 +30,11 @@ def dense(terms, costs, points):
 
 @pytest.mark.instant
 def test_random_terms_of_width_and_steps():
-    """40 random sets of 2 to 6 terms, with random costs of the axes."""
+    """25 random sets of 2 to 6 terms, with random costs of the axes."""
     rng = np.random.default_rng(7)
-    grid = np.linspace(0, 1, 200_001)
+    grid = np.linspace(0, 1, 50_001)
     points = np.stack([grid, 1 - grid], axis=1)
-    for _ in range(40):
+    for _ in range(25):
         terms = random_terms(rng, ("width", "steps"), int(rng.integers(2, 7)))
         costs = {"width": R(int(rng.integers(1, 7)), 2), "steps": R(int(rng.integers(1, 7)), 2)}
         best = best_split(terms, costs)
@@ -46,13 +46,13 @@ def test_random_terms_of_width_and_steps():
 @pytest.mark.instant
 def test_random_terms_of_three_axes():
     rng = np.random.default_rng(8)
-    grid = np.stack(np.meshgrid(*3 * [np.linspace(0, 1, 61)]), axis=-1).reshape(-1, 3)[1:]
+    grid = np.stack(np.meshgrid(*3 * [np.linspace(0, 1, 41)]), axis=-1).reshape(-1, 3)[1:]
     costs = {"width": 1, "steps": 1, "batch": R(1, 2)}
-    for _ in range(8):
+    for _ in range(6):
         terms = random_terms(rng, tuple(costs), 4)
         best = best_split(terms, costs)
         brute = dense(terms, costs, grid)
-        assert -1e-12 < float(best.exponent) - brute < 0.06
+        assert -1e-12 < float(best.exponent) - brute < 0.09
         assert best.exponent == loss_exponent(terms, best.split)
 
 

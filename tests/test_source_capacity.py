@@ -94,6 +94,7 @@ def test_parameters_saturate_at_the_capacity_not_at_twice(capacity, target):
 @pytest.mark.instant
 def test_steps_and_sampled_steps():
     assert asymptotic("steps", 2, 2) == R(1, 2) and asymptotic("steps", 2, 2, sampled=True) == R(1, 2)
+    assert asymptotic("steps", R(1, 2), 2) == 2 and "leave nothing" in limited_by("steps", 0.5, 2.0)
     assert asymptotic("steps", 2, 6) == R(5, 2) and asymptotic("steps", 2, 6, sampled=True) == R(3, 2)
 
 
@@ -163,6 +164,8 @@ def test_what_limits_is_named_with_its_certainty():
     [
         (lambda: asymptotic("width"), UnknownName, "unknown axis 'width'"),
         (lambda: asymptotic("samples", 0.9, 2), OutsideDomain, "power_law_phase"),
+        (lambda: asymptotic("steps", 0.9, 2, sampled=True), OutsideDomain, "power_law_phase"),
+        (lambda: asymptotic("steps", 0, 2), OutsideDomain, "do not fall"),
         (lambda: asymptotic("samples", 2, 1), OutsideDomain, "finite power"),
         (lambda: asymptotic("samples", 2, float("nan")), BadData, "finite real number"),
         (lambda: asymptotic("samples", noise=True, ridge="small"), UnknownName, "ridge"),

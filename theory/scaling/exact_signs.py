@@ -35,7 +35,7 @@ def exact(value: Any, where: str = "exact number") -> Any:
         found = None
     if not isinstance(found, sp.Expr) or found.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or found.is_real is False:
         raise BadData(f"{value!r} is no finite real number", where=where, remedy="give a number, a fraction or sqrt(2)")
-    return found
+    return found if found.is_Rational or found.free_symbols else sp.sqrtdenest(found)
 
 
 def exact_sign(value: Any) -> int:

@@ -10,8 +10,8 @@ exact balance (`balance`). A phase is a pair of terms that balances, together wi
 >>> phase.name, phase.loss_exponent, phase.width_exponent, phase.tradeoff
 ('II', 5/7, 3/7, 'F_pp = F_ac')
 
-Momentum with fixed parameters and batches of fixed size change no exponent: both multiply gamma, or the noise, by a
-constant.
+Heavy ball with a fixed momentum and batches of a fixed size change no exponent: the first multiplies gamma by a
+constant (`power_law_terms.effective_rate`), the second its noise.
 """
 
 from collections.abc import Mapping

@@ -33,6 +33,7 @@ from .power_law_sums import BULK, PowerTerm, partial_sum, resolvent_gap, resolve
 
 ALPHA, BETA = positive("alpha beta")
 REFERENCE = "Paquette, Paquette, Xiao, Pennington 2024, arXiv:2405.15074"
+POLYAK = "Polyak 1964"
 DYNAMICAL = "Bordelon, Atanasov & Pehlevan 2024, arXiv:2402.01092"
 
 
@@ -69,6 +70,12 @@ def loss_terms(regime: Regime) -> tuple[tuple[Term, ...], Trail]:
     Reference: Paquette, Paquette, Xiao, Pennington 2024 (arXiv:2405.15074).
     """
     rate, trail = _learning_rate(regime)
+    trail = trail.then(
+        "heavy ball with a fixed momentum mu: the same terms at another constant rate, no other exponent",
+        effective_rate(),
+        check="slower root of z^2 - (1 + mu - gamma lambda) z + mu, to first order in lambda",
+        reference=POLYAK,
+    )
     power = 2 * ALPHA + 2 * BETA
     expansion = resolvent_sum(power, 2 * ALPHA, unlearned=1, heads=1)
     bulk, head = expansion
@@ -107,6 +114,22 @@ def loss_terms(regime: Regime) -> tuple[tuple[Term, ...], Trail]:
     terms += [term for term in (mixing, noise) if term is not None]
     order = ("K_pp", "F_pp", "F_ac", "F_0")
     return tuple(sorted(terms, key=lambda term: order.index(term.name))), trail
+
+
+@cache
+def effective_rate() -> Any:
+    """The rate of heavy ball with momentum mu in slow modes: z = 1 - rate x lambda solves its characteristic equation.
+
+    A constant factor of gamma: momentum that does not change with time or width leaves every exponent as it is.
+    Reference: Polyak 1964.
+
+    >>> effective_rate()
+    gamma/(1 - mu)
+    """
+    z, lam, gamma, mu = positive("z lambda gamma mu")
+    characteristic = z**2 - (1 + mu - gamma * lam) * z + mu
+    slope = -characteristic.diff(lam) / characteristic.diff(z)
+    return -slope.subs({z: 1, lam: 0})
 
 
 def logarithms(alpha: Any, beta: Any) -> tuple[str, ...]:

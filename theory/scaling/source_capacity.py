@@ -50,7 +50,8 @@ def asymptotic(
                   decays with 2 - 1/capacity. Label noise does not change flow, and is no part of the excess loss
     `compute`     parameters x steps, split as is best: see `compute_optimal`
 
-    Errors: `UnknownName` for another axis, `OutsideDomain` for capacity <= 1 or target_exponent <= 1.
+    Errors: `UnknownName` for another axis, `OutsideDomain` for target_exponent <= 1 and for capacity <= 1 (in steps of
+    gradient flow: capacity <= 0).
     References: Bordelon, Atanasov & Pehlevan 2024 (arXiv:2402.01092), Cui et al. 2021 (arXiv:2105.15004).
 
     >>> asymptotic("samples"), asymptotic("parameters"), asymptotic("steps")
@@ -64,7 +65,7 @@ def asymptotic(
         raise UnknownName.among(axis, AXES, kind="axis", where="asymptotic")
     if ridge not in ("optimal", "none"):
         raise UnknownName.among(ridge, ("optimal", "none"), kind="ridge", where="asymptotic")
-    capacity, target_exponent = checked(capacity, target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent, trace=axis != "steps" or sampled)
     formula = _formula(axis, bool(noise), ridge, bool(sampled))
     return formula.subs({CAPACITY: capacity, TARGET: target_exponent}, simultaneous=True)
 
@@ -108,7 +109,7 @@ def limited_by(axis: str, capacity: Any, target_exponent: Any, noise: bool = Fal
     if axis not in AXES:
         raise UnknownName.among(axis, AXES, kind="axis", where="limited_by")
     (b, db), (a, da) = (_value_and_error(v) for v in (capacity, target_exponent))
-    checked(b, a)
+    checked(b, a, trace=axis != "steps" or sampled)
     first, second = "the target's tail", "the first modes, never quite learned"
     multiple = {"samples": 2, "parameters": 1, "compute": 1}.get(axis)
     if axis == "steps":
@@ -273,27 +274,30 @@ def _times(factor, exponent):
     return sp.Min(*(sp.simplify(factor * part) for part in parts))
 
 
-def checked(capacity: Any, target_exponent: Any) -> tuple[Any, Any]:
-    """Both exponents as exact numbers or symbols, of an infinite spectrum: above 1 each.
+def checked(capacity: Any, target_exponent: Any, trace: bool = True) -> tuple[Any, Any]:
+    """Both exponents as exact numbers or symbols: target power that is finite, and a `trace` that is.
 
-    Errors: `OutsideDomain` for 1 and below, `BadData` for what is no number.
+    Errors: `OutsideDomain` for a target exponent up to 1, a capacity up to 1 (up to 0 where no trace is needed),
+    `BadData` for what is no number.
 
     >>> checked("3/2", 2.5)
     (3/2, 5/2)
     """
-    values = []
-    for name, value in (("capacity", capacity), ("target_exponent", target_exponent)):
-        value = exact(_value_and_error(value)[0], where="asymptotic")
-        if not value.free_symbols and exact_sign(value - 1) <= 0:
-            raise OutsideDomain(
-                f"{name} {float(value):.4g} <= 1: the sum over infinitely many modes diverges",
-                where="asymptotic",
-                remedy="below capacity 1 use power_law_phase, where the learning rate shrinks with the width"
-                if name == "capacity"
-                else "the target must have finite power",
-            )
-        values.append(value)
-    return values[0], values[1]
+    capacity, target_exponent = (exact(_value_and_error(v)[0], "asymptotic") for v in (capacity, target_exponent))
+    if not target_exponent.free_symbols and exact_sign(target_exponent - 1) <= 0:
+        raise OutsideDomain(
+            f"target_exponent {float(target_exponent):.4g} <= 1: the sum over infinitely many modes diverges",
+            where="asymptotic",
+            remedy="the target must have finite power",
+        )
+    least = 1 if trace else 0
+    if not capacity.free_symbols and exact_sign(capacity - least) <= 0:
+        raise OutsideDomain(
+            f"capacity {float(capacity):.4g} <= {least}: eigenvalues do not sum up, or do not fall",
+            where="asymptotic",
+            remedy="below capacity 1 use power_law_phase, where the learning rate shrinks with the width",
+        )
+    return capacity, target_exponent
 
 
 def _value_and_error(value):
