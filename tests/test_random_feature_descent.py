@@ -8,13 +8,12 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.solvers.recursion import iterate
+from learning_mechanics.solvers.scaling.one_pass.feature_spectrum import drawn_spectrum, spectrum_of_features
 from learning_mechanics.solvers.scaling.one_pass.heavy_ball import gain_of
 from learning_mechanics.solvers.scaling.one_pass.random_feature_descent import (
     averaged,
     descend,
-    drawn_spectrum,
     random_feature_descent,
-    spectrum_of_features,
 )
 from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.scaling.momentum_moments import momentum_gain, momentum_moments

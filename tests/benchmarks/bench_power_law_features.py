@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 from learning_mechanics.solvers.scaling.one_pass.deterministic_equivalent import equivalent_descent
-from learning_mechanics.solvers.scaling.one_pass.random_feature_descent import descend, drawn_spectrum
+from learning_mechanics.solvers.scaling.one_pass.feature_spectrum import drawn_spectrum
+from learning_mechanics.solvers.scaling.one_pass.random_feature_descent import descend
 from learning_mechanics.solvers.scaling.one_pass.volterra import resolved
 from learning_mechanics.solvers.scaling.power_law_features import power_law_features
 

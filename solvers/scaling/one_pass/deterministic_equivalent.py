@@ -23,7 +23,8 @@ from ....theory.arguments import number, whole
 from ....theory.errors import BadData, DidNotConverge
 from ....theory.measured_spectra.spectrum import Spectrum
 from ...regression.levels import Levels, levels
-from .random_feature_descent import FeatureDescent, FeatureSpectrum, _checked, descend
+from .feature_spectrum import FeatureSpectrum, checked_inputs
+from .random_feature_descent import FeatureDescent, descend
 
 WHERE = "deterministic equivalent"
 _RESOLUTION = 16  # nodes a factor e before the fit chooses among them, and sqrt(d)/4 more: top modes are that narrow
@@ -74,7 +75,7 @@ def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: fl
         if power is not None:
             raise BadData("a Spectrum and a power", where=WHERE, remedy="give None: the spectrum has its own")
         eigenvalues, power, counts = eigenvalues.eigenvalues, eigenvalues.power, eigenvalues.multiplicities
-    lam, power = _checked(eigenvalues, power)
+    lam, power = checked_inputs(eigenvalues, power)
     width = whole(width, "width", WHERE, least=1)
     resolution = number(resolution or _RESOLUTION + np.sqrt(width) / 4, "resolution", WHERE, above=True)
     modes = levels(lam, power, counts, where=WHERE)
@@ -110,7 +111,7 @@ def effective_ridge_of_features(eigenvalues: Any, width: int, ridge: Any = 0.0) 
     >>> print(effective_ridge_of_features(np.ones(4), 2, [0.0, 1.0]))  # 4/(1 + kappa) = 2; kappa^2 - 2 kappa = 1
     [1.         2.41421356]
     """
-    lam, _ = _checked(eigenvalues, np.zeros(np.size(eigenvalues)))
+    lam, _ = checked_inputs(eigenvalues, np.zeros(np.size(eigenvalues)))
     modes = levels(lam, where=WHERE)
     given = np.atleast_1d(np.asarray(ridge, float))
     if not (np.isfinite(given).all() and (given >= 0).all()):

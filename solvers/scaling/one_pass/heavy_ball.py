@@ -20,7 +20,7 @@ import numpy as np
 from ....theory.errors import BadData
 
 if TYPE_CHECKING:
-    from .random_feature_descent import FeatureSpectrum
+    from .feature_spectrum import FeatureSpectrum
 
 LARGEST = 400  # modes: three numbers each in a dense matrix
 
@@ -29,6 +29,12 @@ def losses(spectrum: "FeatureSpectrum", steps: np.ndarray, eta: float, batch: fl
     """Mean squares sum y + floor (T,), twice the loss, at whole `steps` (T,).
 
     Errors: `BadData` for steps that are not whole and more than 400 modes.
+
+    >>> from .feature_spectrum import drawn_spectrum
+    >>> two = drawn_spectrum([1.0, 0.5, 0.2], [1.0, 1.0, 1.0], width=2)
+    >>> found = losses(two, np.array([0.0, 50.0]), 0.05, 4, two.unresolved, 0.5)
+    >>> print(round(found[0], 12), found[1] < found[0])
+    3.0 True
     """
     if (steps != np.round(steps)).any():
         raise BadData("steps are not whole numbers", where="heavy ball", remedy="round them")
@@ -57,7 +63,13 @@ def losses(spectrum: "FeatureSpectrum", steps: np.ndarray, eta: float, batch: fl
 
 
 def gain_of(spectrum: "FeatureSpectrum", eta: float, batch: float, beta: float) -> float:
-    """Noise that one unit of loss makes in all later steps; infinite where a mode does not decay by itself."""
+    """Noise that one unit of loss makes in all later steps; infinite where a mode does not decay by itself.
+
+    >>> from .feature_spectrum import drawn_spectrum
+    >>> two = drawn_spectrum([1.0, 0.5, 0.2], [1.0, 1.0, 1.0], width=2)
+    >>> gain_of(two, 0.01, 1, 0.5) < 0.1, gain_of(two, 100.0, 1, 0.5)
+    (True, inf)
+    """
     seen = spectrum.eigenvalues > 0
     own, noise = (array[seen] for array in _blocks(spectrum, eta, batch, beta))
     if np.abs(np.linalg.eigvals(own)).max() >= 1:

@@ -8,8 +8,8 @@ the eigenpairs (x_k, v_k) of K = sqrt(D) W W' sqrt(D), D = diag(lambda), the los
     y <- (1 - delta) y + kappa 2 P,   delta = 2 eta x - eta^2 x^2 (1 + 1/B),   kappa = eta^2 x^2 / B:
 
 the target outside the span of the features acts as label noise (`theory.scaling.power_law_features`), and the rest is a
-Volterra equation (`volterra`). A `FeatureSpectrum` holds x, y(0) and the unresolved power, of one draw or of none
-(`deterministic_equivalent`); `descend` turns it into losses, with momentum and schedules of the learning rate.
+Volterra equation (`volterra`). A `FeatureSpectrum` holds x, y(0) and the unresolved power, of one draw
+(`feature_spectrum`) or of none (`deterministic_equivalent`); `descend` turns it into losses, with momentum and schedules.
 Reference: Paquette, Paquette, Xiao, Pennington 2024, arXiv:2405.15074.
 """
 
@@ -19,40 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ....theory.arguments import number, numbers, whole
+from ....theory.arguments import number, whole
 from ....theory.errors import BadData
+from .feature_spectrum import FeatureSpectrum, drawn_spectrum
 from .volterra import along_pieces, checked_steps, resolved, schedule_pieces
 
 WHERE = "random feature descent"
-STEEP = 1e-9  # of the largest eigenvalue: below, singular values of the features keep more digits than a Gram matrix
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureSpectrum:
-    """What random features make of a spectrum: all that one-pass SGD on them depends on.
-
-    `eigenvalues` (n,)   of the features' covariance; `multiplicities` (n,) how many there are (1 of a draw)
-    `power` (n,)         mean square of the target along each; `unresolved` the part outside the features' span
-    `width`, `modes`     features d and modes of the input v; `trace` of the input covariance
-    """
-
-    eigenvalues: np.ndarray
-    multiplicities: np.ndarray
-    power: np.ndarray
-    unresolved: float
-    width: int
-    modes: float
-    trace: float
-
-    def to_dict(self) -> dict:
-        arrays = ("eigenvalues", "multiplicities", "power")
-        return {name: getattr(self, name).tolist() for name in arrays} | {
-            "unresolved": self.unresolved,
-            "width": self.width,
-            "modes": self.modes,
-            "trace": self.trace,
-            "convention": "mean squares without the factor 1/2",
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,44 +162,6 @@ def listed_seeds(seeds: Any) -> list[int]:
     return chosen
 
 
-def drawn_spectrum(eigenvalues: Any, power: Any, width: int, seed: int = 0) -> FeatureSpectrum:
-    """The spectrum of one draw of features, W_ij ~ N(0, 1/d) from `seed`.
-
-    >>> drawn = drawn_spectrum(np.ones(40), np.ones(40), width=10)
-    >>> print(len(drawn.eigenvalues), round(drawn.power.sum() + drawn.unresolved, 9))
-    10 40.0
-    """
-    lam, power = _checked(eigenvalues, power)
-    width = whole(width, "width", WHERE, least=1)
-    features = np.random.default_rng(whole(seed, "seed", WHERE)).standard_normal((len(lam), width)) / np.sqrt(width)
-    return spectrum_of_features(lam, np.sqrt(power), features)
-
-
-def spectrum_of_features(eigenvalues: Any, target: Any, features: Any) -> FeatureSpectrum:
-    """The spectrum of given features W (v, d): inputs with `eigenvalues` (v,), `target` sqrt(lambda_j) w_j (v,).
-
-    >>> found = spectrum_of_features([2.0, 1.0], [1.0, 3.0], [[1.0], [0.0]])  # the feature is the first mode
-    >>> print(found.eigenvalues, found.power, found.unresolved)
-    [2.] [1.] 9.0
-    """
-    lam, target = numbers(eigenvalues, "eigenvalues", WHERE).ravel(), numbers(target, "target", WHERE).ravel()
-    seen = np.sqrt(lam)[:, None] * numbers(features, "features", WHERE)  # sqrt(D) W
-    rows, columns = seen.shape
-    rank = min(rows, columns)
-    ordered = np.sort(lam)[::-1]
-    if ordered[rank - 1] > STEEP * ordered[0] and columns <= rows:
-        values, basis = np.linalg.eigh(seen.T @ seen)
-        inner = basis.T @ (seen.T @ target)
-        residual = target - seen @ (basis @ (inner / values))
-        power = inner**2 / values
-    else:
-        left, singular, _ = np.linalg.svd(seen, full_matrices=False)
-        inner = left.T @ target
-        residual, values, power = target - left @ inner, singular**2, inner**2
-    unresolved = float((residual**2).sum()) if columns < rows else 0.0
-    return FeatureSpectrum(values, np.ones(rank), power, unresolved, columns, float(rows), float(lam.sum()))
-
-
 def descend(
     spectrum: FeatureSpectrum,
     steps: Any,
@@ -311,18 +245,6 @@ def averaged(found: list[FeatureDescent]) -> FeatureDescent:
         diverging=sum(one.diverging for one in found),
         **{name: getattr(first, name) for name in plain},
     )
-
-
-def _checked(eigenvalues, power):
-    lam, power = numbers(eigenvalues, "eigenvalues", WHERE).ravel(), numbers(power, "power", WHERE).ravel()
-    if lam.shape != power.shape or not lam.size:
-        raise BadData(f"{lam.size} eigenvalues, {power.size} powers", where=WHERE, remedy="give one of each a mode")
-    for name, array in (("eigenvalues", lam), ("power", power)):
-        if not (np.isfinite(array).all() and array.min() >= 0):
-            raise BadData(f"{name} from {array.min():g}", where=WHERE, remedy="give finite values from 0")
-    if not lam.max() > 0:
-        raise BadData("no eigenvalue is positive", where=WHERE, remedy="check the spectrum")
-    return lam, power
 
 
 def _rules(spectrum: FeatureSpectrum, eta: float, batch: float):
