@@ -14,7 +14,7 @@ from learning_mechanics.solvers.regression.random_features import random_feature
 from learning_mechanics.solvers.scaling.dynamics import dynamics
 from learning_mechanics.solvers.scaling.frequencies import fastest_rate, frequencies
 from learning_mechanics.solvers.scaling.laplace import talbot
-from learning_mechanics.theory.errors import BadData, OutsideDomain
+from learning_mechanics.theory.errors import BadData, LearningMechanicsError, OutsideDomain
 from learning_mechanics.theory.infinite_width.gradient_flow import kernel_training
 from learning_mechanics.theory.measured_spectra.cross_fitting import in_sample
 from learning_mechanics.theory.measured_spectra.power_law_tail import PowerLawTail
@@ -457,3 +457,16 @@ def test_a_planted_error_is_refuted():
     for factor in (0.75, 1.25):
         planted = replace(run.measurement, values=factor * run.measurement.values)
         assert judge(run.claim, run.prediction, run.rival, planted).outcome == "refuted"
+
+
+@pytest.mark.instant
+def test_wrong_derivations_are_refused():
+    """A correlation whose sources of features are half of what they are fails every check of the trail."""
+    right = theory.dynamical().observables
+    wrong = right["correlation"].subs(theory.N, 2 * theory.N)
+    with pytest.raises(LearningMechanicsError, match="correlations differ"):
+        theory._residual_of_correlations(wrong, 0)
+    with pytest.raises(LearningMechanicsError, match="resolvents differ"):
+        theory._residual_of_resolvents(wrong, right["training_correlation"], 0)
+    with pytest.raises(LearningMechanicsError, match="end of training"):
+        theory._residual_at_rest(wrong)
