@@ -130,6 +130,23 @@ def test_spectra_of_rows_carry_their_own_errors():
     assert grouped.errors_from == "100 groups"
 
 
+@pytest.mark.short
+def test_the_targets_power_is_tested_too():
+    """Without noise the unlearned power falls as a power law, with noise it levels off: the drift shows it."""
+    rng, k = np.random.default_rng(23), RANKS
+    features = rng.standard_normal((500, 2000))
+    y = features @ (rng.choice([-1.0, 1.0], 2000) * k**-0.95)
+    gram = (features / k**2) @ features.T
+    clean = power_law_test(in_sample(gram, y, y), of="target")
+    noisy = power_law_test(in_sample(gram, y, y + 0.3 * rng.standard_normal(500)), of="target")
+    assert clean.exponent.value == pytest.approx(0.9, abs=0.15) and clean.criteria["power law"] < 6
+    assert noisy.exponent.value < 0.6 and noisy.drift.value < -3 * noisy.drift.error
+    with pytest.raises(BadData, match="needs a Spectrum"):
+        power_law_test(np.linalg.eigvalsh(gram), of="target")
+    with pytest.raises(BadData, match='give "eigenvalues" or "target"'):
+        power_law_test(np.linalg.eigvalsh(gram), of="noise")
+
+
 @pytest.mark.instant
 def test_verdicts_that_are_withheld():
     exact = {name: 0.0 for name in ("power law", "broken", "log-normal", "stretched exponential")} | {

@@ -54,10 +54,11 @@ def capacity(path: RidgePath, samples: int) -> Estimate | None:
 def log_kappa(path: RidgePath) -> np.ndarray:
     """log kappa (P,) with what halves of the sample show of its bias taken off; beyond their reach, as at its end."""
     whole = np.log(path.kappa)
-    known = np.isfinite(path.halved) if path.halved is not None else np.zeros(len(whole), bool)
+    halved = whole if path.halved is None else np.log(path.halved)
+    known = np.isfinite(halved)
     if not known.any():
         return whole
-    return whole + np.interp(np.arange(len(whole)), np.flatnonzero(known), whole[known] - np.log(path.halved[known]))
+    return whole + np.interp(np.arange(len(whole)), np.flatnonzero(known), (whole - halved)[known])
 
 
 def target_exponent(path: RidgePath, samples: int) -> Estimate | None:

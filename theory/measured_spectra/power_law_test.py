@@ -103,11 +103,13 @@ class PowerLawTest:
 
 
 def power_law_test(
-    spectrum: Spectrum | np.ndarray, samples: int | None = None, *, tolerance: float = 0.1
+    spectrum: Spectrum | np.ndarray, samples: int | None = None, *, of: str = "eigenvalues", tolerance: float = 0.1
 ) -> PowerLawTest:
-    """Whether eigenvalues fall as a power of the rank.
+    """Whether eigenvalues, or with `of="target"` the target's unlearned power, fall as a power of the rank.
 
     `spectrum`   a `Spectrum` estimated from rows, or all eigenvalues (m,) of a kernel matrix of m = `samples` rows
+    `of`         with "target" the exponents are those of the unlearned power, target_exponent - 1; the curves are
+                 fitted to it as they are, so a sharp break may look log-normal; noise makes it level off
     `tolerance`  drift of the local exponent that is still called a power law
 
     Errors: `BadData` for a spectrum without rows, more eigenvalues than samples, fewer than half a decade of ranks.
@@ -119,7 +121,9 @@ def power_law_test(
     >>> power_law_test(np.linalg.eigvalsh(x @ (np.exp(-ranks / 40) * x).T), 1000).holds
     False
     """
-    sizes, heights, covariance, last, draws, source = _curve(spectrum, samples)
+    if of not in ("eigenvalues", "target"):
+        raise BadData(f"of={of!r}", where=WHERE, remedy='give "eigenvalues" or "target"')
+    sizes, heights, covariance, last, draws, source = _curve(spectrum, samples, of)
     if len(sizes) < 4 or sizes[-1] < 3 * sizes[0]:
         raise BadData(
             f"{len(sizes)} points on ranks {FIRST_RANK} to {last:.0f}",
@@ -131,7 +135,7 @@ def power_law_test(
     x = np.log(sizes + 0.5)
     # the inverse of a covariance from few draws is too large
     trust = min(1.0, max((draws - len(x) - 2) / (draws - 1), 1 / draws))
-    fits = fit_curves(sizes, heights, covariance / trust)
+    fits = fit_curves(sizes, heights, covariance / trust, through_ridge=of == "eigenvalues")
     least = min(fit.criterion for fit in fits.values())
     criteria = {name: fit.criterion - least for name, fit in fits.items()}
     drift = _slope(x, heights, covariance, x > x.mean(), minus=x <= x.mean())
@@ -164,14 +168,14 @@ def _verdict(criteria, drift, decades, draws, tolerance):
     return "power law"
 
 
-def _curve(spectrum, samples):
+def _curve(spectrum, samples, of):
     """Sizes half an octave apart, log kappa there, its covariance, the last resolved rank, draws, and their kind."""
     if not isinstance(spectrum, Spectrum):
-        return _from_eigenvalues(np.asarray(spectrum, float), samples)
+        return _from_eigenvalues(np.asarray(spectrum, float), samples, of)
     path = spectrum.left_out
     if path is None:
         if spectrum.method == "finite population":
-            return _from_eigenvalues(spectrum.eigenvalues, spectrum.samples)
+            return _from_eigenvalues(spectrum.eigenvalues, spectrum.samples, of)
         raise BadData(
             f"a spectrum without the path of its rows ({spectrum.method or 'given'})",
             where=WHERE,
@@ -180,17 +184,19 @@ def _curve(spectrum, samples):
     last = float(min(spectrum.samples / LAST_SHARE, path.sizes[-1]))
     sizes = _half_octaves(last)
     between = np.array([np.interp(np.log(sizes), np.log(path.sizes), one) for one in np.eye(len(path.sizes))])
-    influence = path.pulls @ between
+    influence = (path.pulls if of == "eigenvalues" else path.shares) @ between
     influence = influence - influence.mean(0)
-    heights = log_kappa(path)
-    shift = (heights - np.log(path.kappa)) @ between / 2
+    heights = log_kappa(path) if of == "eigenvalues" else np.log(path.unlearned)
+    shift = (heights - np.log(path.kappa)) @ between / 2 if of == "eigenvalues" else np.zeros(len(sizes))
     covariance = influence.T @ influence * len(influence) / (len(influence) - 1) + np.outer(shift, shift)
     unit = "groups" if spectrum.facts.get("grouped") else "rows"
     return sizes, heights @ between, covariance, last, len(influence), f"{len(influence)} {unit}"
 
 
-def _from_eigenvalues(values, samples):
+def _from_eigenvalues(values, samples, of="eigenvalues"):
     """The same from eigenvalues (any scale) of a kernel matrix, with the covariance of Gaussian features."""
+    if of != "eigenvalues":
+        raise BadData("eigenvalues alone", where=WHERE, remedy="the target's power needs a Spectrum from cross_fit")
     samples = len(values) if samples is None else int(samples)
     if values.ndim != 1 or len(values) > samples or not np.isfinite(values).all() or values.max(initial=0) <= 0:
         raise BadData(

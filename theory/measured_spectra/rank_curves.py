@@ -59,8 +59,12 @@ def effective_ridge(log_eigenvalue: Callable[[np.ndarray], np.ndarray], sizes: n
     return found
 
 
-def fit_curves(sizes: np.ndarray, log_kappa: np.ndarray, covariance: np.ndarray) -> Mapping[str, CurveFit]:
+def fit_curves(
+    sizes: np.ndarray, log_kappa: np.ndarray, covariance: np.ndarray, through_ridge: bool = True
+) -> Mapping[str, CurveFit]:
     """The best of every curve for log kappa (T,) at `sizes` (T,) with covariance (T, T), by name.
+
+    Without `through_ridge` the curves are fitted as they are, at rank n + 1/2: for power that is left, not for kappa.
 
     Parameters: "power law" (b,), "exponential" (c,), "stretched exponential" (c, g), "log-normal" (b, c) around the
     middle of the window, "broken" (b, b2, rank).
@@ -75,7 +79,8 @@ def fit_curves(sizes: np.ndarray, log_kappa: np.ndarray, covariance: np.ndarray)
     one = one / np.linalg.norm(one)
     middle = float(np.sqrt(sizes[0] * sizes[-1]))
     x = np.log(sizes + 0.5)
-    slope = float(np.clip(-np.polyfit(x, log_kappa, 1)[0], FLATTEST, STEEPEST))
+    flattest = FLATTEST if through_ridge else 0.0
+    slope = float(np.clip(-np.polyfit(x, log_kappa, 1)[0], flattest, STEEPEST))
 
     def fit(curve, starts, low, high):
         def residuals(parameters):
@@ -92,21 +97,22 @@ def fit_curves(sizes: np.ndarray, log_kappa: np.ndarray, covariance: np.ndarray)
         return CurveFit(2 * float(best.cost), 1 + len(best.x), tuple(float(v) for v in best.x))
 
     def spectrum(log_eigenvalue):
+        if not through_ridge:
+            return lambda parameters: log_eigenvalue(sizes + 0.5, *parameters)
         return lambda parameters: effective_ridge(lambda k: log_eigenvalue(k, *parameters), sizes)
 
     slopes = np.diff(log_kappa) / np.diff(x)
-    first, last = (float(np.clip(-part.mean(), FLATTEST + 0.01, STEEPEST - 1)) for part in np.array_split(slopes, 2))
+    first, last = (float(np.clip(-part.mean(), flattest + 0.01, STEEPEST - 1)) for part in np.array_split(slopes, 2))
     bend = (last - first) / (x[-1] - x[0])
     ends = np.log(sizes[0] / 2), np.log(sizes[-1] * 2)
     breaks = np.exp(np.linspace(np.log(sizes[0]), np.log(sizes[-1]), 5)[1:-1])
     kinks = [(first, last, np.log(rank)) for rank in breaks]
     stretches = [(slope / 0.5, 0.5), (slope, 1.0)]
-    broken = fit(spectrum(_broken), kinks, (FLATTEST, FLATTEST, ends[0]), (STEEPEST, STEEPEST, ends[1]))
+    bent = spectrum(lambda k, b, c: _log_normal(k, b, c, middle, flattest))
+    broken = fit(spectrum(_broken), kinks, (flattest, flattest, ends[0]), (STEEPEST, STEEPEST, ends[1]))
     return {
-        "power law": fit(lambda b: -b[0] * x, [(slope,)], (FLATTEST - 0.02,), (STEEPEST,)),
-        "log-normal": fit(
-            spectrum(lambda k, b, c: _log_normal(k, b, c, middle)), [(slope, bend)], (FLATTEST, -3.0), (STEEPEST, 12.0)
-        ),
+        "power law": fit(lambda b: -b[0] * x, [(slope,)], (max(flattest - 0.02, 0.0),), (STEEPEST,)),
+        "log-normal": fit(bent, [(slope, bend)], (flattest, -3.0), (STEEPEST, 12.0)),
         "exponential": fit(spectrum(lambda k, c: -c * k), [(slope / middle,)], (1e-3 / sizes[-1],), (2.0,)),
         "stretched exponential": fit(
             spectrum(lambda k, c, g: -c * (k / middle) ** g),
@@ -118,14 +124,14 @@ def fit_curves(sizes: np.ndarray, log_kappa: np.ndarray, covariance: np.ndarray)
     }
 
 
-def _log_normal(k, b, c, middle):
-    """-b u - c u^2 in u = log(k / middle); beyond a local exponent of `FLATTEST` it goes on with that one."""
+def _log_normal(k, b, c, middle, flattest):
+    """-b u - c u^2 in u = log(k / middle); beyond a local exponent of `flattest` it goes on with that one."""
     u = np.log(k / middle)
     if c == 0:
         return -b * u
-    edge = (FLATTEST - b) / (2 * c)  # where the local exponent b + 2 c u is FLATTEST
+    edge = (flattest - b) / (2 * c)  # where the local exponent b + 2 c u is the flattest
     inside = np.maximum(u, edge) if c > 0 else np.minimum(u, edge)
-    return -b * inside - c * inside**2 - FLATTEST * (u - inside)
+    return -b * inside - c * inside**2 - flattest * (u - inside)
 
 
 def _broken(k, b, b2, log_rank):

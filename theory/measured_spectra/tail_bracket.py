@@ -149,7 +149,7 @@ def _profile(path, pulls, last, most):
     covariance = pulls.T @ pulls * draws / (draws - 1) / trust + ROUGHNESS**2 * np.eye(len(x))
     whitener = np.linalg.inv(np.linalg.cholesky(covariance))
     levels = most * np.linspace(0, 1.1, LEVELS)  # the smallest of many noisy values is too small
-    chi2, slopes, errors = [], [], []
+    costs, slopes, errors = [], [], []
     start = np.array([y[0], 0.5])
     for level in levels:
 
@@ -158,10 +158,10 @@ def _profile(path, pulls, last, most):
 
         found = least_squares(residuals, start, bounds=([-np.inf, 0.0], [np.inf, 20.0]))
         start = np.clip(found.x, [-np.inf, 1e-3], [np.inf, 19.0])
-        chi2.append(2 * found.cost)
+        costs.append(2 * found.cost)
         slopes.append(found.x[1])
         errors.append(np.sqrt(np.linalg.pinv(found.jac.T @ found.jac)[1, 1]))
-    chi2 = np.array(chi2)
+    chi2 = np.array(costs)
     best = int(chi2.argmin())
     inflation = max(1.0, chi2[best] / max(len(x) - 3, 1))  # a curve that does not fit decides less
     allowed = chi2 <= chi2[best] + NINETY * inflation

@@ -17,7 +17,10 @@ import numpy as np
 
 from ...theory.dataset import Dataset
 from ...theory.errors import LearningMechanicsError
+from ...theory.measured_spectra.power_law_test import power_law_test
 from ...theory.measured_spectra.spectrum import FIRST_RANK, LAST_SHARE
+from ...theory.raw_data.intrinsic_dimension import intrinsic_dimension
+from ...theory.raw_data.one_hot import OneHot, one_hot
 from ..judging.verdict import plain
 from .suitability import require_suitable
 from .user_data import conflicts, duplicates
@@ -26,6 +29,7 @@ NUMERICAL_RANK = 1e-10  # relative to the largest singular value, as in the prep
 NEIGHBOURS = 10
 LARGEST_SEARCH = 4000  # rows used for nearest neighbours: quadratic in this number
 NOTABLE = 1e-3  # distances below this fraction of their radius are not worth a word on the card
+LARGEST_MANIFOLD = 1500  # rows used for the intrinsic dimension
 LARGEST_TRIAL = 2000  # rows on which the models' assumptions are tried: some need a Gram matrix
 
 
@@ -43,7 +47,10 @@ class Diagnosis:
     `kernel_decades` log10 of the window of ranks [10, samples / 5] on which a kernel's spectrum is resolved
     `noise_floor`    fraction of target variance that no smooth function explains: extrapolated to zero distance, and
                      at the nearest neighbour (the truth lies between where neighbours are close)
-    `zipf`           frequency exponent of one-hot inputs, or None
+    `power_law`      whether the covariance eigenvalues fall as a power law, or why that cannot be said
+    `intrinsic`      lowest and highest intrinsic dimension over estimators and scales, or None (`no_intrinsic`: why)
+    `symbols`        how inputs that are symbols look ("one-hot", ...), and how many there are; or None
+    `zipf`           exponent of their frequencies, or None
     `models`         one mapping each: model, claim, applies, and the assumption's distance and radius or the reason
     """
 
@@ -64,6 +71,10 @@ class Diagnosis:
     duplicates: int
     conflicts: int
     zipf: float | None
+    power_law: str = ""
+    intrinsic: tuple[float, float] | None = None
+    no_intrinsic: str = ""
+    symbols: tuple[str, int] | None = None
     models: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,15 +92,24 @@ class Diagnosis:
             f" fourth moment of the norm {self.norm_moment:.2f} x Gaussian",
             f"  spectrum     {self.resolved_modes} modes resolved ({self.decades:.1f} decades);"
             f" kernel spectrum usable over {self.kernel_decades:.1f} decades",
+            f"  power law    covariance eigenvalues: {self.power_law}",
+            f"  manifold     {self._manifold()}",
             f"  noise floor  {extrapolated:.2f} to {nearest:.2f} of the target variance",
             f"  duplicates   {self.duplicates}" + (f", {self.conflicts} with other targets" if self.conflicts else ""),
         ]
-        if self.zipf is not None:
-            lines.append(f"  one-hot      inputs are symbols with frequencies ~ rank^-{self.zipf:.2f} (Zipf)")
+        if self.symbols is not None:
+            law = "" if self.zipf is None else f" with frequencies ~ rank^-{self.zipf:.2f} (Zipf)"
+            kind = "inputs count symbols" if self.symbols[0] == "counts" else f"inputs are symbols ({self.symbols[0]})"
+            lines.append(f"  symbols      {kind}: {self.symbols[1]}{law}")
         lines += _models_card(self.models)
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _manifold(self) -> str:
+        if self.intrinsic is None:
+            return f"no intrinsic dimension: {self.no_intrinsic}"
+        return f"intrinsic dimension {self.intrinsic[0]:.1f} to {self.intrinsic[1]:.1f}"
 
 
 def diagnose(data: Dataset, *, models: bool = True) -> Diagnosis:
@@ -103,6 +123,8 @@ def diagnose(data: Dataset, *, models: bool = True) -> Diagnosis:
     eigenvalues = np.zeros(x.shape[1])
     eigenvalues[: len(singular)] = singular**2 / len(x)
     resolved = _resolved_modes(data)
+    found = one_hot(data.x)
+    intrinsic, no_intrinsic = _intrinsic(data.x)
     return Diagnosis(
         name=data.name,
         samples=len(data),
@@ -120,7 +142,11 @@ def diagnose(data: Dataset, *, models: bool = True) -> Diagnosis:
         noise_floor=_noise_floor(data),
         duplicates=duplicates(data),
         conflicts=len(conflicts(data)),
-        zipf=_zipf(data.x),
+        zipf=_zipf(found),
+        power_law=_power_law(singular[:rank] ** 2, len(x)),
+        intrinsic=intrinsic,
+        no_intrinsic=no_intrinsic,
+        symbols=None if found is None else (found.kind, len(found.counts)),
         models=tuple(_models(data)) if models else (),
     )
 
@@ -198,16 +224,27 @@ def _noise_floor(data: Dataset) -> tuple[float, float]:
     return floor, float(min(gamma[0] / variance, 1))
 
 
-def _zipf(x: np.ndarray) -> float | None:
-    """Exponent of the rank-frequency law when every row has exactly one entry and all entries are equal."""
-    filled = x != 0
-    if x.shape[1] < 3 or not (filled.sum(1) == 1).all() or len(np.unique(x[filled])) > 1:
-        return None
-    counts = np.sort(filled.sum(0))[::-1]
-    counts = counts[counts >= 5]  # rarer symbols are bent by chance
-    if len(counts) < 3:
-        return None
-    return float(-np.polyfit(np.log(np.arange(1, len(counts) + 1)), np.log(counts), 1)[0])
+def _zipf(found: OneHot | None) -> float | None:
+    return None if found is None or found.exponent is None else found.exponent.value
+
+
+def _power_law(eigenvalues: np.ndarray, samples: int) -> str:
+    """The verdict on the covariance eigenvalues, with the local exponent where there is one."""
+    try:
+        found = power_law_test(eigenvalues, samples)
+    except LearningMechanicsError as error:
+        return f"cannot tell ({error.found})"
+    low, high = found.window
+    return f"{found.verdict}, exponent {found.exponent.value:.2f} over ranks {low:.0f} to {high:.0f}"
+
+
+def _intrinsic(x: np.ndarray) -> tuple[tuple[float, float] | None, str]:
+    rows = np.random.default_rng(0).permutation(len(x))[:LARGEST_MANIFOLD]
+    try:
+        found = intrinsic_dimension(x[rows])
+    except LearningMechanicsError as error:
+        return None, error.found
+    return (found.low, found.high), ""
 
 
 def _models(data: Dataset):
