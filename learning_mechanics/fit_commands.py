@@ -177,13 +177,13 @@ def _report(path: Path, parts: dict[str, Any], columns: dict[str, str], content:
     if path.suffix.lower() == ".json":
         write(path, content)
         return
-    from .validate.reporting.loss_surface_page import page
+    from .validate.reporting.loss_surface.page import page
 
     write_text(path, page(parts, f"Loss surface of {content['file']}", columns, content["cautions"]))
 
 
 def _draw(found, path: Path) -> None:
-    from .validate.reporting.figures.loss_surface import residual_figure
+    from .validate.reporting.loss_surface.figures import residual_figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
     residual_figure(found).savefig(path, bbox_inches="tight", dpi=160)

@@ -212,7 +212,7 @@ def solve_positive(matrix: np.ndarray, right: np.ndarray, ridge: np.ndarray) -> 
             for k in range(j):
                 entry = entry - low[i][k] * low[j][k]
             low[i][j] = entry / root
-    forward = []
+    forward: list[np.ndarray] = []
     for i in range(size):
         entry = right[:, i]
         for k in range(i):

@@ -62,7 +62,9 @@ class Runs:
         return made | ({} if self.groups is None else {"groups": self.groups.tolist()})
 
 
-def runs(parameters: Any, tokens: Any, loss: Any, groups: Sequence | None = None, where: str = WHERE) -> Runs:
+def runs(
+    parameters: Any, tokens: Any, loss: Any, groups: Sequence | np.ndarray | None = None, where: str = WHERE
+) -> Runs:
     """Checked columns of equal length. Raises `BadData`.
 
     >>> runs([1e7, 1e8], [1e9, 1e9], [3.0, -0.1])

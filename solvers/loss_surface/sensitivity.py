@@ -174,7 +174,7 @@ def rollout(
     ([3, 6, 10], True)
     """
     table = found.runs
-    made = []
+    made: list[Rollout] = []
     for factor in factors:
         if not factor > 1:
             raise BadData(f"factor {factor:g}", where=WHERE, remedy="give factors above 1")

@@ -75,7 +75,7 @@ def fit_loss_curve(
     delta: float = 1e-3,
     bootstrap: int = 1000,
     seed: int = 0,
-    groups: Sequence | None = None,
+    groups: Sequence | np.ndarray | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> LossCurve:
     """Fit L = E + A x^-s to losses (points,) along `axis` (points,): samples, parameters, steps or compute.

@@ -277,7 +277,7 @@ def fit_loss_surface(
     delta: float = DELTA,
     bootstrap: int = 4000,
     seed: int = SEED,
-    groups: Sequence | None = None,
+    groups: Sequence | np.ndarray | None = None,
     vocabulary: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> LossSurface:

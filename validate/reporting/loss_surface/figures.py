@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ....theory.loss_surface.frontier import frontier
-from .axes import limits, plain_ticks
-from .style import COLOURS, DASHED, GREY, INK, LINE, end_labels, panels, style
+from ..figures.axes import limits, plain_ticks
+from ..figures.style import COLOURS, DASHED, GREY, INK, LINE, end_labels, panels, style
 
 BAND: dict[str, Any] = {"alpha": 0.18, "lw": 0}
 RUNS: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 3.4, "mew": 0.0, "alpha": 0.75}

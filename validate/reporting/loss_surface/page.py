@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ...bibliography import described
-from ...theory.loss_surface.frontier import frontier
-from ...theory.loss_surface.law import NAMES, L, loss
-from ...theory.trail import Equations
-from .equations import result
-from .figures import loss_surface as figures
-from .figures.style import data_uri
-from .outlines import shared
-from .report_page import STYLE_SHEET, Markup, escape, picture, table
+from ....bibliography import described
+from ....theory.loss_surface.frontier import frontier
+from ....theory.loss_surface.law import NAMES, L, loss
+from ....theory.trail import Equations
+from ..equations import result
+from ..figures.style import data_uri
+from ..outlines import shared
+from ..report_page import STYLE_SHEET, Markup, escape, picture, table
+from . import figures
 
 HOLDS = Markup('<span class="badge holds">holds</span>')
 FAILS = Markup('<span class="badge refuted">fails</span>')

@@ -1,0 +1,1 @@
+"""The report on a fitted loss surface: its page and its figures."""
