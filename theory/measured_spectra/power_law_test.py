@@ -126,7 +126,7 @@ def power_law_test(
     sizes, heights, covariance, last, draws, source = _curve(spectrum, samples, of)
     if len(sizes) < 4 or sizes[-1] < 3 * sizes[0]:
         raise BadData(
-            f"{len(sizes)} points on ranks {FIRST_RANK} to {last:.0f}",
+            f"ranks are resolved up to {last:.0f} only",
             where=WHERE,
             remedy=f"give at least {3 * FIRST_RANK * LAST_SHARE} samples and a kernel of rank {3 * FIRST_RANK}",
         )

@@ -162,9 +162,9 @@ def _ratios(inner, outer, k, part):
 
 
 def _pairs(squared, radius, part):
-    close = squared < radius
-    logs = np.where(close, np.log(np.where(close, squared, 1.0) / radius) / 2, 0.0).sum(1)
-    counts = close.sum(1)
+    one, other = np.nonzero(squared < radius)
+    counts = np.bincount(one, minlength=len(squared))
+    logs = np.bincount(one, np.log(squared[one, other] / radius) / 2, minlength=len(squared))
     # a subset without pairs says nothing; with one and more the mean of 1/d is without bias
     apart = [-counts[part == p].sum() / logs[part == p].sum() for p in range(PARTS) if logs[part == p].sum() < 0]
     error = np.std(apart, ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
