@@ -18,7 +18,7 @@ from ..dynamics.update_rules import MOMENTUM
 from ..errors import LearningMechanicsError
 from ..symbols import LEARNING_RATE, modes, over
 from ..system import Map
-from .power_law_features import UNRESOLVED
+from .power_law_features import UNRESOLVED, feature_moments
 
 CROSS = modes("x", positive=None, real=True)
 MOVE = modes("u", positive=None, nonnegative=True)
@@ -34,9 +34,9 @@ def momentum_moments() -> Map:
     >>> print(momentum_moments().unknowns)
     (c, x, u)
     """
-    plain = gaussian_second_moments()
+    plain = feature_moments()
     eta, lam, beta = LEARNING_RATE, EIGENVALUE, MOMENTUM
-    equation = sp.expand(plain.equations[0].subs(NOISE, NOISE + UNRESOLVED))
+    equation = sp.expand(plain.equations[0])
     second = sp.expand((equation - MOMENT + 2 * eta * lam * MOMENT) / eta**2)  # c+ = c - 2 eta lambda c + eta^2 G
     move = beta**2 * MOVE - 2 * eta * beta * lam * CROSS + eta**2 * second
     cross = beta * CROSS - eta * lam * MOMENT + move
@@ -45,9 +45,9 @@ def momentum_moments() -> Map:
     left = sp.expand(equations[0].subs(beta, 0) - equation)
     if left != 0:
         raise LearningMechanicsError(f"{left} is left without momentum", where="momentum_moments")
-    loss = plain.observables["excess_risk"] + UNRESOLVED / 2
-    found = Map((MOMENT, CROSS, MOVE), equations, observables={"excess_risk": loss}, trail=plain.trail)
-    trail = plain.trail.then("second moment of a gradient", second)
+    found = Map((MOMENT, CROSS, MOVE), equations, observables=plain.observables, trail=plain.trail)
+    (recursion,) = (i for i, step in enumerate(plain.trail.steps) if step.result == plain.statement())
+    trail = plain.trail.then("second moment of a gradient", second, parents=(recursion,))
     trail = trail.then(
         "heavy ball: D+ = beta D - eta g, e+ = e + D+",
         found.statement(),

@@ -138,7 +138,7 @@ def small_steps() -> Flow:
         "steps become time tau = sum eta",
         Equations(((MOMENT, equation),), "flow"),
         assumption="small steps",
-        reference=PAQUETTE,
+        reference="Li et al. 2025, arXiv:2509.19189",
         check="dropped: eta lambda^2 (1 + 1/B) c, against 2 lambda c",
     )
     return Flow((MOMENT,), (equation,), observables=exact.observables, trail=trail)

@@ -77,7 +77,8 @@ def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: fl
         eigenvalues, power, counts = eigenvalues.eigenvalues, eigenvalues.power, eigenvalues.multiplicities
     lam, power = checked_inputs(eigenvalues, power)
     width = whole(width, "width", WHERE, least=1)
-    resolution = number(resolution or _RESOLUTION + np.sqrt(width) / 4, "resolution", WHERE, above=True)
+    usual = min(_RESOLUTION + np.sqrt(width) / 4, 2.5 * _RESOLUTION)  # finer, a narrow bulk is as good as a point
+    resolution = number(resolution or usual, "resolution", WHERE, above=True)
     modes = levels(lam, power, counts, where=WHERE)
     counts = np.ones(len(lam)) if counts is None else np.asarray(counts, float)
     first = _first_ridge(modes, width)

@@ -9,7 +9,8 @@ the eigenpairs (x_k, v_k) of K = sqrt(D) W W' sqrt(D), D = diag(lambda), the los
 
 the target outside the span of the features acts as label noise (`theory.scaling.power_law_features`), and the rest is a
 Volterra equation (`volterra`). A `FeatureSpectrum` holds x, y(0) and the unresolved power, of one draw
-(`feature_spectrum`) or of none (`deterministic_equivalent`); `descend` turns it into losses, with momentum and schedules.
+(`feature_spectrum`) or of none (`deterministic_equivalent`); `descend` turns it into losses, also with momentum and
+schedules of the learning rate.
 Reference: Paquette, Paquette, Xiao, Pennington 2024, arXiv:2405.15074.
 """
 
