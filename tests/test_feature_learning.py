@@ -15,6 +15,7 @@ from learning_mechanics.theory.scaling.feature_learning import (
     derivation,
     effective_time,
     feature_learning,
+    growing_kernel,
     rich_compute,
     time_exponent,
 )
@@ -131,6 +132,17 @@ def test_the_whole_network_has_that_exponent():
     # time of the beginning, of order 3: 3 x mean(1/t) = 3 x 0.0027 of the exponent
     assert abs(measured - 4 / 7) < 0.01
     assert abs(measured - 0.4) > 0.15
+
+
+@pytest.mark.short
+def test_the_growing_kernel_integrated():
+    """T' = T^((1-s)/2) solved by the package at late times, for three s: the loss has the slope that was derived."""
+    import learning_mechanics as lm
+
+    times = np.geomspace(1, 1e6, 30)
+    for s in (0.2, 0.5, 0.9):
+        loss = lm.solve(growing_kernel(), {"T": 1e-3, "s": s}, at=np.concatenate([[0.0], times]))["loss"][1:]
+        assert abs(slope(times, loss, 1e4, 1e6) - 2 * s / (1 + s)) < 1e-3
 
 
 @pytest.mark.short

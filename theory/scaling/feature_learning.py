@@ -163,6 +163,20 @@ def derivation() -> Trail:
 
 
 @cache
+def growing_kernel() -> Flow:
+    """Hard tasks at late times: T' = T^((1 - s)/2), whose loss T^-s falls as t^(-2 s/(1 + s)); with its derivation.
+
+    >>> print(growing_kernel().equations[0])
+    T**(1/2 - s/2)
+    """
+    T = positive("T")
+    power = (1 - HARDNESS) / 2
+    chi, trail = _derived()
+    assert tidy(HARDNESS / (1 - power) - max(chi.args, key=lambda part: part.count_ops())) == 0
+    return Flow((T,), (T**power,), observables={"loss": T**-HARDNESS}, trail=trail)
+
+
+@cache
 def effective_time() -> Flow:
     """The effective time T of a fixed unit kernel, sped up by the kernel's own growth: all modes follow it.
 
@@ -209,11 +223,11 @@ def _derived() -> tuple[Any, Trail]:
     trail = trail.then(
         "norm of what is learned: |beta|^2 = sum_{k < k*} k^(capacity - target_exponent)",
         f"|beta|^2 ~ k*^({hard}) if that grows, constant otherwise",
-        check=f"bulk k*^(-({bulk.exponent})), head k*^({head.exponent})",
+        check=f"bulk k*^({sp.expand(-bulk.exponent)}), head k*^{head.exponent}",
         reference=REFERENCE,
         parents=(at,),
     )
-    power = tidy((hard / 2 / CAPACITY).subs(in_hardness))
+    power = sp.expand(tidy((hard / 2 / CAPACITY).subs(in_hardness)))
     if power.has(CAPACITY):
         raise NoClosedForm(f"the growth {power} depends on the capacity", where="feature learning")
     clock, T = positive("t T")

@@ -24,7 +24,7 @@ from ...dynamics.products.single_neuron import KUNIN, frozen_flow, function_flow
 from ...errors import BadData, OutsideDomain
 from ...model import Theory, parameter
 from ...optimizers.optimizer_maps import with_optimizer
-from ...scaling.feature_learning import REFERENCE, effective_time, time_exponent
+from ...scaling.feature_learning import REFERENCE, effective_time, growing_kernel, time_exponent
 from ...scaling.source_capacity import asymptotic
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...symbols import modes, over
@@ -70,6 +70,7 @@ class FeatureLearningScaling(Theory):
         return {
             "the function of a two-layer linear network": function_flow(),
             "effective time": effective_time(),
+            "exponent of a hard task": growing_kernel(),
             "gradient descent in the modes": neuron_descent(),
         }
 
