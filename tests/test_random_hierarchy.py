@@ -144,6 +144,8 @@ def test_thresholds_and_refusals():
     for kind in (dict(features=1), dict(synonyms=9), dict(levels=0), dict(branching=1), dict(synonyms=0)):
         with pytest.raises(BadData):
             RandomHierarchy(**kind)
+    with pytest.raises(BadData, match="window 10 to 5"):
+        hierarchy.forecast(RandomHierarchy(), (10, 5))
     with pytest.raises(BadData, match="tuples of 2"):
         hierarchy.measured_signal(np.zeros((10, 3), int), np.zeros(10, int))
     with pytest.raises(BadData, match="rows of the rarest"):

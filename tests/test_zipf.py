@@ -209,6 +209,10 @@ def test_what_does_not_repeat_or_is_used_up_is_refused_with_the_number():
     for bad in (dict(window=(10, 15)), dict(window=(0, 100)), dict(window=(10, 100), learning_rate=2.5)):
         with pytest.raises(BadData):
             zipf.forecast(["a", "b"] * 100, **bad)
+    with pytest.raises(BadData, match="1 blocks"):
+        Frequencies(np.array([[3, 2, 1, 1]])).slope((1, 4))
+    with pytest.raises(BadData, match="window 5 to 6"):
+        frequencies(["a", "b"] * 100).memory_slope((5, 6))
     with pytest.raises(BadData, match="give a list of 100"):
         frequencies([1, 2, 3])
     with pytest.raises(BadData, match="four or more"):

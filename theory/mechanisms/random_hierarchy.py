@@ -213,6 +213,9 @@ def forecast(
     one level after another is found from P* = 132 samples on (512 without levels): a fall, not a power law
     """
     facts: dict[str, Any] = {}
+    low, high = window
+    if not 1 <= low < high:
+        raise BadData(f"window {low:g} to {high:g}", where=_NAME, remedy="give 1 <= low < high")
     if isinstance(data, RandomHierarchy):
         facts.update(thresholds(data))
         applies, place = True, facts["deep"]
@@ -230,7 +233,6 @@ def forecast(
             if applies
             else f"tuples of {branching} tell nothing about the class, {signal.value:.2g} +- {signal.error:.2g}"
         )
-    low, high = window
     facts["place"] = "below" if high < place else "above" if low > place else "inside"
     return (
         MechanismForecast(

@@ -13,6 +13,7 @@ distance is known exactly: for points uniform on a torus E r^q = V_d^(-q/d) Gamm
 from functools import cache
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
 from ..errors import BadData, UnknownName
@@ -184,7 +185,7 @@ def forecast(
     >>> print(rows[0].exponent, rows[0].applies, rows[2].applies)
     0.583 +- 0.083 True False
     """
-    low, high = (dimension, dimension) if isinstance(dimension, int | float) else dimension
+    low, high = map(float, np.broadcast_to(dimension, 2))
     first, last = map(float, window)
     for found, right, remedy in (
         (f"dimension {low:g} to {high:g}", 0 < low <= high < float("inf"), "give a number above 0, or (low, high)"),

@@ -65,7 +65,7 @@ class Frequencies:
         The error holds the scatter of this text and of another one of the same length, on which it would be measured;
         beyond the sample also how much the slope still changes. Raises `OutsideDomain` beyond four times the sample.
         """
-        low, high = map(float, window)
+        low, high = self._checked(window)
         if high > FARTHEST * self.total:
             raise OutsideDomain(
                 f"n = {high:.3g} from {self.total} tokens",
@@ -84,6 +84,18 @@ class Frequencies:
             drift = abs(near[1] - near[0]) * min(1.0, share) * max(1.0, np.log(high / self.total) / np.log(4))
         return Estimate(float(value), float(np.hypot(_QUANTILE * np.sqrt(2) * scatter, drift)))
 
+    def _checked(self, window: tuple[float, float]) -> tuple[float, float]:
+        low, high = map(float, window)
+        if not 1 <= low <= high / 2 < float("inf"):
+            raise BadData(
+                f"window {low:g} to {high:g}", where="frequencies", remedy="give 1 <= low and an octave or more"
+            )
+        if len(self.counts) < 4:
+            raise BadData(
+                f"{len(self.counts)} blocks", where="frequencies", remedy="four or more are needed to know the error"
+            )
+        return low, high
+
     def forgotten(self, kept: Any) -> np.ndarray:
         """Share of the text that is none of the N most frequent tokens, ranked on other blocks than it is counted on.
 
@@ -95,7 +107,7 @@ class Frequencies:
 
     def memory_slope(self, window: tuple[float, float]) -> Estimate:
         """Local exponent of the forgotten share in the size N of the memory, over a window of N."""
-        grid = np.unique(np.geomspace(*window, _POINTS).round())
+        grid = np.unique(np.geomspace(*self._checked(window), _POINTS).round())
         whole = log_slope(grid, self.forgotten(grid))
         pairs = len(self.counts) // 2
         rest = [np.delete(self.counts, [2 * pair, 2 * pair + 1], axis=0) for pair in range(pairs)]

@@ -229,22 +229,20 @@ def forecast(
     counted = tokens if isinstance(tokens, Frequencies) else frequencies(tokens)
     low, high = window
     gain = learning_rate * (2 - learning_rate)
-    for found, right, remedy in (
-        (f"window {low:g} to {high:g}", 1 <= low and 2 * low <= high, "give 1 <= low and at least an octave"),
-        (f"learning rate {learning_rate:g}", 0 < learning_rate < 2, "give one between 0 and 2"),
-    ):
-        if not right:
-            raise BadData(found, where=_NAME, remedy=remedy)
+    if not 0 < learning_rate < 2:
+        raise BadData(f"learning rate {learning_rate:g}", where=_NAME, remedy="give one between 0 and 2")
+    if not 1 <= low <= high / 2:
+        raise BadData(f"window {low:g} to {high:g}", where=_NAME, remedy="give 1 <= low and an octave or more")
     applies, because = _verdict(counted, high)
     memory = memory or (10.0, max(20.0, counted.vocabulary / 10))
     rows = []
     for axis, span in (("samples", window), ("parameters", memory), ("steps", window)):
         exponent, reason = None, because
         if applies:
-            scaled = (gain * span[0], gain * span[1]) if axis == "steps" else span
+            scaled = (max(1.0, gain * span[0]), gain * span[1]) if axis == "steps" else span
             try:
                 exponent = counted.memory_slope(span) if axis == "parameters" else counted.slope(scaled)
-            except OutsideDomain as error:
+            except (OutsideDomain, BadData) as error:
                 reason = f"{because}; no number: {error.found}"
             if exponent is not None and not np.isfinite([exponent.value, exponent.error]).all():
                 exponent, reason = None, f"{because}; no number: some tokens of the window are used up"

@@ -117,7 +117,7 @@ class ResolutionLimited(Theory):
             relative="point",
             seconds=1.5,
             reference=SHARMA,
-            budget={"declared": 0.05},
+            budget={"declared": 0.1},
             options={"scatter": 0.1},
         )
 

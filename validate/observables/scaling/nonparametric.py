@@ -13,7 +13,7 @@ from ....theory.errors import BadData
 from ..measure import observable
 
 TESTS = 20000  # fresh points on which neighbours are tested
-CIRCLES = 100  # sets of training points a seed, for lines
+CIRCLES = 40  # sets of training points a seed, for lines
 TESTS_EACH = 1000  # fresh points on each of them
 SHUFFLES = 10  # training sets a seed, of the same half of a text
 
