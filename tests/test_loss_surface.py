@@ -158,6 +158,8 @@ def test_bootstrap_samples_are_those_of_the_published_refit():
     rows = [np.bincount(generator.choice(30, size=30, replace=True), minlength=30) for _ in range(5)]
     made = Runs(np.ones(30), np.ones(30), np.ones(30)).counts(5, seed=42)
     np.testing.assert_array_equal(made, np.array(rows))
+    parts = Runs(np.ones(30), np.ones(30), np.ones(30)).samples(5, seed=42, size=2)
+    np.testing.assert_array_equal(made, np.concatenate(list(parts)))
 
 
 @pytest.mark.instant
@@ -197,7 +199,7 @@ def test_bootstrap_errors_are_the_converged_ones():
     design, log_loss = centred(n, d), np.log(noisy(n, d, 0.01))
     theta, *_ = surface_fit.point(design, np.exp(log_loss), 1e-3)
     counts = Runs(n, d, np.exp(log_loss)).counts(1000, seed=0)
-    quick, done = bootstrapped(design, log_loss, counts, theta, 1e-3)
+    quick, done = bootstrapped(Runs(n, d, np.exp(log_loss)), design, theta, 1e-3, 1000, seed=0)
     slow, _, _ = fit(design, log_loss, counts, np.repeat(theta[None], 1000, 0), steps=1000, tolerance=0.0)
     assert done.all()
     np.testing.assert_allclose(constants(quick, design).std(0), constants(slow, design).std(0), rtol=0.005)
@@ -253,8 +255,8 @@ def coverage(repeats, noise, samples, seed):
     inside = np.zeros((repeats, 5))
     point = constants(made, design)
     for i, (row, theta) in enumerate(zip(logs, made, strict=True)):
-        counts = Runs(row, row, row).counts(samples, seed=i)
-        drawn, _ = bootstrapped(design, row, counts, theta, 1e-3)
+        loss = np.exp(row)
+        drawn, _ = bootstrapped(Runs(loss, loss, loss), design, theta, 1e-3, samples, seed=i)
         residual = row - np.log(predicted(theta[None], design)[0])
         q = quantile_of(0.9, len(row), float((np.abs(residual) <= 1e-3).mean()))
         draws = constants(drawn, design)

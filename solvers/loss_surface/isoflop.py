@@ -17,7 +17,7 @@ import numpy as np
 from ...theory.errors import Underpowered
 from .robust_fit import solve_positive
 from .runs import WHERE, Runs
-from .surface_fit import LossSurface
+from .surface_fit import CHUNK, LossSurface
 
 WIDTH = 0.25  # decades of compute in one group where no gaps separate them
 GAP = 0.08  # decades of compute without a run between groups
@@ -106,28 +106,26 @@ def isoflop(found: LossSurface) -> IsoFlop:
     """
     table = found.runs
     ones = np.ones((1, len(table)))
-    counts = table.counts(len(found.draws), found.seed)
-    kept, points, drawn, coefficients, centres = [], [], [], [], []
     candidates = [
         part for part in groups(table) if len(part) >= FEWEST and np.ptp(np.log10(table.parameters[part])) >= SPAN
     ]
-    for part in candidates:
-        minimum, curve, centre = _minima(table, part, ones)
-        if not np.isfinite(minimum[0, 0]):
-            continue
-        kept.append(part)
-        points.append(minimum[0])
-        drawn.append(_minima(table, part, counts)[0])
-        coefficients.append(curve[0])
-        centres.append(centre)
+    tried = [(part, *_minima(table, part, ones)) for part in candidates]
+    usable_groups = [entry for entry in tried if np.isfinite(entry[1][0, 0])]
+    kept = [part for part, *_ in usable_groups]
     if len(kept) < FEWEST_GROUPS:
         raise Underpowered(
             f"{len(kept)} groups of equal compute have a minimum inside their sizes, of {len(candidates)}",
             where=WHERE,
             remedy=f"run at least {FEWEST} sizes at each of {FEWEST_GROUPS} budgets, on both sides of the best size",
         )
+    best = np.array([minimum[0] for _, minimum, _, _ in usable_groups])  # (groups, 2)
+    samples = np.concatenate(
+        [
+            np.stack([_minima(table, part, counts)[0] for part in kept], 1)
+            for counts in table.samples(len(found.draws), found.seed, max(CHUNK // len(table), 16))
+        ]
+    )  # (repeats, groups, 2)
     log_c = np.array([np.log(table.compute[part]).mean() for part in kept])
-    best, samples = np.array(points), np.stack(drawn, 1)  # (groups, 2), (repeats, groups, 2)
     errors = np.array([_spread(samples[:, k, 0]) for k in range(len(kept))])
     weight = 1.0 / np.maximum(errors, 1e-12) ** 2
     slope = _slope(log_c, best[None, :, 0], weight)[0]
@@ -140,8 +138,8 @@ def isoflop(found: LossSurface) -> IsoFlop:
         np.exp(best[:, 0]),
         np.exp(best[:, 1]),
         errors,
-        np.array(coefficients),
-        np.array(centres),
+        np.array([curve[0] for _, _, curve, _ in usable_groups]),
+        np.array([centre for *_, centre in usable_groups]),
         tuple(kept),
         float(slope),
         _spread(slopes),

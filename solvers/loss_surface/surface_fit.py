@@ -23,7 +23,7 @@ from ...theory.errors import BadData, DidNotConverge, OutsideDomain
 from ...theory.loss_surface.frontier import frontier
 from ...theory.loss_surface.law import NAMES
 from . import accuracy, identifiability
-from .robust_fit import SIZE, Centred, centred, fit, objective, predicted
+from .robust_fit import SIZE, Centred, centred, fit, predicted
 from .runs import WHERE, Runs, dropped, enough, runs
 from .starts import starts
 
@@ -322,7 +322,7 @@ def fitted(
     design, log_loss = centred(table.parameters, table.tokens), np.log(table.loss)
     theta, value, agreeing, tried = point(design, table.loss, delta)
     residual = log_loss - np.log(predicted(theta[None], design)[0])
-    drawn, done = bootstrapped(design, log_loss, table.counts(repeats, seed), theta, delta, progress)
+    drawn, done = bootstrapped(table, design, theta, delta, repeats, seed, progress)
     draws = constants(drawn, design)
     estimates = constants(theta[None], design)[0]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -355,24 +355,25 @@ def point(design: Centred, loss: np.ndarray, delta: float, counts: np.ndarray | 
 
 
 def bootstrapped(
+    table: Runs,
     design: Centred,
-    log_loss: np.ndarray,
-    counts: np.ndarray,
     theta: np.ndarray,
     delta: float,
+    repeats: int,
+    seed: int,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fits (repeats, 5) of every row of counts (repeats, runs), started at `theta`, and whether each converged."""
-    repeats, count = counts.shape
-    size = max(CHUNK // count, 16)
-    made, done = np.empty((repeats, SIZE)), np.empty(repeats, bool)
-    for low in range(0, repeats, size):
-        part = slice(low, min(low + size, repeats))
-        start = np.repeat(theta[None], len(counts[part]), 0)
-        made[part], _, done[part] = fit(design, log_loss, counts[part], start, delta=delta, steps=100, tolerance=1e-9)
+    """Fits (repeats, 5) of bootstrap samples of the runs, started at `theta`, and whether each converged."""
+    log_loss = np.log(table.loss)
+    made, done = [], []
+    for counts in table.samples(repeats, seed, max(CHUNK // len(table), 16)):
+        start = np.repeat(theta[None], len(counts), 0)
+        found, _, converged = fit(design, log_loss, counts, start, delta=delta, steps=100, tolerance=1e-9)
+        made.append(found)
+        done.append(converged)
         if progress is not None:
-            progress(part.stop / repeats)
-    return made, done
+            progress(sum(map(len, made)) / repeats)
+    return np.concatenate(made), np.concatenate(done)
 
 
 def constants(theta: np.ndarray, design: Centred) -> np.ndarray:
@@ -386,6 +387,3 @@ def law(draws: np.ndarray, parameters: np.ndarray, tokens: np.ndarray) -> np.nda
     e, a, b, alpha, beta = (draws[:, i, None] for i in range(SIZE))
     with np.errstate(over="ignore"):
         return e + np.exp(a - alpha * np.log(parameters)) + np.exp(b - beta * np.log(tokens))
-
-
-__all__ = ["LossSurface", "Optimum", "fit_loss_surface", "fitted", "objective", "point"]

@@ -64,7 +64,7 @@ def main() -> None:
     runs = table()
     design, log_loss, counts = centred(runs.parameters, runs.tokens), np.log(runs.loss), runs.counts(SAMPLES, 42)
     theta, *_ = point(design, runs.loss, DELTA)
-    times = [seconds(lambda: bootstrapped(design, log_loss, counts, theta, DELTA)) for _ in range(3)]
+    times = [seconds(lambda: bootstrapped(runs, design, theta, DELTA, SAMPLES, 42)) for _ in range(3)]
     ours, (drawn, done) = sorted(times, key=lambda item: item[0])[1]
     start = np.repeat(theta[None], SAMPLES, 0)
     slow, _, _ = fit(design, log_loss, counts, start, delta=DELTA, steps=1000, tolerance=0.0)
