@@ -2,6 +2,7 @@
 
 import warnings
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from .console import as_json, keep, show, warn, write
@@ -87,9 +88,10 @@ def predict(arguments: Namespace) -> int:
     if arguments.json:
         return as_json(content)
     print(f"{data.name}: {len(data)} samples, {data.x.shape[1]} inputs; targets {content['targets']}")
-    curve = learning_curve(found.spectrum, sizes=found.samples.curve.sizes, ridge=arguments.ridge)
     table = "\n".join(f"  {forecast}" for forecast in (*kernel_rows(found), *found.mechanisms))
-    print(f"{kernel}\n{found}\n\nWhat every mechanism says (90 % half-widths):\n{table}\n\n{curve}")
+    print(f"{kernel}\n{replace(found, mechanisms=())}\n\nWhat every mechanism says (90 % half-widths):\n{table}")
+    if found.samples is not None and found.samples.curve is not None:
+        print(f"\n{learning_curve(found.spectrum, sizes=found.samples.curve.sizes, ridge=arguments.ridge)}")
     return 0
 
 

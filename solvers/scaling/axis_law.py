@@ -2,8 +2,8 @@
 
     loss(axis) ~ axis^-exponent;   limit error^2 = sum over capacity and target exponent of (change of the exponent)^2.
 
-In a window the local slope is what will be measured. The limit is believed where the two agree and the slope does not
-drift, or where the window lies beyond what the data resolve.
+In a window the local slope is what will be measured. The limit is believed beyond what the data resolve, and for a
+known spectrum where the two agree and the slope does not drift.
 """
 
 from collections.abc import Mapping, Sequence
@@ -150,7 +150,7 @@ def row(law: AxisLaw) -> str:
     low, high = law.window
     short = str(law.expression).replace("target_exponent", "target")
     marks = ("*", " ") if law.believe == LOCAL else (" ", "*")
-    return f"  {law.axis:<10} {low:>8.4g} .. {high:<8.4g} {local:>15}{marks[0]} {far:>15}{marks[1]} {short}"
+    return f"  {law.axis:<10} {f'{low:.4g} .. {high:.4g}':^22} {local:>15}{marks[0]} {far:>15}{marks[1]} {short}"
 
 
 def axis_law(
@@ -186,7 +186,7 @@ def axis_law(
     elif not refused:
         refused = "capacity and target exponent are not resolved"
     drift = -float(np.mean([each.drift for each in curves])) if curves else 0.0
-    believe, because = judged(value, error, limit, refused, drift, facts.get("beyond", 0.0))
+    believe, because = judged(value, error, limit, refused, drift, facts.get("beyond", 0.0), len(spectra) == 1)
     return AxisLaw(
         axis=axis,
         window=(float(at[0]), float(at[-1])),
@@ -219,15 +219,21 @@ def propagated(expression: Any, capacity: Estimate, target_exponent: Estimate) -
     for db, da in ((capacity.error, 0.0), (0.0, target_exponent.error)):
         moved = [float(evaluate(capacity.value + s * db, target_exponent.value + s * da)) for s in (-1, 1)]
         changes.append(max(abs(value - centre) for value in moved))
-    return Estimate(round(centre, 12), round(float(np.hypot(*changes)), 12))
+    return Estimate(round(centre, 12), round(float(np.linalg.norm(changes)), 12))
 
 
 def judged(
-    value: float | None, error: float | None, limit: Estimate | None, refused: str, drift: float, far: float
+    value: float | None,
+    error: float | None,
+    limit: Estimate | None,
+    refused: str,
+    drift: float = 0.0,
+    far: float = 0.0,
+    known: bool = True,
 ) -> tuple[str, str]:
-    """Whether to believe the local slope or the limit in the window, and why.
+    """Whether to believe the local slope or the limit in the window, and why; `known`: the spectrum is no estimate.
 
-    >>> judged(0.5, 0.05, Estimate(0.9, 0.05), "", 0.2, 0.0)
+    >>> judged(0.5, 0.05, Estimate(0.9, 0.05), "", drift=0.2)
     ('local', 'the limit 0.900 is not reached in the window, over which the exponent drifts by +0.200')
     """
     if limit is None:
@@ -236,13 +242,13 @@ def judged(
         return LIMIT, "there is no local slope"
     if far > 0.5:
         return LIMIT, f"{far:.0%} of the window lies beyond what the data resolve"
-    if abs(value - limit.value) > max(np.hypot(error, NINETY_PERCENT * limit.error), 0.01):
+    if abs(value - limit.value) > max(float(np.hypot(error, NINETY_PERCENT * limit.error)), 0.01):
         moves = f", over which the exponent drifts by {drift:+.3f}" if abs(drift) >= 0.01 else ""
         return LOCAL, f"the limit {limit.value:.3f} is not reached in the window{moves}"
     if abs(drift) > STEADY:
         return LOCAL, f"the exponent still drifts by {drift:+.3f} over the window"
-    if error < NINETY_PERCENT * limit.error:
-        return LOCAL, "both agree, and the local slope is surer"
+    if not known:
+        return LOCAL, "both agree; the interval of the local slope is the one that was tried on data"
     return LIMIT, "the local slope agrees with it and is steady: the limit is reached"
 
 

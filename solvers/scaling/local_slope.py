@@ -3,9 +3,9 @@
     loss(axis) ~ axis^-value over a window,
     half-width^2 = (gap/2)^2 + spread^2 + (1.645 sqrt(2) scatter)^2 + (0.1 beyond)^2      (nominal 90 %).
 
-`gap` is the difference of two estimates of the spectrum; `scatter` the jackknife error over independent rows or groups,
-times sqrt(2) because what is forecast is another draw like this one; `beyond` the share of the window that no row
-resolves. `spread` is what features that are not Gaussian add: it grows with the overfitting of the forecast,
+`gap` is the difference of two estimates of the spectrum; `scatter` the larger of the jackknife error over independent
+rows or groups and of 0.3 times the scatter of single regressions on parts of the rows, and sqrt(2) because what is
+forecast is another draw like this one; `beyond` the share of the window that no row resolves. `spread` is what features that are not Gaussian add: it grows with the overfitting of the forecast,
 
     spread^2 = 0.03^2 + (0.35 log(inflation)^2)^2,    inflation = n / (n - sum L^2).
 """

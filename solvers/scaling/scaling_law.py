@@ -5,7 +5,7 @@
 
 in the limit; and the slope over the window that is asked about, which is what will be measured there (`local_slope`).
 Each axis says which of the two to believe (`axis_law`). The rule of the intervals was fixed on other splits of the data
-than those it was then tried on (`tests/test_scaling_law.py`). Slopes are claimed, levels are not.
+than those it was then tried on (`tests/test_scaling_forecasts.py`). Slopes are claimed, levels are not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,6 @@ from ...theory.errors import BadData, Underpowered, UnknownName
 from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample
 from ...theory.measured_spectra.estimate import Estimate
 from ...theory.measured_spectra.power_law_tail import PowerLawTail
-from ...theory.measured_spectra.power_law_test import power_law_test
 from ...theory.measured_spectra.spectrum import FIRST_RANK, LAST_SHARE, LOCAL_DECADES, Spectrum
 from ...theory.mechanisms.forecast import AXES, MechanismForecast
 from ..learning_curve import learning_curve
@@ -30,7 +29,7 @@ from .known_spectrum import known_spectrum
 from .local_slope import WHERE, Conditions
 
 LEAST_LEARNED = 0.5  # of the target's variance, by half the rows: below it, no exponent may be noise alone
-WIDEST = 0.15  # a wider 90 % half-width is no forecast
+WIDEST = 0.2  # a wider 90 % half-width is no forecast
 GAUSSIAN_ACCURACY = 0.04  # 90 % of slopes of Gaussian features lie as near, for sizes from 20 on
 
 
@@ -152,20 +151,20 @@ class ScalingLaw:
         cross = cross_fit(gram, x, y, seed=seed, groups=groups, splits=splits)
         decades = float(np.log10(max(len(x) / (FIRST_RANK * LAST_SHARE), 1.0)))  # whatever the rank of the kernel
         if decades < LOCAL_DECADES:
-            found = f"{len(x)} samples resolve {decades:.2f} decades of the spectrum, {LOCAL_DECADES:g} is needed"
-            raise Underpowered(found, where=WHERE, remedy="give at least 500 samples")
+            little = f"{len(x)} samples resolve {decades:.2f} decades of the spectrum, {LOCAL_DECADES:g} is needed"
+            raise Underpowered(little, where=WHERE, remedy="give at least 500 samples")
         learned = _learned(cross, y)
         every = in_sample(gram, x, y, seed=seed, groups=groups)
         windows = {"samples": samples, "parameters": parameters, "steps": steps, "compute": compute}
+        kept = rows if check else None
         usual = (min(50.0, len(x) / 20), min(len(x) / 2, cross.resolved))
-        rows = rows if check else None
-        capacity, target = cross.capacity, cross.target_exponent
-        laws = _laws((cross, every), windows, usual, axes, capacity, target, _no_limit(cross), conditions, 0.0, rows)
+        capacity, target = cross.capacity, _target(cross)
+        laws = _laws((cross, every), windows, usual, axes, capacity, target, _no_limit(cross), conditions, 0.0, kept)
         repeats = 1 - len(np.unique(x, axis=0)) / len(x)
         facts = {"method": "rows", "rows": len(x), "seed": seed, "grouped": groups is not None, "learned": learned}
         facts |= {"repeats": repeats, **_stated(conditions)}
         _require_signal(laws.get("samples"), learned)
-        found = cls(cross, capacity, target, facts=facts, estimates=(cross, every), rows=rows, **laws)
+        found = cls(cross, capacity, target, facts=facts, estimates=(cross, every), rows=kept, **laws)
         window = found.samples.window if found.samples is not None else usual
         found = _assumed(found)
         others = import_module(".exponents", __package__).other_mechanisms if mechanisms else None
@@ -187,13 +186,11 @@ class ScalingLaw:
         for axis in windows:
             if axis not in AXES:
                 raise UnknownName.among(axis, AXES, kind="axis", where=WHERE)
-        training = self.facts["training"] or np.inf
-        conditions = Conditions(self.facts["noise"], self.facts["ridge"], training)
+        conditions = Conditions(self.facts["noise"], self.facts["ridge"], self.facts["training"] or np.inf)
         refused = "" if self.spectrum.path is None else _no_limit(self.spectrum)
-        asked = dict.fromkeys(AXES) | windows
         accuracy = 0.0 if measured else GAUSSIAN_ACCURACY
         known = self.capacity, self.target_exponent, refused, conditions, accuracy, self.rows
-        laws = _laws(self.estimates, asked, (0, 0), (), *known)
+        laws = _laws(self.estimates, dict.fromkeys(AXES) | windows, (0, 0), (), *known)
         _require_signal(laws.get("samples"), self.facts.get("learned", 1.0))
         found = replace(self, **(dict.fromkeys(AXES) | laws))
         return _assumed(found) if measured else found
@@ -211,7 +208,7 @@ class ScalingLaw:
         lines = [f"Scaling law of {rows}, {stated}: loss ~ axis^-exponent +- 90 % half-width; * is to be believed"]
         short = [e and f"{e.value:.3f} +- {1.645 * e.error:.3f}" for e in (self.capacity, self.target_exponent)]
         lines.append(f"  capacity {short[0] or 'not resolved'}; target exponent {short[1] or 'not resolved'}")
-        lines.append(f"  {'axis':<10} {'window':^20} {'in the window':>15}  {'in the limit':>15}  exactly")
+        lines.append(f"  {'axis':<10} {'window':^22} {'in the window':>15}  {'in the limit':>15}  exactly")
         lines += [row(law) for law in self.axes]
         reasons: dict[str, list[str]] = {}
         for law in self.axes:
@@ -262,6 +259,7 @@ class ScalingLaw:
             spectrum[name] = np.array(spectrum[name])
         for name in ("capacity", "target_exponent"):
             spectrum[name] = _estimate(spectrum[name])
+        laws: dict[str, Any] = {axis: content[axis] and AxisLaw.from_dict(content[axis]) for axis in AXES}
         return cls(
             spectrum=Spectrum(**spectrum),
             capacity=_estimate(content["capacity"]),
@@ -269,7 +267,7 @@ class ScalingLaw:
             assumptions=tuple(content["assumptions"]),
             mechanisms=tuple(_mechanism(entry) for entry in content["mechanisms"]),
             facts=content["facts"],
-            **{axis: content[axis] and AxisLaw.from_dict(content[axis]) for axis in AXES},
+            **laws,
         )
 
     def __str__(self) -> str:
@@ -286,7 +284,7 @@ def _laws(spectra, windows, usual, axes, capacity, target, refused, conditions, 
     for axis in axes:
         if axis not in AXES:
             raise UnknownName.among(str(axis), AXES, kind="axis", where=WHERE)
-    found = {}
+    found: dict[str, Any] = {}
     for axis in AXES:
         if axis not in axes and windows[axis] is None:
             continue
@@ -321,9 +319,8 @@ def _conditions(noise, ridge, training) -> Conditions:
     return Conditions(float(noise), float(number(ridge, "ridge", WHERE)), training)
 
 
-def _stated(conditions):
-    training = conditions.training if np.isfinite(conditions.training) else None
-    return {"noise": conditions.noise, "ridge": conditions.ridge, "training": training}
+def _stated(held):
+    return {"noise": held.noise, "ridge": held.ridge, "training": held.training if np.isfinite(held.training) else None}
 
 
 def _no_limit(spectrum: Spectrum) -> str:
@@ -332,12 +329,19 @@ def _no_limit(spectrum: Spectrum) -> str:
         spectrum.data_exponent()
     except Underpowered as reason:
         return f"{reason.found}; {reason.remedy}"
-    for of in ("eigenvalues", "target"):
-        test = power_law_test(spectrum, of=of)
-        if not test.holds and not test.verdict.startswith("cannot tell"):
-            what = "the eigenvalues" if of == "eigenvalues" else "the target's power"
-            return f"{what}: not a power law but {test.verdict}; use the local slope"
+    test = spectrum.power_law
+    if test is not None and not test.holds and not test.verdict.startswith("cannot tell"):
+        return f"the eigenvalues fall as no power law ({test.verdict}); use the local slope"
     return ""
+
+
+def _target(spectrum: Spectrum) -> Estimate | None:
+    """The target exponent, its error with half of what it would rise were all unresolved power noise."""
+    found, bracket = spectrum.target_exponent, spectrum.bracket
+    if found is None or bracket is None or bracket.all_noise is None:
+        return found
+    rise = max(bracket.all_noise.value - bracket.all_tail.value, 0.0) / 2
+    return Estimate(found.value, float(np.hypot(found.error, rise)))
 
 
 def _learned(spectrum: Spectrum, y: np.ndarray) -> float:
@@ -350,9 +354,9 @@ def _learned(spectrum: Spectrum, y: np.ndarray) -> float:
 
 def _require_signal(samples: AxisLaw | None, learned: float) -> None:
     """Refuse a target of which little is learned at a pace that may be none at all."""
-    if samples is None or samples.interval is None or samples.value is None or learned >= LEAST_LEARNED:
+    if samples is None or samples.interval is None or samples.value is None:
         return
-    if samples.interval[0] <= 0:
+    if learned < LEAST_LEARNED and samples.interval[0] <= 0:
         found = (
             f"{max(learned, 0):.0%} of the target's variance is learned, at an exponent of {samples.value:.3f} +- "
             f"{samples.error:.3f}, which may be none"
@@ -382,9 +386,8 @@ def _assumptions(law: ScalingLaw):
         if axis.error is not None:
             entries.append(("sharpness", axis.error, WIDEST, "90 % half-width: what is wider is no forecast"))
         if "contradiction" in axis.facts:
-            apart = abs(axis.facts["contradiction"]) / axis.facts["contradiction_error"]
-            meaning = "standard errors by which regressions on parts of the rows contradict the theory"
-            entries.append(("parts of the rows", apart, 2.5, meaning))
+            meaning = "distance of the theory's exponent from that of regressions on parts of the rows"
+            entries.append(("parts of the rows", abs(axis.facts["contradiction"]), 0.1, meaning))
     for name, distance, radius, meaning in entries:
         held = {"kind": "limit" if name == "resolved range" else "closure", "holds": bool(distance <= radius)}
         yield {"name": name, "distance": float(distance), "radius": radius, "meaning": meaning, **held}

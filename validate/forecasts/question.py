@@ -65,7 +65,7 @@ def ask(
         "value": found.value,
         "error": found.error,
         "level": 0.9,
-        "curves": [found.curve.test.tolist(), found.partner.test.tolist()],
+        "curves": [curve.test.tolist() for curve in (found.curve, found.partner) if curve is not None],
         "assumptions": [dict(assumption) for assumption in found.assumptions],
     }
     return question, answer
