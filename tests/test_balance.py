@@ -163,6 +163,14 @@ def test_errors_are_one_line(call, error, words):
 
 
 @pytest.mark.instant
+def test_exponents_beyond_floating_point():
+    """t^-u against n^-v balance at n ~ budget^(u/(u + v)), whatever the size of u and v."""
+    u, v = R(10) ** 400, R(1, 10**300)
+    best = best_split((Term("n", {"n": v}), Term("t", {"t": u})))
+    assert best.split["n"] == u / (u + v) and best.exponent == u * v / (u + v)
+
+
+@pytest.mark.instant
 def test_numbers_of_every_kind_are_exact():
     assert exact(np.float64(0.1)) == R(1, 10) and exact(np.int64(3)) == 3 and exact("1e-3") == R(1, 1000)
     assert exact("1 - 1/sqrt(2)") == 1 - 1 / sp.sqrt(2) and exact(1e300) == R(10) ** 300

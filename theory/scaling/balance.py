@@ -189,8 +189,8 @@ def _optimum(cell, prices, values):
     """
     count = len(prices)
     budget = sp.Matrix([[*prices, 0]])
-    floats = np.array([[float(_value(e, values)) for e in c.row] for c in cell])
-    spent = np.array([float(_value(price, values)) for price in prices] + [0.0])
+    floats = np.array([[_float(_value(e, values)) for e in c.row] for c in cell])
+    spent = np.array([_float(_value(price, values)) for price in prices] + [0.0])
     for chosen in combinations(range(len(cell)), count):
         if _hopeless(floats, spent, chosen):
             continue
@@ -214,7 +214,7 @@ def _optimum(cell, prices, values):
 def _hopeless(rows: np.ndarray, spent: np.ndarray, chosen: tuple[int, ...]) -> bool:
     """Whether a basis fails by far in floating point: what is close is left to exact numbers."""
     matrix = np.vstack([rows[list(chosen)], spent])
-    if abs(np.linalg.det(matrix)) < _CLOSE:
+    if np.abs(rows).max() > 1 / _CLOSE or _delicate(matrix):
         return False
     inverse = np.linalg.inv(matrix)
     scale = max(1.0, float(np.abs(inverse).max()))
@@ -222,14 +222,27 @@ def _hopeless(rows: np.ndarray, spent: np.ndarray, chosen: tuple[int, ...]) -> b
     return bool(min((rows @ inverse[:, -1]).min(), multipliers.min()) < -_CLOSE * scale)
 
 
+def _delicate(matrix: np.ndarray) -> bool:
+    """Whether floating point says nothing: numbers that are huge, or a determinant near zero."""
+    return bool(np.abs(matrix).max() > 1 / _CLOSE or abs(np.linalg.det(matrix)) < _CLOSE)
+
+
+def _float(number: Any) -> float:
+    """A number in floating point, infinite beyond its range."""
+    try:
+        return float(number)
+    except OverflowError:
+        return np.inf
+
+
 def _ranges(optima, axes, prices, eta):
     """Lowest and highest x_i at which the loss exponent is the same: over the corners of the optimal face."""
     corners = []
-    spent = np.array([float(price) for price in prices] + [0.0])
+    spent = np.array([_float(price) for price in prices] + [0.0])
     for _, _, _, _, cell in optima:
-        floats = np.array([[float(e) for e in c.row] for c in cell])
+        floats = np.array([[_float(e) for e in c.row] for c in cell])
         for chosen in combinations(range(len(cell)), len(prices)):
-            if _elsewhere(np.vstack([floats[list(chosen)], spent]), float(eta)):
+            if _elsewhere(np.vstack([floats[list(chosen)], spent]), _float(eta)):
                 continue
             matrix = sp.Matrix([list(cell[i].row) for i in chosen] + [[*prices, 0]])
             if exact_sign(determinant := tidy(matrix.det())) == 0:
@@ -245,7 +258,7 @@ def _ranges(optima, axes, prices, eta):
 
 def _elsewhere(matrix: np.ndarray, eta: float) -> bool:
     """Whether a corner has another loss exponent, by far, in floating point."""
-    if abs(np.linalg.det(matrix)) < _CLOSE:
+    if _delicate(matrix):
         return False
     return bool(abs(np.linalg.inv(matrix)[-1, -1] - eta) > _CLOSE * max(1.0, np.linalg.cond(matrix)))
 
