@@ -248,6 +248,23 @@ def test_the_floor_and_the_signal_follow_their_sums(alpha, beta):
     assert abs(-np.log2(signal[1] / signal[0]) - steps) < 0.02 + 2 * steps * beyond
 
 
+@pytest.mark.instant
+@pytest.mark.parametrize(("name", "alpha", "beta"), [p for p in POINTS if p[0] not in ("II", "III")])
+def test_terms_that_are_left_out_are_never_the_largest(name, alpha, beta):
+    """Mixing d^-1 (gamma r)^-(1 - 1/(2 alpha)) and noise gamma (gamma r)^-(2 - 1/(2 alpha)) at the best width."""
+    phase = power_law_phase(alpha, beta)
+    x, g = phase.width_exponent, phase.learning_rate
+    progress = 1 - x - g * x  # gamma r in powers of f
+    one = 1 - 1 / (2 * phase.alpha)
+    left_out = {"F_ac": x + one * progress, "K_pp": g * x + (1 + one) * progress}
+    if name == "Ia":  # there only the bulk is mixed: F_pp S/d
+        left_out["F_ac"] = phase.terms["F_pp"] + x - progress / (2 * phase.alpha)
+    for term, exponent in left_out.items():
+        if term not in phase.terms:
+            assert float(exponent - phase.loss_exponent) > -1e-12, term
+    assert set(phase.terms) < {"K_pp", "F_pp", "F_ac", "F_0"}
+
+
 @pytest.mark.short
 def test_mixing_and_noise_follow_their_sums():
     """F_ac: what a finite width adds to B(kappa(tau)), in width and time; K_pp: tr K^2 exp(-2 t K)."""
