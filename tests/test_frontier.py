@@ -191,6 +191,20 @@ def test_predicted_and_exact_frontier_agree_at_small_widths():
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("name", ["Ia", "Ib", "II", "III"])
+def test_wide_layers_approach_the_exponents_of_the_phase(name):
+    """Widths from 1e4 to 8e4 without a draw: loss exponent within 0.01 of the limit, width exponent within 0.02.
+
+    Numbers at finite width know nothing of the balance of terms that gives the limits.
+    """
+    problem = power_law_features(*PHASES[name])
+    narrow, wide = (problem.frontier(np.round(first * 2 ** (np.arange(7) / 2)).astype(int)) for first in (1000, 10_000))
+    print(name, narrow.loss_exponent, wide.loss_exponent, wide.limit, wide.width_exponent)
+    assert abs(wide.loss_exponent - wide.limit) < min(0.01, abs(narrow.loss_exponent - wide.limit))
+    assert wide.reached and abs(wide.width_exponent - float(problem.phase.width_exponent)) < 0.02
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", PHASES)
 def test_compute_exponents_at_widths_to_1131(name):
     """Predicted without a draw against exact draws, 4 x (1131/d) of every width: within 0.03 in all seven phases."""

@@ -27,7 +27,7 @@ from .one_pass.random_feature_descent import FeatureDescent, listed_seeds, rando
 
 WHERE = "power-law features"
 _APART = 1_000_003  # between the seeds of copies
-TOLERANCE = 0.02  # of a loss exponent: closer to the limit than this, it counts as reached
+TOLERANCE = 0.02  # of a loss exponent: closer to the limit than this, and than 5 % of it, it counts as reached
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class PowerLawFeatures:
         except LearningMechanicsError:  # no power law out there
             limit = None
         losses = table[0] if chosen is None else table
-        return frontier(sizes, grid, losses, irreducible=self.noise / 2, limit=limit, tolerance=TOLERANCE)
+        tolerance = TOLERANCE if limit is None else min(TOLERANCE, 0.05 * limit)
+        return frontier(sizes, grid, losses, irreducible=self.noise / 2, limit=limit, tolerance=tolerance)
 
     def to_dict(self) -> dict:
         return {**asdict(self), "convention": "eigenvalues j^-(2 alpha), target weights j^-beta, loss with 1/2"}
