@@ -38,6 +38,7 @@ STEP = np.log(2) / 2  # between points: half an octave
 DECISIVE = 6.0
 ROUGHNESS = 0.003  # of log kappa, independent at every point: below it no law is exact
 SMOOTH = ("log-normal", "stretched exponential")
+HARDLY_STRETCHED = 0.15  # exp(-c k^g) with |g - 1| below is called exponential
 FEWEST_DRAWS = 20  # rows or groups a covariance can be taken from
 WHERE = "power-law test"
 
@@ -141,7 +142,7 @@ def power_law_test(
     drift = _slope(x, heights, covariance, x > x.mean(), minus=x <= x.mean())
     before, after, rank = fits["broken"].parameters
     return PowerLawTest(
-        verdict=_verdict(criteria, drift, decades, draws, tolerance),
+        verdict=_verdict(criteria, drift, decades, draws, tolerance, fits["stretched exponential"].parameters[1]),
         window=(float(sizes[0]), float(sizes[-1])),
         decades=decades,
         exponent=_slope(x, heights, covariance, np.ones(len(x), bool)),
@@ -154,13 +155,15 @@ def power_law_test(
     )
 
 
-def _verdict(criteria, drift, decades, draws, tolerance):
+def _verdict(criteria, drift, decades, draws, tolerance, stretch=0.5):
     if decades < ASYMPTOTIC_DECADES - 0.005:
         return f"cannot tell (fewer than {ASYMPTOTIC_DECADES:g} decades: {decades:.2f})"
     if draws < FEWEST_DRAWS:
         return f"cannot tell (only {draws} independent groups)"
     best = min(criteria, key=criteria.__getitem__)
     if criteria["power law"] >= DECISIVE and abs(drift.value) > tolerance:
+        if best == "stretched exponential" and abs(stretch - 1) < HARDLY_STRETCHED:
+            return "exponential"
         gap = abs(criteria[SMOOTH[0]] - criteria[SMOOTH[1]])
         return " or ".join(SMOOTH) if best in SMOOTH and gap < DECISIVE else best
     if criteria["exponential"] - criteria["power law"] < DECISIVE:

@@ -23,11 +23,12 @@ from .path_exponents import jackknife, slope_weights
 from .ridge_path import RidgePath
 from .spectrum import FIRST_RANK, LAST_SHARE, Spectrum
 
-LEVELS = 33  # of noise in the profile
+LEVELS = 41  # of noise in the profile
 NINETY = 2.706  # of chi^2 with one degree of freedom
 ROUGHNESS = 0.005  # of log D: no target is exactly a power law
 IDENTIFIED = 0.5  # share of the possible noise that a 90 % interval may span
 SHARP = 0.3  # largest error of a joint exponent worth a number
+CLEAR = 0.15  # share of the most noise by which power must exceed it, unless errors are small, to have a slope
 WHY = {
     True: "above which the exponent is not resolved: the truth lies between",
     False: "which does not decide: the truth lies between",
@@ -119,7 +120,8 @@ def tail_bracket(spectrum: Spectrum | RidgePath, samples: int | None = None) -> 
     all_noise = None
     moved = left * pulls - left[end] * pulls[:, [end]]
     scatter = np.sqrt((moved**2).sum(0) * len(pulls) / (len(pulls) - 1))
-    if (rest > 2 * scatter)[inside].all():  # else what is left above that much noise is itself noise
+    # else what is left above that much noise may itself be noise: the smallest of many noisy values is too small
+    if (rest > np.maximum(2 * scatter, np.minimum(CLEAR * left[end], 6 * scatter)))[inside].all():
         above = np.where(inside, rest, 1.0)
         all_noise = Estimate(1 - float(weights @ np.log(above)), jackknife(moved / above, weights))
     noise, joint = _profile(path, pulls, min(samples / 2, path.sizes[-1]), float(left[end]))
@@ -148,7 +150,7 @@ def _profile(path, pulls, last, most):
     trust = (draws - len(x) - 2) / (draws - 1)
     covariance = pulls.T @ pulls * draws / (draws - 1) / trust + ROUGHNESS**2 * np.eye(len(x))
     whitener = np.linalg.inv(np.linalg.cholesky(covariance))
-    levels = most * np.linspace(0, 1.1, LEVELS)  # the smallest of many noisy values is too small
+    levels = most * np.linspace(0, 1.25, LEVELS)
     costs, slopes, errors = [], [], []
     start = np.array([y[0], 0.5])
     for level in levels:
