@@ -113,7 +113,6 @@ def test_noise_and_bracket_cover():
                 spectrum = in_sample(gram, y, y)
                 found = spectrum.bracket
                 low, high = found.interval()
-                cut_off = np.sum(np.arange(2001.0, 1e6) ** -target)  # the planted target stops at rank 2000
                 share = noise / spectrum.path.total
                 count += 1
                 inside += low <= target <= high
