@@ -130,7 +130,8 @@ def measure(cell: Cell, seed: int, trials: int | None = None) -> Measured:
     data, learned = task(cell.task), learner(cell.learner)
     kept = ~halves(data, seed)
     x, y, groups = data.x[kept], data.y[kept], None if data.groups is None else data.groups[kept]
-    common = {"trials": trials or (TRAINED_TRIALS if learned.trained else TRIALS), "seed": seed, "groups": groups}
+    runs = trials or (TRAINED_TRIALS if learned.trained else TRIALS)
+    common: dict[str, Any] = {"trials": runs, "seed": seed, "groups": groups}
     if learned.trained is not None and cell.axis == "samples":
         return network_samples(learned.trained, x, y, cell.abscissa, UNTIL, **common)
     if learned.trained is not None:
@@ -155,6 +156,7 @@ def forecast(cell: Cell, seed: int) -> CellForecast:
     x, y, groups = data.x[probe], data.y[probe], None if data.groups is None else data.groups[probe]
     if learned.trained is not None and cell.axis == "samples":
         return _of_time(cell, learned.kernel, x, y, groups, seed)
+    along_it: dict[str, Any] = {cell.axis: cell.abscissa}
     law = ScalingLaw.from_data(
         learned.kernel,
         x,
@@ -165,7 +167,7 @@ def forecast(cell: Cell, seed: int) -> CellForecast:
         seed=seed,
         axes=(cell.axis,),
         mechanisms=False,
-        **{cell.axis: cell.abscissa},
+        **along_it,
     )
     along = getattr(law, cell.axis)
     if along.value is None:

@@ -3,6 +3,8 @@
 y = g(x),    x drawn at random and g fixed: what is not learned is finite n and nothing else.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from ...theory.dataset import Dataset
@@ -12,12 +14,16 @@ ROWS = 2400
 DIMENSION = 24
 HIDDEN = 60
 FREQUENCIES = 1000
+ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda z: np.maximum(z, 0),
+    "tanh": lambda z: np.tanh(3 * z),
+}
 
 
 def teacher(activation: str) -> Dataset:
     """A random network of 60 hidden units on Gaussian inputs x (2400, 24) of covariance k^-1, y (2400,) of variance 1.
 
-    `activation` is "relu", "tanh" or "sign".
+    `activation` is a name in `ACTIVATIONS`.
 
     >>> teacher("relu").x.shape, round(float(teacher("relu").y.var()), 6)
     ((2400, 24), 1.0)
@@ -26,8 +32,7 @@ def teacher(activation: str) -> Dataset:
     scales = np.arange(1, DIMENSION + 1) ** -0.5
     x = rng.standard_normal((ROWS, DIMENSION)) * scales
     hidden = x @ rng.standard_normal((DIMENSION, HIDDEN)) / np.sqrt((scales**2).sum())
-    acted = {"relu": lambda z: np.maximum(z, 0), "tanh": lambda z: np.tanh(3 * z), "sign": np.sign}[activation](hidden)
-    y = acted @ rng.standard_normal(HIDDEN)
+    y = ACTIVATIONS[activation](hidden) @ rng.standard_normal(HIDDEN)
     return Dataset(x, (y - y.mean()) / y.std(), f"teacher_{activation}")
 
 

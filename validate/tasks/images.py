@@ -63,12 +63,12 @@ def textures() -> Dataset:
     blocks = (BLOCK, BLOCK, 50, 32, 43)
     parts = [_cut([picture], 16, rng, block) for picture, block in zip(pictures, blocks, strict=True)]
     rows, groups, labels, first = [], [], [], 0
-    for label, (found, blocks_of) in enumerate(parts):
+    for number, (found, blocks_of) in enumerate(parts):
         chosen = np.sort(rng.permutation(len(found))[:PER_PICTURE])
         rows.append(found[chosen])
         groups.append(blocks_of[chosen] + first)
         first += int(blocks_of.max()) + 1
-        labels.append(np.full(len(chosen), label))
+        labels.append(np.full(len(chosen), number))
     patches, label = np.concatenate(rows).reshape(-1, 16, 16), np.concatenate(labels)
     window = np.outer(np.hanning(16), np.hanning(16))
     patches = (patches - patches.mean((1, 2), keepdims=True)) / patches.std((1, 2), keepdims=True)

@@ -85,7 +85,7 @@ def network_samples(
     trained: TrainedNetwork,
     x: np.ndarray,
     y: np.ndarray,
-    sizes: Sequence[float],
+    sizes: Sequence[float] | np.ndarray,
     until: float,
     trials: int = 3,
     seed: int = 0,
@@ -99,26 +99,26 @@ def network_samples(
     """
     start, where = time.perf_counter(), "network_samples"
     x, y, power = _scaled(x, y, where)
-    sizes, until = _counts(sizes, where), number(until, "until", where, above=True)
-    draws = list(_draws(len(x), groups, sizes[-1], whole(trials, "trials", where, least=1), seed, where))
+    counts, until = _counts(sizes, where), number(until, "until", where, above=True)
+    draws = list(_draws(len(x), groups, counts[-1], whole(trials, "trials", where, least=1), seed, where))
     rate = trained.learning_rate(x)
     steps = max(1, round(until / rate))
     columns = []
-    for n in sizes:
+    for n in counts:
         instances = [
             _instance(trained, x, y, fit[:n], test, rate, steps, [seed, i]) for i, (fit, test) in enumerate(draws)
         ]
         columns.append(power * _errors(instances)[:, -1])
     facts = {"time": rate * steps, "learning_rate": rate, "steps": steps}
     words = f"{trained}, descent until t = {rate * steps:g}, on nested random training sets"
-    return Measured("samples", sizes.astype(float), np.array(columns).T, words, time.perf_counter() - start, facts)
+    return Measured("samples", counts.astype(float), np.array(columns).T, words, time.perf_counter() - start, facts)
 
 
 def network_steps(
     trained: TrainedNetwork,
     x: np.ndarray,
     y: np.ndarray,
-    times: Sequence[float],
+    times: Sequence[float] | np.ndarray,
     samples: int,
     trials: int = 3,
     seed: int = 0,
@@ -130,18 +130,18 @@ def network_steps(
     """
     start, where = time.perf_counter(), "network_steps"
     x, y, power = _scaled(x, y, where)
-    times, samples = np.sort(numbers(times, "times", where).ravel()), whole(samples, "samples", where, least=1)
+    at, samples = np.sort(numbers(times, "times", where).ravel()), whole(samples, "samples", where, least=1)
     rate = trained.learning_rate(x)
-    if len(times) < 2 or times[0] < rate:
-        raise BadData(f"times {times}", where=where, remedy=f"give at least two from the first step, {rate:.3g}, on")
+    if len(at) < 2 or at[0] < rate:
+        raise BadData(f"times {at}", where=where, remedy=f"give at least two from the first step, {rate:.3g}, on")
     draws = _draws(len(x), groups, samples, whole(trials, "trials", where, least=1), seed, where)
-    steps = math.ceil(times[-1] / rate)
+    steps = math.ceil(at[-1] / rate)
     instances = [_instance(trained, x, y, fit, test, rate, steps, [seed, i]) for i, (fit, test) in enumerate(draws)]
     errors, recorded = power * _errors(instances)[:, 1:], rate * instances[0].steps[1:]
-    values = [np.exp(np.interp(np.log(times), np.log(recorded), np.log(run))) for run in errors]
+    values = [np.exp(np.interp(np.log(at), np.log(recorded), np.log(run))) for run in errors]
     facts = {"samples": samples, "learning_rate": rate, "steps": steps}
     words = f"{trained}, full-batch descent from {samples} samples"
-    return Measured("steps", times, np.array(values), words, time.perf_counter() - start, facts)
+    return Measured("steps", at, np.array(values), words, time.perf_counter() - start, facts)
 
 
 def _scaled(x, y, where):

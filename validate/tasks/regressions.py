@@ -26,7 +26,7 @@ def measure_samples(
     kernel: Callable,
     x: np.ndarray,
     y: np.ndarray,
-    sizes: Sequence[float],
+    sizes: Sequence[float] | np.ndarray,
     ridge: float = 1e-8,
     trials: int = 12,
     seed: int = 0,
@@ -45,26 +45,26 @@ def measure_samples(
     """
     start, where = time.perf_counter(), "measure_samples"
     x, y = _rows(x, y, where)
-    sizes = _counts(sizes, where)
-    values = np.empty((whole(trials, "trials", where, least=1), len(sizes)))
+    counts = _counts(sizes, where)
+    values = np.empty((whole(trials, "trials", where, least=1), len(counts)))
     gram = np.asarray(kernel(x), float)
-    for trial, (fit, test) in enumerate(_draws(len(x), groups, sizes[-1], trials, seed, where)):
+    for trial, (fit, test) in enumerate(_draws(len(x), groups, counts[-1], trials, seed, where)):
         factor = _cholesky(gram[np.ix_(fit, fit)], ridge, where)
         learned, coefficients = _solved(factor, gram[np.ix_(fit, test)]), _solved(factor, y[fit])
         predicted, last = np.zeros((len(test), y.shape[1])), 0
-        for column, n in enumerate(sizes):
+        for column, n in enumerate(counts):
             predicted += learned[last:n].T @ coefficients[last:n]
             values[trial, column] = ((predicted - y[test]) ** 2).sum(1).mean()
             last = n
     words = f"kernel regression with {_name(kernel)}, ridge {ridge:g}, on nested random training sets"
-    return Measured("samples", sizes.astype(float), values, words, time.perf_counter() - start, {"ridge": ridge})
+    return Measured("samples", counts.astype(float), values, words, time.perf_counter() - start, {"ridge": ridge})
 
 
 def measure_features(
     kernel: Kernel,
     x: np.ndarray,
     y: np.ndarray,
-    counts: Sequence[float],
+    counts: Sequence[float] | np.ndarray,
     samples: int,
     ridge: float = 1e-8,
     trials: int = 12,
@@ -85,25 +85,25 @@ def measure_features(
     """
     start, where = time.perf_counter(), "measure_features"
     x, y = _rows(x, y, where)
-    counts, samples = _counts(counts, where), whole(samples, "samples", where, least=1)
-    neurons = _neurons(kernel)
-    values = np.empty((whole(trials, "trials", where, least=1), len(counts)))
+    numbers_of, samples = _counts(counts, where), whole(samples, "samples", where, least=1)
+    neurons, most = _neurons(kernel), int(numbers_of[-1])
+    values = np.empty((whole(trials, "trials", where, least=1), len(numbers_of)))
     for trial, (fit, test) in enumerate(_draws(len(x), groups, samples, trials, seed, where)):
-        weights = np.random.default_rng([seed, trial, counts[-1]]).standard_normal((x.shape[1], counts[-1]))
+        weights = np.random.default_rng([seed, trial, most]).standard_normal((x.shape[1], most))
         features, judged = neurons(x[fit] @ weights), neurons(x[test] @ weights)
-        for column, k in enumerate(counts):
+        for column, k in enumerate(numbers_of):
             learned = _regressed(features[:, :k], y[fit], ridge * k)
             values[trial, column] = ((judged[:, :k] @ learned - y[test]) ** 2).sum(1).mean()
     words = f"regression on random {kernel.activation} neurons, ridge {ridge:g}, from {samples} samples"
     facts = {"ridge": ridge, "samples": samples}
-    return Measured("parameters", counts.astype(float), values, words, time.perf_counter() - start, facts)
+    return Measured("parameters", numbers_of.astype(float), values, words, time.perf_counter() - start, facts)
 
 
 def measure_steps(
     kernel: Callable,
     x: np.ndarray,
     y: np.ndarray,
-    times: Sequence[float],
+    times: Sequence[float] | np.ndarray,
     samples: int,
     trials: int = 12,
     seed: int = 0,
@@ -122,18 +122,18 @@ def measure_steps(
     """
     start, where = time.perf_counter(), "measure_steps"
     x, y = _rows(x, y, where)
-    times = np.sort(numbers(times, "times", where).ravel())
+    at = np.sort(numbers(times, "times", where).ravel())
     samples = whole(samples, "samples", where, least=1)
-    if len(times) < 2 or not times[0] > 0:
-        raise BadData(f"times {times}", where=where, remedy="give at least two times above 0")
-    values = np.empty((whole(trials, "trials", where, least=1), len(times)))
+    if len(at) < 2 or not at[0] > 0:
+        raise BadData(f"times {at}", where=where, remedy="give at least two times above 0")
+    values = np.empty((whole(trials, "trials", where, least=1), len(at)))
     gram = np.asarray(kernel(x), float)
     for trial, (fit, test) in enumerate(_draws(len(x), groups, samples, trials, seed, where)):
         training = kernel_training(gram[np.ix_(fit, fit)], y[fit])
-        predicted = training.mean(gram[np.ix_(test, fit)], t=times)
+        predicted = training.mean(gram[np.ix_(test, fit)], t=at)
         values[trial] = ((predicted - y[test]) ** 2).sum(2).mean(1)
     words = f"kernel gradient flow with {_name(kernel)} from {samples} samples"
-    return Measured("steps", times, values, words, time.perf_counter() - start, {"samples": samples})
+    return Measured("steps", at, values, words, time.perf_counter() - start, {"samples": samples})
 
 
 def _draws(
@@ -213,10 +213,10 @@ def _neurons(kernel):
     if getattr(kernel, "kind", "") != "nngp" or kernel.depth != 2:
         remedy = "give the kernel nngp(depth=2, activation)"
         raise BadData(f"random neurons of {_name(kernel)}", where="measure_features", remedy=remedy)
-    law = formula(kernel.activation)
+    law: Any = formula(kernel.activation)
     activation = compile([law.expr], law.signature, backend="numpy")
     return lambda z: np.sqrt(kernel.weight_variance) * activation(z)[0]
 
 
-def _name(kernel) -> str:
+def _name(kernel) -> Any:
     return getattr(kernel, "name", None) or getattr(kernel, "__name__", type(kernel).__name__)

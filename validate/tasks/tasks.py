@@ -11,6 +11,7 @@ scikit-learn, Matplotlib and Python; two tasks have no exponent, and a tool that
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -116,9 +117,10 @@ def _copied(name: str) -> Dataset:
     return Dataset(data.x.copy(), data.y.copy(), name, data.groups)
 
 
+_Rows = tuple[tuple[Any, ...], ...]  # name, problem, description, build and, for some, why they are refused
 _NOISE = "dominated by noise"
 _FEW = "too few rows"
-_IMAGES = (
+_IMAGES: _Rows = (
     ("digits_classes", "digits", "handwritten digits to ten classes", partial(_digits, "classes")),
     ("digits_parity", "digits", "handwritten digits to odd or even", partial(_digits, "parity")),
     ("digits_at_least_5", "digits", "handwritten digits to 5 or more", partial(_digits, "at_least_5")),
@@ -132,7 +134,7 @@ _IMAGES = (
     ("letters", "letters", "printed capital letters in many fonts to classes", images.letters),
     ("terrain", "terrain", "48 elevations to the one in their middle", partial(_copied, "terrain")),
 )
-_TEXT = (
+_TEXT: _Rows = (
     ("prose_or_code", "prose_or_code", "letter pairs of a text to prose or code", partial(_unit, "prose_or_code")),
     ("modules", "modules", "letter pairs of source to its module, of six", texts.modules),
     ("vowels", "vowels", "letters around a gap to vowel or not", texts.vowels),
@@ -140,9 +142,9 @@ _TEXT = (
     ("unseen_words", "unseen_words", "one-hot words to a random sign of each", texts.unseen_words),
     ("next_character", "next_character", "six letters to the next one", texts.next_character, _NOISE),
 )
-_SIGNALS = (("membrane", "membrane", "16 voltages of a neuron to the next one", partial(_copied, "membrane")),)
-_TABLES = (("cells", "cells", "30 properties of a cell to benign or not", partial(_unit, "cells"), _FEW),)
-_FUNCTIONS = (
+_SIGNALS: _Rows = (("membrane", "membrane", "16 voltages of a neuron to the next one", partial(_copied, "membrane")),)
+_TABLES: _Rows = (("cells", "cells", "30 properties of a cell to benign or not", partial(_unit, "cells"), _FEW),)
+_FUNCTIONS: _Rows = (
     ("teacher_relu", "teacher", "a random relu network on uneven inputs", partial(functions.teacher, "relu")),
     ("teacher_tanh", "teacher", "a random tanh network on uneven inputs", partial(functions.teacher, "tanh")),
     ("circle", "circle", "points of a circle to a rough signal", functions.circle),

@@ -37,11 +37,11 @@ def modules() -> Dataset:
     if len(found[-1]) < 2:
         raise BadData("too little source text", where="modules", remedy="install Python in full")
     rows, labels = [], []
-    for label, numbers in enumerate(found):
+    for number, numbers in enumerate(found):
         whole = numbers.ravel()
         starts = rng.permutation(len(whole) - numbers.shape[1] + 1)[:PER_MODULE]
         rows.append(np.lib.stride_tricks.sliding_window_view(whole, numbers.shape[1])[np.sort(starts)])
-        labels.append(np.full(len(starts), label))
+        labels.append(np.full(len(starts), number))
     counts, label = pairs(np.concatenate(rows)), np.concatenate(labels)
     one_hot = np.eye(MODULES)[label]
     return Dataset(_unit(counts - counts.mean(0)), one_hot - one_hot.mean(0), "modules")
