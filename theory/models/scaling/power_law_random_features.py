@@ -17,23 +17,18 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import sympy as sp
 
 from ...architecture.constructors import dense, serial
 from ...architecture.network import Network
 from ...claims import Claim, Equals, Law
 from ...dataset import Dataset, PowerLaw
-from ...derivation.assumptions import Invariant, Limit
-from ...dynamics.moments import BATCH, noise_gain
 from ...errors import BadData
 from ...model import Theory, parameter
 from ...scaling.momentum_moments import momentum_moments
 from ...scaling.power_law_features import PAQUETTE, feature_moments, features_resolvent, small_steps
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...symbols import over
 from ...system import Map, System
-
-WITHOUT_NOISE = Limit("without sampling noise", "B -> oo: gradients of the population loss", variable=BATCH)
+from ..sgd_least_squares import _BOUNDED, FULL_BATCH
 
 
 @dataclass(frozen=True)
@@ -127,17 +122,17 @@ class PowerLawRandomFeatures(Theory):
 def noiseless_moments() -> Map:
     """The recursion on the population loss, B -> oo: c <- (1 - eta lambda)^2 c, above the unresolved part.
 
-    >>> print(sp.factor(noiseless_moments().equations[0]))
+    >>> print(noiseless_moments().equations[0].factor())
     c*(lambda*eta - 1)**2
     """
-    return feature_moments().assume(WITHOUT_NOISE)
+    return feature_moments().assume(FULL_BATCH)
 
 
 @cache
 def silent_moments() -> Map:
     """The recursion in which the unresolved target is a floor of the loss, but makes no noise.
 
-    >>> print(silent_moments().equations[0].has(sp.Symbol("unresolved", nonnegative=True)))
+    >>> "unresolved" in map(str, silent_moments().equations[0].free_symbols)
     False
     """
     noisy = feature_moments()
@@ -190,24 +185,3 @@ def _spectrum(instance: Instance, covariance: np.ndarray, target: np.ndarray) ->
     left = target - features.T @ (basis @ best)
     start = basis.T @ np.asarray(instance["W2"], float)[0]
     return {"lambda": eigenvalues, "c": (start - best) ** 2, "unresolved": float(left @ covariance @ left)}
-
-
-def _gain(values: Mapping[str, Any]) -> float:
-    """Noise gain of the features' spectrum; infinite where a mode grows by itself."""
-    lam, eta, batch = (np.asarray(values[name], float) for name in ("lambda", "eta", "B"))
-    if np.max(eta * lam) * (1 + 1 / batch) >= 2:
-        return float("inf")
-    return _compiled_gain()(lam, eta, batch)
-
-
-@cache
-def _compiled_gain():
-    gain = noise_gain(feature_moments())
-    arguments = sorted(gain.free_symbols, key=lambda s: ("lambda", "eta", "B").index(str(s)))
-    plain = gain.replace(over, sp.Function("total"))
-    return sp.lambdify(arguments, plain, modules=[{"total": np.sum}, "numpy"])
-
-
-_BOUNDED = Invariant(
-    "bounded", "second moments stay bounded: the noise gain is below 1", reference=PAQUETTE, radius=1.0, measure=_gain
-)
