@@ -162,6 +162,8 @@ def test_power_law_features_state_their_conventions():
         (lambda: PowerLawFeatures(0.5, 0.5, learning_rate=0), "learning_rate 0"),
         (lambda: PowerLawFeatures(0.5, 0.5).curve(0, [1]), "width 0"),
         (lambda: PowerLawFeatures(0.5, 0.5).frontier([50, 40, 30]), "give 3 or more, rising"),
+        (lambda: PowerLawFeatures(0.8, 0.5, learning_rate=3.0).frontier([25, 35, 50]), "diverges at width 25; give a"),
+        (lambda: PowerLawFeatures(3.0, 0.5).frontier([10, 20, 30], [1e3, 1e4, 1e5], 40), "draws diverge at width"),
     ],
 )
 def test_what_is_no_problem_is_one_line(call, message):

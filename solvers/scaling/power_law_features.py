@@ -95,6 +95,7 @@ class PowerLawFeatures:
         Without `seeds` from the deterministic equivalent, with them from exact draws: as many copies of each seed as
         fit the largest width, for narrow layers scatter more. `compute` is by default a grid whose best widths lie
         among `widths`. The label noise is subtracted. The asymptotic exponent is that of `phase`.
+        Errors: `BadData` for widths and for a learning rate that diverges, `Underpowered` for too few interior minima.
         """
         sizes = [whole(width, "width", WHERE, least=1) for width in np.ravel(numbers(widths, "widths", WHERE))]
         grid = self._grid(sizes) if compute is None else numbers(compute, "compute", WHERE).ravel()
@@ -105,11 +106,11 @@ class PowerLawFeatures:
             steps = np.round(steps) if self.momentum else steps
             run = steps >= 1
             if run.any() and chosen is None:
-                table[0, i, run] = self.curve(width, steps[run]).loss
+                table[0, i, run] = self._steady(self.curve(width, steps[run])).loss
             elif run.any():
                 copies = round(max(sizes) / width)
                 draws = [seed + _APART * copy for seed in chosen or [] for copy in range(copies)]
-                losses = self.exact(width, steps[run], draws).draws
+                losses = self._steady(self.exact(width, steps[run], draws)).draws
                 table[:, i, run] = losses.reshape(-1, copies, run.sum()).mean(1)
         try:
             limit = float(self.phase.loss_exponent)
@@ -146,6 +147,17 @@ class PowerLawFeatures:
         plain = {"batch": self.batch, "noise": self.noise, "momentum": self.momentum}
         return {"learning_rate": self.rate(width), "schedule": schedule, **plain}
 
+    def _steady(self, found: FeatureDescent) -> FeatureDescent:
+        """The same, or `BadData` where it diverges: there is no best width then."""
+        if not found.stable:
+            which = (
+                f"{found.diverging} of {len(found.draws)} draws diverge" if len(found.draws) else "the loss diverges"
+            )
+            most = found.critical_rate / found.learning_rate * self.learning_rate
+            remedy = f"give a learning rate below {most:.3g} / trace"
+            raise BadData(f"{which} at width {found.width}", where=WHERE, remedy=remedy)
+        return found
+
     def _grid(self, sizes: list[int]) -> np.ndarray:
         """Computes from where the second width beats the first for good to where the last beats the one before it."""
         if len(sizes) < 3 or np.any(np.diff(sizes) <= 0):
@@ -156,7 +168,7 @@ class PowerLawFeatures:
             losses = []
             for width in (small, large):
                 steps = grid / (width * self.batch)
-                losses.append(self.curve(width, np.round(steps) if self.momentum else steps).loss)
+                losses.append(self._steady(self.curve(width, np.round(steps) if self.momentum else steps)).loss)
             worse = np.flatnonzero(losses[1] >= losses[0])  # early on, wider may be better for a while
             crossings.append(grid[min(worse[-1] + 1, len(grid) - 1)] if worse.size else grid[0])
         low, high = crossings
