@@ -5,7 +5,8 @@
 
 `gap` is the difference of two estimates of the spectrum; `scatter` the larger of the jackknife error over independent
 rows or groups and of 0.3 times the scatter of single regressions on parts of the rows, and sqrt(2) because what is
-forecast is another draw like this one; `beyond` the share of the window that no row resolves. `spread` is what features that are not Gaussian add: it grows with the overfitting of the forecast,
+forecast is another draw like this one; `beyond` the share of the window that no row resolves. `spread` is what features
+that are not Gaussian add: it grows with the overfitting of the forecast,
 
     spread^2 = 0.03^2 + (0.35 log(inflation)^2)^2,    inflation = n / (n - sum L^2).
 """
@@ -115,7 +116,12 @@ def curve(axis: str, spectrum: Spectrum, at: np.ndarray, conditions: Conditions)
         test = dynamics(spectrum, times=at, samples=training, noise=noise).test
     else:
         return AxisCurve(at, np.array([loss for loss, _ in frontier(spectrum, at, conditions)]))
-    return AxisCurve(at, test - noise - spectrum.noise)
+    loss = test - noise - spectrum.noise
+    if not (loss > 0).all():
+        raise BadData(
+            f"no loss is left at {axis} {at[loss <= 0][0]:.3g}", where=WHERE, remedy="ask for a smaller window"
+        )
+    return AxisCurve(at, loss)
 
 
 def frontier(spectrum: Spectrum, budgets: np.ndarray, conditions: Conditions) -> list[tuple[float, float]]:

@@ -103,7 +103,8 @@ class ScalingLaw:
         refused = "" if exact else _no_limit(spectrum)
         windows = {"samples": samples, "parameters": parameters, "steps": steps, "compute": compute}
         most = float(np.sum(spectrum.multiplicities))
-        usual = (max(2.0, most / 100), most / 10) if exact else (spectrum.samples / 20, spectrum.samples / 2)
+        last = (most / 10 if most >= 100 else most / 2) if exact else spectrum.samples / 2
+        usual = last / 10, last
         laws = _laws((spectrum,), windows, usual, axes, capacity, target, refused, conditions, GAUSSIAN_ACCURACY)
         facts = {"method": spectrum.method or "given", **_stated(conditions)}
         return cls(spectrum, capacity, target, facts=facts, estimates=(spectrum,), **laws)
@@ -157,7 +158,8 @@ class ScalingLaw:
         every = in_sample(gram, x, y, seed=seed, groups=groups)
         windows = {"samples": samples, "parameters": parameters, "steps": steps, "compute": compute}
         kept = rows if check else None
-        usual = (min(50.0, len(x) / 20), min(len(x) / 2, cross.resolved))
+        last = min(len(x) / 2, cross.resolved)
+        usual = min(50.0, len(x) / 20, last / 4), last
         capacity, target = cross.capacity, _target(cross)
         laws = _laws((cross, every), windows, usual, axes, capacity, target, _no_limit(cross), conditions, 0.0, kept)
         repeats = 1 - len(np.unique(x, axis=0)) / len(x)
@@ -207,7 +209,7 @@ class ScalingLaw:
         stated = f"ridge {ridge}" if isinstance(ridge, str) else f"ridge {ridge:g}"
         lines = [f"Scaling law of {rows}, {stated}: loss ~ axis^-exponent +- 90 % half-width; * is to be believed"]
         short = [e and f"{e.value:.3f} +- {1.645 * e.error:.3f}" for e in (self.capacity, self.target_exponent)]
-        lines.append(f"  capacity {short[0] or 'not resolved'}; target exponent {short[1] or 'not resolved'}")
+        lines.append("  capacity {}; target exponent {}".format(*(text or "not resolved" for text in short)))
         lines.append(f"  {'axis':<10} {'window':^22} {'in the window':>15}  {'in the limit':>15}  exactly")
         lines += [row(law) for law in self.axes]
         reasons: dict[str, list[str]] = {}
@@ -227,8 +229,7 @@ class ScalingLaw:
             )
         for law in self.axes:
             if law.naive is not None:
-                runs = f"three smallest runs extrapolated: {law.naive:.3f}; measured {law.measured:.3f}"
-                lines.append(f"  {law.axis}: {runs}")
+                lines.append(f"  {law.axis}: three smallest runs {law.naive:.3f}, all runs {law.measured:.3f}")
         lines += [f"  {forecast}" for forecast in self.mechanisms]
         return "\n".join(lines)
 
@@ -258,12 +259,12 @@ class ScalingLaw:
         for name in ("eigenvalues", "multiplicities", "power"):
             spectrum[name] = np.array(spectrum[name])
         for name in ("capacity", "target_exponent"):
-            spectrum[name] = _estimate(spectrum[name])
+            spectrum[name] = _number(spectrum[name])
         laws: dict[str, Any] = {axis: content[axis] and AxisLaw.from_dict(content[axis]) for axis in AXES}
         return cls(
             spectrum=Spectrum(**spectrum),
-            capacity=_estimate(content["capacity"]),
-            target_exponent=_estimate(content["target_exponent"]),
+            capacity=_number(content["capacity"]),
+            target_exponent=_number(content["target_exponent"]),
             assumptions=tuple(content["assumptions"]),
             mechanisms=tuple(_mechanism(entry) for entry in content["mechanisms"]),
             facts=content["facts"],
@@ -274,9 +275,6 @@ class ScalingLaw:
         return self.card()
 
     __repr__ = __str__
-
-
-# ---- parts ----------------------------------------------------------------------------------------------------------
 
 
 def _laws(spectra, windows, usual, axes, capacity, target, refused, conditions, accuracy, rows=None):
@@ -299,7 +297,7 @@ def _usual(axis, spectrum, ends):
     """The window of an axis in which as many modes are learned as from these numbers of samples."""
     low, high = ends
     if axis == "samples":
-        return tuple(np.unique(np.round(np.geomspace(low, high, 8))))
+        return np.unique(np.round(np.geomspace(low, high, 8))) if low >= 5 else (low, high)
     if axis == "parameters":
         return low, high
     kappa = learning_curve(spectrum, sizes=[low, high], ridge=0.0).kappa
@@ -393,10 +391,10 @@ def _assumptions(law: ScalingLaw):
         yield {"name": name, "distance": float(distance), "radius": radius, "meaning": meaning, **held}
 
 
-def _estimate(content) -> Estimate | None:
-    return None if content is None else Estimate(**content)
+def _number(content) -> Estimate | None:
+    return content and Estimate(**content)
 
 
 def _mechanism(content: Mapping[str, Any]) -> MechanismForecast:
     window = content["window"] and tuple(content["window"])
-    return MechanismForecast(**{**content, "exponent": _estimate(content["exponent"]), "window": window})
+    return MechanismForecast(**{**content, "exponent": _number(content["exponent"]), "window": window})
