@@ -15,7 +15,7 @@ from learning_mechanics.validate.tasks.tasks import halves, record, task
     ("name", "learned", "axis", "window"),
     [
         ("digits_classes", "relu-2", "samples", (40, 400)),
-        ("letters", "relu-2", "steps", (10, 500)),
+        ("digits_halves", "relu-2", "steps", (10, 500)),
         ("digits_parity", "neurons-relu", "parameters", (8, 80)),
     ],
 )
@@ -27,6 +27,16 @@ def test_every_axis_is_forecast(name, learned, axis, window):
     assert found.axis == axis and np.array_equal(found.abscissa, cell.abscissa)
     assert predicted.test.shape == found.mean.shape == cell.abscissa.shape
     assert str(cell) in str(predicted) and 0.02 < predicted.error < 0.2
+
+
+@pytest.mark.short
+def test_words_are_forecast_by_how_often_they_repeat():
+    """Gaussian theory of the kernel misses by more than its interval; counting the words of the probe does not."""
+    cell = Cell("unseen_words", "relu-3", "samples", (40, 700))
+    predicted, found = forecast(cell, seed=33), measure(cell, seed=33)
+    assert predicted.facts["mechanism"] == "Zipf memorisation"
+    assert abs(predicted.value - found.exponent) < 2 * predicted.error < 0.12
+    assert np.abs(np.log(predicted.test / found.mean)).max() < 0.15
 
 
 @pytest.mark.short

@@ -23,7 +23,9 @@ from ...solvers.scaling.scaling_law import ScalingLaw
 from ...theory.errors import BadData, Underpowered
 from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample, resampled
 from ...theory.measured_spectra.spectrum import LOCAL_DECADES
+from ...theory.mechanisms import zipf
 from ...theory.mechanisms.forecast import AXES
+from ...theory.mechanisms.token_frequencies import frequencies
 from .learners import learner
 from .measured import Measured
 from .networks import network_samples, network_steps
@@ -146,9 +148,10 @@ def measure(cell: Cell, seed: int, trials: int | None = None) -> Measured:
 def forecast(cell: Cell, seed: int) -> CellForecast:
     """Forecast the cell from the probe half of split `seed`; nothing is trained.
 
-    Networks are forecast by their kernel at the start, at the time and number of samples they are trained with. Of a
-    rich one theory says two things, that features stand still and that they move as in a linear model: the forecast is
-    the middle of both, and half their distance is part of its error.
+    Rows that are symbols, one-hot, are forecast by how often they repeat. Networks are forecast by their kernel at the
+    start, at the time and number of samples they are trained with. Of a rich one theory says two things, that features
+    stand still and that they move as in a linear model: the forecast is the middle of both, and half their distance is
+    part of its error.
     Errors: `Underpowered` where the probe allows no exponent: too few rows, or a target dominated by noise.
     """
     data, learned = task(cell.task), learner(cell.learner)
@@ -156,6 +159,8 @@ def forecast(cell: Cell, seed: int) -> CellForecast:
     x, y, groups = data.x[probe], data.y[probe], None if data.groups is None else data.groups[probe]
     if learned.trained is not None and cell.axis == "samples":
         return _of_time(cell, learned.kernel, x, y, groups, seed)
+    if cell.axis == "samples" and _symbols(x):
+        return _memorised(cell, x.argmax(1), float((y**2).sum(1).mean()))
     along_it: dict[str, Any] = {cell.axis: cell.abscissa}
     law = ScalingLaw.from_data(
         learned.kernel,
@@ -178,6 +183,22 @@ def forecast(cell: Cell, seed: int) -> CellForecast:
         spread = (facts["improved"] - value) / 2
         value, error = value + spread, float(np.hypot(error, spread))
     return CellForecast(cell, value, error, np.sqrt(along.curve.test * along.partner.test), facts)
+
+
+def _symbols(x):
+    """Whether every row is one of many symbols: the Gaussian theory of kernels is then wrong, and memory is all."""
+    return bool(((x != 0).sum(1) == 1).all())
+
+
+def _memorised(cell, symbols, power):
+    """The share of symbols not seen before, from their frequencies in the probe."""
+    counted = frequencies(symbols)
+    along = next(row for row in zipf.forecast(counted, cell.window) if row.axis == "samples")
+    if along.exponent is None:
+        raise Underpowered(along.because, where=str(cell), remedy="give more symbols")
+    facts = {"mechanism": along.mechanism, **along.facts}
+    test = power * counted.unseen(cell.abscissa)
+    return CellForecast(cell, along.exponent.value, along.exponent.error, test, facts)
 
 
 def _of_time(cell, kernel, x, y, groups, seed):
