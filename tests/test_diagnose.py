@@ -75,6 +75,25 @@ def test_zipf_frequencies_are_found_on_one_hot_inputs_only():
     assert diagnose(Dataset(normal(100, 30), normal(100, 1)), models=False).zipf is None
 
 
+def test_manifold_and_power_law_of_the_inputs():
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 600)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1) @ normal(2, 8)
+    card = diagnose(Dataset(circle, angle), models=False)
+    assert card.intrinsic is not None and card.intrinsic[0] <= 1 <= card.intrinsic[1] < 2
+    assert "resolved up to 2 only" in card.power_law and "intrinsic dimension" in str(card)
+    few = diagnose(Dataset(circle[:30], angle[:30]), models=False)
+    assert few.intrinsic is None and "no intrinsic dimension: 30 distinct rows" in str(few)
+    steep = Dataset(normal(1000, 1000) / np.arange(1, 1001), normal(1000, 1))  # no cut-off near rank 200
+    assert diagnose(steep, models=False).power_law.startswith("power law, exponent 2.0")
+
+
+def test_symbols_are_named():
+    data = Dataset(np.eye(6)[np.random.default_rng(0).integers(0, 6, 300)], normal(300, 1))
+    card = diagnose(data, models=False)
+    assert card.symbols == ("one-hot", 6) and card.zipf is None
+    assert "inputs are symbols (one-hot): 6" in str(card)
+
+
 def test_resolved_modes_stop_where_the_halves_disagree():
     spectrum = np.arange(1, 101.0) ** -1.0
     many = diagnose(Dataset(normal(4000, 100) * np.sqrt(spectrum), normal(4000, 1)), models=False)

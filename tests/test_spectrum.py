@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 
 from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.theory.errors import BadData, Underpowered
-from learning_mechanics.theory.measured_spectra.cross_fitting import cross_fit, in_sample
+from learning_mechanics.theory.measured_spectra.cross_fitting import cross_fit, in_sample, partner
 from learning_mechanics.theory.measured_spectra.path_exponents import capacity, jackknife, slope_weights
 from learning_mechanics.theory.measured_spectra.power_law_tail import PowerLawTail
 from learning_mechanics.theory.measured_spectra.spectrum import finite_population
@@ -212,6 +212,12 @@ def test_refusals_are_explained():
         cross_fit(linear, x, y, groups=np.zeros(300))
     with pytest.raises(BadData, match="300 inputs but 299"):
         in_sample(linear, x, y[1:])
+    with pytest.raises(BadData, match="all rows are in one group"):
+        in_sample(linear, x, y, groups=np.zeros(300))
+    with pytest.raises(BadData, match="the target is zero"):
+        in_sample(linear, x, np.zeros(300))
+    with pytest.raises(BadData, match="no path of all rows"):
+        partner(finite_population(linear, x, y))
     with pytest.raises(BadData, match="kernel matrix of shape"):
         in_sample(linear(x)[:10], x, y)
 

@@ -141,6 +141,10 @@ def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
 
 def _left_out(gram, y, groups, seed):
     """The path of all rows, each row or group judged by the fit to all others."""
+    if groups is not None and len(np.unique(groups)) < 2:
+        raise BadData("all rows are in one group", where="spectrum", remedy="give at least two independent groups")
+    if not y.any():
+        raise BadData("the target is zero", where="spectrum", remedy="give a target that varies")
     sizes = path_sizes(len(gram), gram)
     path = trace_path(gram, y, sizes, groups=np.arange(len(gram)) if groups is None else groups)
     return replace(path, halved=halved_kappa(gram, sizes, groups, seed))

@@ -119,16 +119,16 @@ def one_hot(x: np.ndarray) -> OneHot | None:
             return _found("disjoint", numbers)
         if _unrelated(rows):
             return _found("repeated", numbers)
-    scale = np.where(per_row > 0, np.where(filled, np.abs(x), np.inf).min(1), 1.0)
-    whole = x / scale[:, None]
-    sparse = filled.mean() <= SPARSE and per_row.max() > 1
-    if sparse and (x >= 0).all() and np.abs(whole - np.round(whole)).max() < 1e-6:
-        total = np.round(whole).sum(0)
-        order = np.argsort(-total, kind="stable")
-        rank = np.empty(len(order), int)
-        rank[order] = np.arange(len(order))
-        first = np.where(filled, rank, len(rank)).min(1)
-        return OneHot("counts", first, total[order][total[order] > 0].astype(int))
+    if filled.mean() <= SPARSE and per_row.max() > 1 and (x >= 0).all():
+        scale = np.where(per_row > 0, np.where(filled, x, np.inf).min(1), 1.0)
+        whole = x / scale[:, None]
+        if np.abs(whole - np.round(whole)).max() < 1e-6:
+            total = np.round(whole).sum(0).astype(int)
+            order = np.argsort(-total, kind="stable")
+            rank = np.empty(len(order), int)
+            rank[order] = np.arange(len(order))
+            first = np.where(filled, rank, len(rank)).min(1)
+            return OneHot("counts", first, total[order][total[order] > 0])
     return None
 
 
