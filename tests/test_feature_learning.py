@@ -134,7 +134,7 @@ def test_the_whole_network_has_that_exponent():
     assert abs(measured - 0.4) > 0.15
 
 
-@pytest.mark.short
+@pytest.mark.long
 def test_the_growing_kernel_integrated():
     """T' = T^((1-s)/2) solved by the package at late times, for three s: the loss has the slope that was derived."""
     import learning_mechanics as lm
@@ -145,7 +145,7 @@ def test_the_growing_kernel_integrated():
         assert abs(slope(times, loss, 1e4, 1e6) - 2 * s / (1 + s)) < 1e-3
 
 
-@pytest.mark.short
+@pytest.mark.long
 def test_effective_time_is_the_flow_of_the_function_when_the_kernel_is_fixed():
     """Large imbalance: both flows, solved by the package, give the same loss; with none they differ at first."""
     import learning_mechanics as lm

@@ -183,7 +183,7 @@ def test_the_loss_exponent_is_continuous_everywhere():
 
     lines = strategies.sampled_from([line for line in boundary_lines() if module._no_power_law() is not line])
 
-    @hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
+    @hypothesis.settings(max_examples=8, deadline=None, derandomize=True)
     @hypothesis.given(lines, strategies.fractions(R(1, 50), R(3, 2), max_denominator=97))
     def continuous(line, along):
         along = sp.Rational(along.numerator, along.denominator)

@@ -97,14 +97,14 @@ def phase_formulas() -> Mapping[str, PhaseFormulas]:
         for beta in (sp.Rational(2, 5), sp.Rational(7, 10), sp.Integer(2)):
             if exact_sign(LINES[3].subs({ALPHA: alpha, BETA: beta})) <= 0:
                 continue
-            terms, trail = loss_terms(regime := Regime.of(alpha, beta))
-            best = best_split(terms, at={ALPHA: alpha, BETA: beta})
-            name = _name(best.balance, regime)
+            name, regime = _classified(alpha, beta)
             if name not in found:
+                terms, trail = loss_terms(regime)
+                best = best_split(terms, at={ALPHA: alpha, BETA: beta})
                 conditions = tuple(dict.fromkeys((*_signed_lines(regime), *best.conditions)))
-                xi = best.split["width"]
                 full = best.trail.after(trail, on=(len(trail.steps) - 1,))
-                found[name] = PhaseFormulas(name, best.exponent, xi, best.tradeoff, conditions, full)
+                width = best.split["width"]
+                found[name] = PhaseFormulas(name, best.exponent, width, best.tradeoff, conditions, full)
     return {name: found[name] for name in _NAMES.values()}
 
 

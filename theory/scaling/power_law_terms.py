@@ -96,7 +96,7 @@ def loss_terms(regime: Regime) -> tuple[tuple[Term, ...], Trail]:
         reference=REFERENCE,
         parents=(noticed,),
     )
-    direct = spectral_decay(power, 2 * ALPHA)
+    direct = _decay(power)
     through = sp.gammasimp(bulk.coefficient / sp.gamma(1 - bulk.exponent))  # inverse Laplace of tau^(rho - 1)
     # spectral_decay counts time twice: exp(-2 t lambda)
     differs = sp.simplify(sp.gammasimp(through / (direct[1] * 2 ** direct[0]))) - 1
@@ -196,7 +196,7 @@ def _mixing(regime: Regime, head: PowerTerm, trail: Trail, noticed: int) -> tupl
 
 def _sampling(regime: Regime, rate: Any, trail: Trail) -> tuple[Term | None, Trail]:
     """K_pp: P = F + K * P passes on the early mass of F, int F = sum_j j^(-2 beta) / (2 gamma), with kernel K."""
-    exponent = tidy(spectral_decay(4 * ALPHA, 2 * ALPHA)[0])
+    exponent = tidy(_decay(4 * ALPHA)[0])
     kernel = f"K ~ gamma^2 (gamma r)^-({exponent})"
     trail = trail.then(
         "gradient noise: P = F + K * P, K = gamma^2 tr K^2 exp(-2 gamma K t)", kernel, reference=REFERENCE, parents=(0,)
@@ -209,6 +209,12 @@ def _sampling(regime: Regime, rate: Any, trail: Trail) -> tuple[Term | None, Tra
         return None, trail.then("K_pp is below F_0", why, reference=REFERENCE)
     term = _in_time("K_pp", exponent, rate, rates=1)
     return term, trail.then("K_pp: K times int F = sum_j j^(-2 beta)/(2 gamma)", str(term), reference=REFERENCE)
+
+
+@cache
+def _decay(power: Any) -> tuple[Any, Any]:
+    """Exponent and prefactor of sum_j j^-power exp(-2 t j^(-2 alpha))."""
+    return spectral_decay(power, 2 * ALPHA)
 
 
 def _coincide(terms: tuple[PowerTerm, ...], at: Any) -> bool:
