@@ -128,14 +128,11 @@ def cautions(parts: dict[str, Any]) -> list[str]:
     moved = dict(zip(("alpha", "beta"), parts["sensitivity"].range[3:], strict=True))
     for name, size in moved.items():
         if size > MOVED:
-            told.append(
-                f"{name} depends on which runs of high loss are dropped: it moves by {size:.1f} standard errors"
-            )
+            told.append(f"{name} depends on which runs of high loss are dropped, by {size:.1f} standard errors")
     best = parts["rivals"].best
     if best != "additive":
-        told.append(
-            f"the runs prefer another law ({best}) by {parts['rivals'].criteria['additive']:.0f} of its criterion"
-        )
+        by = parts["rivals"].criteria["additive"]
+        told.append(f"another law fits better ({best}): its information criterion is {by:.0f} lower")
     told += [
         f"fitted to smaller runs, the law has {run.coverage:.0%} of the {run.held} largest within its 90 % intervals"
         for run in parts["rollout"]

@@ -54,8 +54,9 @@ class NextRuns:
         ]
         of = "all five constants (geometric mean)" if self.quantity == "all" else self.quantity
         first, last = self.simulated
-        told = f"s.e. of {of}: {self.before:.3g} to {self.after:.3g} ({1 - self.after / self.before:.0%} less)"
-        tried = f"; in simulated runs {1 - last / first:.0%} less" if np.isfinite(last) else ""
+        fall = 1 - self.after / max(self.before, 1e-300)
+        told = f"s.e. of {of}: {self.before:.3g} to {self.after:.3g} ({fall:.0%} less)"
+        tried = f"; in simulated runs {1 - last / first:.0%} less" if np.isfinite(last) and first > 0 else ""
         head = f"next runs for {self.compute:.3g} of {self.budget:.3g} flops, 6 N D each"
         return "\n".join([head, *rows, told + tried])
 

@@ -158,11 +158,12 @@ def _error(law: Callable, made: LawFit, delta: float) -> float:
     return float(np.sqrt(max(covariance[-1, -1], 0.0)))
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def _constants(fits: dict[str, LawFit], centre: tuple[float, float]) -> dict[str, dict[str, float]]:
-    """Every law's constants in its own letters, not centred."""
-    made = {}
+    """Every law's constants in its own letters, not centred; infinite where they leave double precision."""
+    made: dict[str, dict[str, float]] = {}
     for name, one in fits.items():
-        t = [float(v) for v in one.theta]
+        t = list(one.theta)
         if name == KAPLAN:
             made[name] = {
                 "alpha_N": t[2],

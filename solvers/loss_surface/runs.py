@@ -13,6 +13,7 @@ from ...theory.arguments import numbers, whole
 from ...theory.errors import BadData
 
 WHERE = "loss surface"
+SMALLEST, LARGEST = 1e-75, 1e75  # squares and products of columns are taken
 FEWEST = 7  # five unknowns and something left to judge them by
 
 
@@ -103,6 +104,13 @@ cross-entropy and the law is not identifiable; give cross-entropies in nats
         if len(low):
             raise BadData(
                 f"{name} {column[low[0]]:g} at row {low[0]} is not above zero", where=where, remedy="drop that run"
+            )
+        far = np.flatnonzero((column < SMALLEST) | (column > LARGEST))
+        if len(far):
+            raise BadData(
+                f"{name} {column[far[0]]:g} at row {far[0]} is beyond {SMALLEST:g} to {LARGEST:g}",
+                where=where,
+                remedy="check its units",
             )
     if groups is not None and len(groups) != len(columns["loss"]):
         raise BadData(

@@ -154,8 +154,8 @@ class LossSurface:
         """
         budget = number(compute, "compute", WHERE, above=True)
         if not self.has_frontier:
-            name = "alpha" if self.estimates["alpha"] <= 0 else "beta"
-            found = f"{name} = {self.estimates[name]:.3g} is not above zero, so no split of compute is best"
+            name = min(("alpha", "beta"), key=self.estimates.__getitem__)
+            found = f"{name} = {self.estimates[name]:.3g} is not well above zero, so no split of compute is best"
             raise OutsideDomain(found, where=WHERE, remedy="see why the law is not identifiable")
         derived = frontier()
         point = derived.values(budget, self.estimates)
@@ -169,8 +169,11 @@ class LossSurface:
 
     @property
     def has_frontier(self) -> bool:
-        """Whether the loss falls with parameters and with tokens, so that a best split exists."""
-        return self.estimates["alpha"] > 0 and self.estimates["beta"] > 0
+        """Whether the loss falls with parameters and with tokens, so that a best split exists (in double precision)."""
+        if not (self.estimates["alpha"] > 0 and self.estimates["beta"] > 0):
+            return False
+        best = frontier().values(self.runs.compute.max(), self.estimates)
+        return all(np.isfinite(value) and value > 0 for value in best.values())
 
     def exponents(self, level: float = 0.9) -> dict[str, tuple[float, float, float]]:
         """Exponents of N*, D* and of L* - E in compute: value and both ends of the interval (samples without a best

@@ -60,12 +60,13 @@ class Frontier:
         3.219e+10
         """
         numbers = [np.asarray(constants[name], float) for name in NAMES]
-        made = {
-            name: function(np.asarray(compute, float), *numbers)
-            for name, function in _compiled().items()
-            if not name.endswith("_gradient")
-        }
-        return made | {"ratio": made["tokens"] / made["parameters"]}
+        with np.errstate(all="ignore"):  # exponents next to zero put the best split beyond all numbers: infinite
+            made = {
+                name: function(np.asarray(compute, float), *numbers)
+                for name, function in _compiled().items()
+                if not name.endswith("_gradient")
+            }
+            return made | {"ratio": made["tokens"] / made["parameters"]}
 
     def error(self, quantity: str, compute: float, constants: Mapping[str, float], covariance: np.ndarray) -> float:
         """Standard error of log N*, log D* or of L* ("parameters", "tokens", "loss") by the delta method.
