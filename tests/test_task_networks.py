@@ -99,3 +99,15 @@ def test_lazy_networks_are_forecast_in_samples(name):
     predicted, found = forecast(cell, seed=21), measure(cell, seed=21)
     print(predicted, found)
     assert abs(predicted.value - found.exponent) <= 0.1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["digits_parity", "digits_classes", "terrain"])
+def test_features_that_move_learn_hard_tasks_faster(name):
+    """The same rows and times with features that stand still and that move; the task is hard, by the forecast."""
+    lazy, rich = (Cell(name, which, "steps", (10, 300)) for which in ("lazy-relu", "rich-relu"))
+    predicted = forecast(rich, seed=21)
+    still, moving = measure(lazy, seed=21), measure(rich, seed=21)
+    print(predicted, still, moving)
+    assert 0 < predicted.facts["lazy"] < predicted.facts["improved"] < 1
+    assert moving.exponent - still.exponent > 2 * np.hypot(moving.exponent_error, still.exponent_error)
