@@ -16,12 +16,13 @@ import numpy as np
 from ...theory.errors import BadData, LearningMechanicsError
 from ...theory.mechanisms.forecast import MechanismForecast
 from ...theory.model import Bound
+from ...theory.raw_data.intrinsic_dimension import intrinsic_dimension
+from ...theory.raw_data.one_hot import one_hot
 from .axis_law import AxisLaw
 from .local_slope import NINETY_PERCENT, half_width
 from .scaling_law import ScalingLaw
 
 __all__ = ["NINETY_PERCENT", "exponents", "forecast", "half_width", "kernel_rows", "other_mechanisms", "side_by_side"]
-LEAST_NEIGHBOURS = 50  # distinct rows
 KERNEL = "kernel spectrum"
 SIMON = "Simon et al. 2021, arXiv:2110.03922"
 
@@ -123,38 +124,22 @@ def other_mechanisms(x: Any, y: Any, window: tuple[float, float], corpus: Any = 
 
 def _symbols(x, y, window):
     """Zipf's law, where every row is one of many symbols."""
-    if x.ndim != 2 or len(x) == 0 or not (((x != 0).sum(1) == 1).all() and (np.ptp(x[x != 0]) == 0)):
+    found = one_hot(x)
+    if found is None:
         return []
-    return _said("zipf", "Zipf memorisation", x.argmax(1), window)
+    if not found.memorised:
+        return [MechanismForecast("Zipf memorisation", "samples", None, False, "rows count several symbols each")]
+    return _said("zipf", "Zipf memorisation", found.symbols, window)
 
 
 def _resolution(x, y, window):
     """The bracket of the intrinsic dimension turned into exponents; of these the one in samples."""
-    dimensions = [neighbour_dimension(x[:: 2**halved]) for halved in range(3)]
-    if not np.isfinite(dimensions).all():
-        return []
-    bracket = min(dimensions), max(dimensions)
-    return [row for row in _said("resolution", "resolution-limited", bracket, window) if row.axis == "samples"][:1]
-
-
-def neighbour_dimension(x: np.ndarray) -> float:
-    """Intrinsic dimension from the distances r1 < r2 of the two nearest neighbours: 1 / mean log(r2/r1).
-
-    Rows that repeat count once; infinite where there are fewer than 50 of them. Reference: Facco, d'Errico, Rodriguez
-    & Laio 2017 (Sci. Rep. 7, 12140).
-
-    >>> plane = np.random.default_rng(0).random((1000, 2)) @ np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]])
-    >>> 1.8 < neighbour_dimension(plane) < 2.2
-    True
-    """
-    from scipy.spatial import cKDTree
-
-    distinct = np.unique(x, axis=0)
-    if len(distinct) < LEAST_NEIGHBOURS:
-        return float("inf")
-    near = cKDTree(distinct).query(distinct, k=3)[0][:, 1:]
-    apart = float(np.mean(np.log(near[:, 1] / near[:, 0])))
-    return 1 / apart if apart > 0 else float("inf")
+    try:
+        found = intrinsic_dimension(x)
+    except LearningMechanicsError as reason:
+        return [_refused("resolution-limited", reason)]
+    rows = _said("resolution", "resolution-limited", (found.low, found.high), window)
+    return [row for row in rows if row.axis == "samples"][:1]
 
 
 def _said(module, name, *arguments):
