@@ -141,6 +141,10 @@ def test_boundaries(alpha, beta, name, widths, loss, logarithms):
     assert jumps == (widths[0] != widths[1])
     assert len(phase.logarithms) == len(logarithms)
     assert all(text.startswith(start) for text, start in zip(phase.logarithms, logarithms, strict=True))
+    # the terms are those at `width_exponent`, the lower end of the range
+    assert sp.simplify(min(phase.terms.values(), key=float) - loss) == 0
+    floor = min(2 * phase.alpha, 2 * phase.alpha + 2 * phase.beta - 1, key=float)
+    assert sp.simplify(phase.terms["F_0"] - floor * phase.width_exponent) == 0
     at = {a: phase.alpha, b: phase.beta}
     for side in phase.names:  # every phase's own formula tends to the same exponent, where it is not 0/0
         value = sp.sympify(TABLE[side][1]).subs(at)

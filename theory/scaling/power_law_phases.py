@@ -135,16 +135,16 @@ def _phase(alpha: Any, beta: Any) -> PowerLawPhase:
     for name, regime in sectors.items():
         terms, derivation = loss_terms(regime)
         here = [type(t)(t.name, {a: tidy(e.subs(_at(alpha, beta))) for a, e in t.exponents.items()}) for t in terms]
-        found[name] = (best_split(here), derivation)
+        found[name] = (best_split(here), derivation, here)
     names = sorted(found, key=list(_NAMES.values()).index)
-    first, derivation = found[names[0]]
-    ranges = [best.ranges["width"] for best, _ in found.values()]
+    first, derivation, here = found[names[0]]
+    ranges = [best.ranges["width"] for best, *_ in found.values()]
     low, high = _extreme([r[0] for r in ranges], -1), _extreme([r[1] for r in ranges], 1)
     formulas = phase_formulas()
     distance, nearest = (sp.S.Zero, _meeting(names)) if len(names) > 1 else _nearest(alpha, beta, names[0])
     notes = []
     if len(names) > 1:
-        gaps = [tidy(best.exponent - first.exponent) for best, _ in found.values()]
+        gaps = [tidy(best.exponent - first.exponent) for best, *_ in found.values()]
         same = all(exact_sign(gap) == 0 for gap in gaps)
         notes.append(f"the loss exponent is {'continuous' if same else 'NOT continuous'} here")
         jump = "the width exponent jumps: along f = const the largest term is flat"
@@ -162,7 +162,7 @@ def _phase(alpha: Any, beta: Any) -> PowerLawPhase:
         width_exponent=low,
         tradeoff="; ".join(dict.fromkeys(formulas[name].tradeoff for name in names)),
         width_range=(low, high),
-        terms=first.terms,
+        terms={term.name: term.at({"width": low, "steps": 1 - low}) for term in here},
         weights=first.weights,
         learning_rate=tidy(sp.Max(0, 1 - 2 * alpha)),
         distance=distance,
