@@ -14,59 +14,72 @@ from learning_mechanics.validate.tasks.tasks import halves, task
 
 # ---- Gaussian features of a planted power law ------------------------------------------------------------------------
 
-MODES, DRAWN_ROWS, RUNS = 3000, 4000, 13
-GRID = [
-    (capacity, target, noise, window)
-    for capacity in (1.2, 1.5, 2.0)
-    for target in (1.5, 2.0, 3.0)
-    for noise in (0.0, 0.1)
-    for window in ((20, 100), (60, 300))
-]
+MODES = 1500
+CAPACITIES, TARGETS, NOISES, SPANS = (1.2, 1.5, 2.0), (1.5, 2.0, 3.0), (0.0, 0.1), ((20, 100), (60, 300))
 
 
-def gaussian_slope(capacity, target, noise, ridge, window, seed):
-    """Exponent of the error above the noise, exact on the population, of regressions on Gaussian features."""
-    rng, k = np.random.default_rng([seed, 7]), np.arange(1.0, MODES + 1)
-    scale, weights = k ** (-capacity / 2), k ** ((capacity - target) / 2)
-    sizes = np.unique(np.round(np.geomspace(*window, 6)).astype(int))
-    errors = []
-    for n in sizes:
-        runs = []
-        for _ in range(max(RUNS, DRAWN_ROWS // n)):
-            x = rng.standard_normal((n, MODES)) * scale
-            sign = rng.choice([-1.0, 1.0], MODES) * weights
-            y = x @ sign + np.sqrt(noise) * rng.standard_normal(n)
-            left = sign - x.T @ np.linalg.solve(x @ x.T + ridge * np.eye(n), y)
-            runs.append(((scale * left) ** 2).sum())
-        errors.append(np.mean(runs))
-    return sizes, -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+def gaussian_errors(n, capacities, runs, rng):
+    """Errors above the noise, exact on the population, (runs, capacities, targets, noises), of regressions on n rows.
+
+    One matrix of standard normal numbers serves all cells; with noise the ridge is 1.
+    """
+    k = np.arange(1.0, MODES + 1)
+    found = np.empty((runs, len(capacities), len(TARGETS), len(NOISES)))
+    for run in range(runs):
+        z, signs, labels = rng.standard_normal((n, MODES)), rng.choice([-1.0, 1.0], MODES), rng.standard_normal(n)
+        for i, capacity in enumerate(capacities):
+            x = z * k ** (-capacity / 2)
+            weights = np.stack([signs * k ** ((capacity - target) / 2) for target in TARGETS], axis=1)
+            gram, clean = x @ x.T, x @ weights
+            for j, noise in enumerate(NOISES):
+                y = clean + np.sqrt(noise) * labels[:, None]
+                left = weights - x.T @ np.linalg.solve(gram + (1.0 if noise else 0.0) * np.eye(n), y)
+                found[run, i, :, j] = (k[:, None] ** -capacity * left**2).sum(0)
+    return found
 
 
-def gaussian_misses(cells, seed):
-    """Local exponent of the law less that of simulated regressions, for every cell of the grid."""
-    misses, k = [], np.arange(1.0, MODES + 1)
-    for capacity, target, noise, window in cells:
-        ridge = 1.0 if noise else 0.0
-        sizes, measured = gaussian_slope(capacity, target, noise, ridge, window, seed)
-        law = ScalingLaw.from_spectrum(
-            k**-capacity, k**-target, samples=sizes, noise=noise, ridge=ridge, axes=["samples"]
-        ).samples
-        misses.append(law.value - measured)
-        print(f"capacity {capacity} target {target} noise {noise} {window}: {law.value:.3f}, measured {measured:.3f}")
-    return np.abs(misses)
+def gaussian_misses(capacities, spans, runs, seed):
+    """Local exponents of the law less those of simulated regressions, and the standard errors of these."""
+    misses, errors, k = [], [], np.arange(1.0, MODES + 1)
+    for span in spans:
+        sizes = np.unique(np.round(np.geomspace(*span, 6)).astype(int))
+        rng = np.random.default_rng([seed, span[0]])
+        # small samples scatter more from draw to draw and cost less
+        drawn = [gaussian_errors(n, capacities, runs * max(1, 200 // n), rng) for n in sizes]
+        loss = np.stack([each.mean(0) for each in drawn])
+        relative = np.stack([each.std(0, ddof=1) / each.mean(0) / np.sqrt(len(each)) for each in drawn])
+        x = np.log(sizes) - np.log(sizes).mean()
+        exponents = -np.tensordot(x, np.log(loss), 1) / (x @ x)
+        errors.append(np.sqrt(np.tensordot(x**2, relative**2, 1)) / (x @ x))
+        for (i, j, m), measured in np.ndenumerate(exponents):
+            law = ScalingLaw.from_spectrum(
+                k ** -capacities[i],
+                k ** -TARGETS[j],
+                samples=sizes,
+                noise=NOISES[m],
+                ridge=1.0 if NOISES[m] else 0.0,
+                axes=["samples"],
+            ).samples
+            misses.append(abs(law.value - measured))
+            cell = f"capacity {capacities[i]} target {TARGETS[j]} noise {NOISES[m]} n = {span[0]} .. {span[1]}"
+            print(f"{cell}: {law.value:.3f}, measured {measured:.3f} +- {errors[-1][i, j, m]:.3f}")
+    return np.array(misses), np.concatenate([error.ravel() for error in errors])
 
 
 @pytest.mark.long
 def test_slopes_of_gaussian_features():
-    """36 planted spectra; simulated slopes have standard errors of 0.005 to 0.02."""
-    misses = gaussian_misses(GRID, seed=100)
+    """36 planted spectra, with enough draws that the simulation's own errors stay below a third of the bar."""
+    misses, errors = gaussian_misses(CAPACITIES, SPANS, runs=150, seed=100)
     print(f"median {np.median(misses):.4f}, largest {misses.max():.4f}, 90 % {np.quantile(misses, 0.9):.4f}")
+    print(f"errors of the simulation: median {np.median(errors):.4f}, largest {errors.max():.4f}")
     assert np.median(misses) <= 0.02 and misses.max() <= 0.06
 
 
 @pytest.mark.short
-def test_slopes_of_two_gaussian_features():
-    assert gaussian_misses([(1.5, 2.0, 0.0, (20, 60)), (1.5, 2.0, 0.1, (20, 60))], seed=100).max() <= 0.06
+def test_slopes_of_six_gaussian_features():
+    """The same draws serve all six cells; three standard errors of the simulation are allowed for."""
+    misses, errors = gaussian_misses((1.5,), ((20, 60),), runs=20, seed=100)
+    assert (misses <= 0.02 + 3 * errors).all() and errors.max() < 0.06
 
 
 # ---- real tasks ------------------------------------------------------------------------------------------------------
