@@ -210,7 +210,7 @@ def predict(claim: Claim, instances: Sequence[Sequence[Instance]], *, rival: boo
     """The claim's law (or its rival) on instances[seed][axis value], as a `Prediction`.
 
     A claim whose options hold a "partner" law is forecast by the pair: values and slope are their means, half their gap
-    is the uncertainty, and its slope has the error of `solvers.scaling.exponents` (the partner binds its
+    is the uncertainty, and its slope has the error of `solvers.scaling.local_slope` (the partner binds its
     "slope_scatter").
     """
     law = claim.rival if rival else claim.law
