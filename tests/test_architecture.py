@@ -138,13 +138,14 @@ for module in pkgutil.walk_packages(theory.__path__, theory.__name__ + "."):
 
 PUBLIC = """
 Aligned Balanced Closure Converges Dataset Equals FixedPoint Flow Initialisation Invariant LambdaBalanced LargeDepth
-Law Limit Map Network Node Optimizer PowerLaw Scales ScikitLearnKernel Setup SmallInitialisation Theory Threshold
-Whitened architecture chain check closed_form conservation_laws conserved cross_validation data_curve diagnose
-document edge_of_chaos empirical_kernel errors exponents gaussian_process gradient_descent gradient_flow
-hermite_spectrum jax_code kernel_training kernels learning_curve level_coefficients marginal_stability matrices
-mean_field models modes modified_flow network_flow on_device optimal_ridge over parameter phase plot positive predict
-random_features reduce run_claim scalars sharpness signal_map solve spectra symmetries trained_ensemble two_layer
-with_optimizer
+Law Limit Map Network Node Optimizer PowerLaw Scales ScalingLaw ScikitLearnKernel Setup SmallInitialisation Theory
+Threshold Whitened architecture chain check closed_form conservation_laws conserved cross_validation data_curve
+diagnose document dynamics edge_of_chaos empirical_kernel errors exponents feature_learning fit_loss_surface
+gaussian_process gradient_descent gradient_flow hermite_spectrum intrinsic_dimension jax_code kernel_training kernels
+learning_curve level_coefficients marginal_stability matrices mean_field mechanisms models modes modified_flow
+network_flow on_device one_hot optimal_ridge over parameter phase plot positive power_law_features power_law_phase
+power_law_test predict random_features reduce run_claim scalars sharpness side_by_side signal_map solve spectra
+symmetries trained_ensemble two_layer with_optimizer
 """.split()
 
 
