@@ -244,9 +244,9 @@ def test_impossible_budgets_and_quantities_are_one_line():
 
 @pytest.mark.short
 def test_each_law_is_told_from_the_others_on_its_own_runs():
-    n, d = grid(9)
+    n, d = grid(7)
     rng = np.random.default_rng(6)
-    wobble = np.exp(0.002 * rng.standard_normal(81))
+    wobble = np.exp(0.002 * rng.standard_normal(49))
     kaplan = ((8.8e13 / n) ** (0.076 / 0.095) + 5.4e13 / d) ** 0.095
     bent = 1.8 + 480 * n**-0.35 * (1 + (n / 3e8) ** 4) ** (0.25 * 0.25) + 2000 * d**-0.37
     for loss, name in ((law(n, d), ADDITIVE), (kaplan, KAPLAN), (bent, BROKEN["N"])):
@@ -259,10 +259,10 @@ def test_each_law_is_told_from_the_others_on_its_own_runs():
 
 @pytest.mark.short
 def test_coupling_is_found_where_it_is_and_not_where_it_is_not():
-    n, d = grid(9)
+    n, d = grid(7)
     for g, inside in ((1.0, True), (0.6, False)):
         coupled = 1.8 + ((480 * n**-0.35) ** (1 / g) + (2000 * d**-0.37) ** (1 / g)) ** g
-        found = rivals(fit_loss_surface(n, d, coupled * noise(81, 0.002, 8), bootstrap=100))
+        found = rivals(fit_loss_surface(n, d, coupled * noise(49, 0.002, 8), bootstrap=100))
         assert abs(found.coupling - g) < 3.5 * found.coupling_error
         assert (found.chi_square < 7) == inside  # 7: once in 120
 
