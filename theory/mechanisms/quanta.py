@@ -249,13 +249,15 @@ def forecast(
     threshold: int = 1,
     losses: Any = None,
     at: Any = None,
+    unknown: float | None = None,
     memory: tuple[float, float] | None = None,
     start: float = 1e-3,
 ) -> tuple[MechanismForecast, ...]:
     """Exponents over a window of samples and of time t = eta x steps (and of N in `memory`), from skill frequencies.
 
-    `losses` (K, T) at places `at` of training decide whether it applies: skills must be learned within 2.5 octaves
-    each, in the order of their frequencies. Without them that cannot be known, and the exponents are conditional.
+    `losses` (K, T) at places `at` of training decide whether it applies (`unknown`: the loss of a skill of which nothing
+    is known, see `skill_curves`): skills must be learned within 2.5 octaves each, in the order of their frequencies.
+    Without them that cannot be known, and the exponents are conditional.
     Frequencies are taken as exact; errors hold the draw of one growing training set ("samples") and a start ten times
     larger or smaller ("steps").
 
@@ -267,7 +269,7 @@ def forecast(
     """
     share = checked(frequencies)
     spans = _windows(share, window, memory, threshold, start)
-    applies, because, facts = _verdict(frequencies, losses, at)
+    applies, because, facts = _verdict(frequencies, losses, at, unknown)
     refused = losses is not None and not applies
     rows = []
     for axis in ("samples", "parameters", "steps"):
@@ -309,10 +311,10 @@ def _local(share, axis, span, threshold, start, because) -> tuple[Estimate | Non
     return Estimate(float(value), float(error)), because
 
 
-def _verdict(frequencies, losses, at) -> tuple[bool, str, dict[str, Any]]:
+def _verdict(frequencies, losses, at, unknown) -> tuple[bool, str, dict[str, Any]]:
     if losses is None:
         return False, "without losses per skill it cannot be known whether skills are learned one at a time", {}
-    found = skill_curves(frequencies, losses, at)
+    found = skill_curves(frequencies, losses, at, unknown)
     facts = {"octaves": found.width, "between": found.between, "order": found.order, "time exponent": found.exponent}
     shown = f"a skill is learned in {found.width:.1f} octaves ({found.learned} of {found.skills} skills)"
     if found.width > SHARP:

@@ -24,6 +24,7 @@ from ..errors import BadData
 
 QUANTILE = 1.645  # of a nominal interval of 90 %
 POINTS = 16  # of a window, at equal distances in its logarithm
+_FEW = 20  # terms that are added up one by one
 
 
 def checked(frequencies: Any) -> np.ndarray:
@@ -46,10 +47,20 @@ def left_out(frequencies: np.ndarray, kept: Any) -> np.ndarray:
 
 
 def unlearned(frequencies: np.ndarray, samples: Any, threshold: int = 1) -> np.ndarray:
-    """P(Binomial(D, p_k) < tau) for every D and skill, (D, K); D may be any number from tau on, and is 1 below it."""
+    """P(Binomial(D, p_k) < tau) for every D and skill, (D, K); D may be any number from tau on, and is 1 below it.
+
+    Few terms are added up, C(D, j) p^j (1-p)^(D-j); of many the incomplete beta function is the sum.
+    """
     draws = np.atleast_1d(np.asarray(samples, float))[:, None]
-    enough = np.maximum(draws, threshold)
-    return np.where(draws < threshold, 1.0, betaincc(threshold, enough - threshold + 1, frequencies))
+    enough, share = np.maximum(draws, threshold), np.minimum(frequencies, 1 - 1e-16)
+    if threshold > _FEW:
+        return np.where(draws < threshold, 1.0, betaincc(threshold, enough - threshold + 1, share))
+    term = np.exp(enough * np.log1p(-share))
+    found = term.copy()
+    for j in range(threshold - 1):
+        term *= (enough - j) / (j + 1) * (share / (1 - share))
+        found += term
+    return np.where(draws < threshold, 1.0, np.minimum(found, 1.0))
 
 
 def unseen(frequencies: np.ndarray, samples: Any, threshold: int = 1) -> np.ndarray:
@@ -82,7 +93,7 @@ def scatter_of_slope(frequencies: np.ndarray, grid: np.ndarray, threshold: int) 
 class SkillCurves:
     """What per-skill losses show.
 
-    `width`     octaves of the axis from 90 % to 10 % of a skill's first loss, median over skills
+    `width`     octaves of the axis from 90 % to 10 % of a skill's unknown loss, median over skills
     `between`   share of the records, while skills are being learned, at which a skill is between those levels
     `exponent`  g in (place of 50 %) ~ p^-g, one for independent skills, with the `scatter` of log places around it
     `order`     rank correlation between rarity and place of 50 %
@@ -98,10 +109,12 @@ class SkillCurves:
     skills: int
 
 
-def skill_curves(frequencies: Any, losses: Any, at: Any = None) -> SkillCurves:
+def skill_curves(frequencies: Any, losses: Any, at: Any = None, unknown: float | None = None) -> SkillCurves:
     """Sharpness and order of measured skills: losses (K, T) at T places of an axis (1 ... T unless said).
 
-    Skills stand in the order of the frequencies given. A place is read on a straight line in the logarithm of the axis.
+    Skills stand in the order of the frequencies given. `unknown` is the loss of a skill of which nothing is known: the
+    first loss, from before it moves, unless said (1/2 for targets -1 and 1 and a network that starts elsewhere).
+    50 % is passed where it is first; 90 % last before that, and 10 % first after it, so that noise does not count.
     Raises `BadData` for other shapes, losses that do not start above zero, or fewer than three learned skills.
 
     >>> p, t = np.array([0.4, 0.2, 0.1, 0.05]), np.geomspace(1, 300, 200)
@@ -119,10 +132,11 @@ def skill_curves(frequencies: Any, losses: Any, at: Any = None) -> SkillCurves:
             where="skill losses",
             remedy="give finite (K, T) losses, and T growing places above 0",
         )
-    if not (losses[:, 0] > 0).all():
-        raise BadData("a first loss is not above zero", where="skill losses", remedy="begin before training")
-    rest = losses / losses[:, :1]
-    high, half, low = (_passages(rest, np.log(places), level) for level in (0.9, 0.5, 0.1))
+    full = losses[:, :1] if unknown is None else np.full((len(share), 1), float(unknown))
+    if not (full > 0).all():
+        raise BadData("the loss of an unknown skill is not above zero", where="skill losses", remedy="give `unknown`")
+    rest = losses / full
+    high, half, low = np.transpose([_passages(curve, np.log(places)) for curve in rest])
     learned = np.isfinite(high) & np.isfinite(half) & np.isfinite(low)
     if learned.sum() < 3:
         raise BadData(
@@ -145,20 +159,23 @@ def skill_curves(frequencies: Any, losses: Any, at: Any = None) -> SkillCurves:
     )
 
 
-def _passages(rest: np.ndarray, places: np.ndarray, level: float) -> np.ndarray:
-    """First place where each curve is at or below the level, interpolated; infinite where it never is."""
-    below = rest <= level
-    first = below.argmax(1)
-    found = np.full(len(rest), np.inf)
-    for k in np.flatnonzero(below.any(1)):
-        j = first[k]
-        before, after = rest[k, j - 1], rest[k, j]
-        found[k] = (
-            places[j]
-            if before == after
-            else places[j - 1] + (places[j] - places[j - 1]) * ((before - level) / (before - after))
-        )
-    return found
+def _passages(rest: np.ndarray, places: np.ndarray) -> tuple[float, float, float]:
+    """Places of 90, 50 and 10 % of one curve, on straight lines between records; infinite where it has none."""
+    if not (rest <= 0.5).any():
+        return np.inf, np.inf, np.inf
+    middle = int((rest <= 0.5).argmax())
+    above = np.flatnonzero(rest[:middle] > 0.9)
+    below = np.flatnonzero(rest[middle:] <= 0.1)
+    high = _between(rest, places, above[-1] + 1, 0.9) if len(above) else np.inf
+    half = _between(rest, places, middle, 0.5) if middle else np.inf
+    low = _between(rest, places, middle + below[0], 0.1) if len(below) and middle + below[0] else np.inf
+    return high, half, low
+
+
+def _between(rest: np.ndarray, places: np.ndarray, after: int, level: float) -> float:
+    """Where a straight line from the record before to the record `after` is at the level."""
+    share = (rest[after - 1] - level) / (rest[after - 1] - rest[after])
+    return float(places[after - 1] + share * (places[after] - places[after - 1]))
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
