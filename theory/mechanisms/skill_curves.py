@@ -180,7 +180,7 @@ def _between(rest: np.ndarray, places: np.ndarray, after: int, level: float) -> 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's, ties sharing their mean rank."""
-    ranks = [(np.searchsorted(np.sort(v), v) + np.searchsorted(np.sort(v), v, "right")) / 2 for v in (a, b)]
-    if min(np.ptp(rank) for rank in ranks) == 0:
+    first, second = ((np.searchsorted(np.sort(v), v) + np.searchsorted(np.sort(v), v, "right")) / 2 for v in (a, b))
+    if min(np.ptp(first), np.ptp(second)) == 0:
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1].round(12))
+    return float(np.corrcoef(first, second)[0, 1].round(12))
