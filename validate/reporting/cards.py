@@ -13,6 +13,7 @@ import numpy as np
 from ...bibliography import described
 from ...theory.claims import Converges, Scales, Threshold
 from ...theory.model import Theory
+from ..forecasts.cell_forecasts import Settled
 from ..judging.check import Run
 from ..judging.verdict import Verdict
 from .equations import readable, result, rows
@@ -20,6 +21,7 @@ from .figures.axes import parts, series, view
 from .figures.names import PAIRED, TIMES, axis_label, component, component_name, components, quantity_name
 from .figures.pictures import pictures
 from .figures.style import data_uri
+from .forecast_section import forecast_section
 from .plot import figure, seeds_apart
 from .report_page import Markup, escape, quantity, said, signed
 from .typesetting import label, proper, prose
@@ -32,6 +34,7 @@ def content(
     environment: Mapping[str, Any],
     summary: str,
     derivations: Mapping[str, str],
+    settled: Settled,
 ) -> dict[str, Any]:
     """Everything on the page, model by model; `derivations` are the pages that hold whole derivations."""
     sections, cited = [], []
@@ -59,6 +62,7 @@ def content(
         "title": "Learning mechanics: predictions against training",
         "summary": summary,
         "models": sections,
+        "exponents": forecast_section(settled.forecasts, settled.scores, settled.refused),
         "failures": failures,
         "references": described(part for reference in cited for part in reference.split(";")),
         "environment": {name.replace("_", " "): place(str(value)) for name, value in environment.items()},

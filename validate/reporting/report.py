@@ -18,6 +18,9 @@ from ...theory.errors import LearningMechanicsError, WouldOverwrite
 from ...theory.model import Theory, find
 from ...theory.model import models as all_models
 from ..experiments.experiment import resolve_device, versions
+from ..forecasts.cell_forecasts import Settled, settle_cells
+from ..forecasts.folder import ForecastFolder
+from ..forecasts.score import Summary
 from ..judging.check import Run, run_claim
 from ..judging.ledger import Ledger, write
 from ..judging.verdict import Verdict, plain
@@ -117,20 +120,47 @@ def report(
                 f"interrupted: {len(runs)} verdicts are kept in {directory}; the same command goes on from there"
             )
             raise
+        settled = _exponents(directory, display, seed, force) if models is None else Settled((), (), {})
     seconds = time.perf_counter() - started
     environment = {**settings, **dict(versions()), "seconds": round(seconds, 1), "claims_resumed": resumed}
     verdicts = tuple(run.verdict for _, run in runs)
     content = {
         "environment": environment,
         "models": [_model_record(theory, [run for t, run in runs if t is theory]) for theory in theories],
+        "exponents": _exponents_record(settled),
         "failures": {"/".join(key): reason for key, reason in failures.items()},
     }
     write(targets[1], json.dumps(plain(content)))
     summary = _summary(verdicts, failures, seconds) + (f" {resumed} were kept from an earlier run." if resumed else "")
     derivations = _write_derivations(theories, directory)
-    write(targets[0], page(page_content(theories, runs, failures, environment, summary, derivations)))
+    write(targets[0], page(page_content(theories, runs, failures, environment, summary, derivations, settled)))
     ledger.verify()
     return Report(*targets, verdicts, failures, seconds, resumed)
+
+
+def _exponents(directory: Path, display: "_Display", seed: int, force: bool) -> Settled:
+    """Exponents of real tasks: registered in `exponents/` beside the report, then measured."""
+    from ..tasks.cells import report_cells
+
+    folder = directory / "exponents"
+    if force and folder.exists():  # forecasts on record are put aside, not lost
+        aside = next(path for n in range(1, 10**6) if not (path := directory / f"exponents.{n}").exists())
+        folder.rename(aside)
+    cells = report_cells()
+    display.start("exponents", "forecasts", sum(cell.seconds for cell in cells))
+    settled = settle_cells(ForecastFolder(folder), cells, seed, progress=lambda what, done: display.advance(done))
+    display.finish()
+    display.say("\n".join(["EXPONENTS FORECAST BEFORE TRAINING", str(Summary(settled.scores))]))
+    return settled
+
+
+def _exponents_record(settled: Settled) -> dict[str, Any]:
+    return {
+        "forecasts": [forecast.to_dict() for forecast in settled.forecasts],
+        "scores": [score.to_dict() for score in settled.scores],
+        "refused": settled.refused,
+        "summary": Summary(settled.scores).to_dict() if settled.scores else {},
+    }
 
 
 def _write_derivations(theories: Sequence[Theory], directory: Path) -> dict[str, str]:
@@ -224,6 +254,7 @@ class _Display:
     def __init__(self, theories: Sequence[Theory], wanted: bool):
         self.wanted = wanted
         self.total = sum(claim.seconds for theory in theories for claim in theory.claims())
+        self.done, self.share = 0.0, 0.0
 
     def __enter__(self):
         if self.wanted:
@@ -235,7 +266,6 @@ class _Display:
             self.progress.start()
             self.all = self.progress.add_task("report", total=self.total)
             self.one = self.progress.add_task("", total=1.0)
-            self.done, self.share = 0.0, 0.0
         return self
 
     def __exit__(self, *_):

@@ -13,6 +13,7 @@ from ..judging.verdict import Verdict, number
 from .outlines import shared
 from .typesetting import label, proper, prose, title
 
+EXPONENTS = ("exponents-before-training", "Exponents forecast before training")  # anchor and title of that part
 STYLE_SHEET = Path(__file__).with_name("report.css")
 
 
@@ -20,16 +21,18 @@ def page(content: Mapping[str, Any]) -> str:
     """The whole page. `content`: title, summary, models (sections), environment, references, failures."""
     sections = "".join(_model(model) for model in content["models"])
     verdicts = [v for model in content["models"] for v in model["verdicts"]]
+    exponents, told = content.get("exponents", ("", ""))
     return shared(f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(content["title"])}</title><style>{STYLE_SHEET.read_text(encoding="utf-8")}</style></head><body>
 <h1>{escape(content["title"])}</h1>
 <p class="lead">{escape(content["summary"])}</p>
 {_reading()}
-{contents(content["models"], content.get("failures", {}))}
+{contents(content["models"], content.get("failures", {}), told)}
 <h3 id="verdicts">Verdicts</h3>
 {verdict_table(verdicts, content.get("failures", {}))}
 <p>{escape(times(verdicts))}</p>
+{exponents}
 {sections}
 <h2 id="references">References</h2>
 <ol class="references">{"".join(f"<li>{escape(r)}</li>" for r in content["references"])}</ol>
@@ -39,9 +42,11 @@ def page(content: Mapping[str, Any]) -> str:
 """)
 
 
-def contents(models: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str]) -> str:
-    """The models, each with how many of its claims turned out how, leading to their sections."""
+def contents(models: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str], exponents: str = "") -> str:
+    """The models, each with how many of its claims turned out how, and forecast exponents, leading to their parts."""
     entries = []
+    if exponents:
+        entries.append(f'<li><a href="#{EXPONENTS[0]}">{EXPONENTS[1]}</a> <span class="soft">{exponents}</span></li>')
     for model in models:
         lost = sum(theory == model["name"] for theory, _ in failures)
         told = counted(model["verdicts"]) + ([f"{lost} not judged"] if lost else [])

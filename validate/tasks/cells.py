@@ -41,7 +41,8 @@ WINDOWS = {"parameters": (8.0, 80.0), "steps": (10.0, 500.0)}
 UNTIL = 200.0  # time for which a network is trained where the axis is samples
 TRAINED_WINDOW = (10.0, 300.0)  # times of trained networks
 TRAINED_SAMPLES = 600  # on which they are trained for them: time, not samples, should be what limits them
-TRIALS, TRAINED_TRIALS = 12, 3
+TRIALS, TRAINED_TRIALS = 12, 2
+REPORT_ROWS = 700  # of each half in a report: a decade of ranks, at a fraction of the time
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,14 @@ class Cell:
     """What is forecast and measured: an exponent of a learner on a task, along an axis, over a window of it.
 
     `axis` "samples" (training rows), "parameters" (neurons, from 360 rows) or "steps" (time t = eta k, likewise; of
-    networks from 600 rows)
+    networks from 600 rows). `rows`: of each half, at most so many are used, drawn by the seed; 0 for all of them
     """
 
     task: str
     learner: str
     axis: str
     window: tuple[float, float]
+    rows: int = 0
 
     def __post_init__(self):
         record(self.task)
@@ -76,14 +78,22 @@ class Cell:
     @property
     def seconds(self) -> float:
         """What one forecast and one measurement take on an idle core, roughly."""
-        data = task(self.task)
-        rows = min(len(data) // 2, 2000)
+        rows = min(len(task(self.task)) // 2, self.rows or 2000)
         training = 30.0 if learner(self.learner).trained else 0.0
         return 0.4 + 1.2e-9 * rows**3 + training
 
     def __str__(self) -> str:
         low, high = self.window
         return f"{self.task}/{self.learner}/{self.axis} {low:g}..{high:g}"
+
+    def half(self, probe: bool, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Inputs, targets and groups of the half that forecasts are made from, or of the other one."""
+        data = task(self.task)
+        mask = halves(data, seed)
+        kept = np.flatnonzero(mask if probe else ~mask)
+        if self.rows:
+            kept = np.sort(np.random.default_rng([seed, 1]).permutation(kept)[: self.rows])
+        return data.x[kept], data.y[kept], None if data.groups is None else data.groups[kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +136,11 @@ def cells(budget_seconds: float, axes: tuple[str, ...] = AXES) -> list[Cell]:
 def measure(cell: Cell, seed: int, trials: int | None = None) -> Measured:
     """Run the cell on the measuring half of split `seed`; every run has its own training set, neurons and weights.
 
-    `trials` is the number of runs, by default 12, and 3 for networks. Errors: `BadData` for a window that the half is
+    `trials` is the number of runs, by default 12, and 2 for networks. Errors: `BadData` for a window that the half is
     too small for.
     """
-    data, learned = task(cell.task), learner(cell.learner)
-    kept = ~halves(data, seed)
-    x, y, groups = data.x[kept], data.y[kept], None if data.groups is None else data.groups[kept]
+    learned = learner(cell.learner)
+    x, y, groups = cell.half(False, seed)
     runs = trials or (TRAINED_TRIALS if learned.trained else TRIALS)
     common: dict[str, Any] = {"trials": runs, "seed": seed, "groups": groups}
     if learned.trained is not None and cell.axis == "samples":
@@ -154,9 +163,8 @@ def forecast(cell: Cell, seed: int) -> CellForecast:
     part of its error.
     Errors: `Underpowered` where the probe allows no exponent: too few rows, or a target dominated by noise.
     """
-    data, learned = task(cell.task), learner(cell.learner)
-    probe = halves(data, seed)
-    x, y, groups = data.x[probe], data.y[probe], None if data.groups is None else data.groups[probe]
+    learned = learner(cell.learner)
+    x, y, groups = cell.half(True, seed)
     if learned.trained is not None and cell.axis == "samples":
         return _of_time(cell, learned.kernel, x, y, groups, seed)
     if cell.axis == "samples" and _symbols(x):
@@ -271,6 +279,22 @@ def trained_cells(budget_seconds: float) -> list[Cell]:
     order = [*steps[:8], *samples[:4], *others, *steps[8:], *samples[4:]]
     spent = np.cumsum([cell.seconds for cell in order])
     return order[: int(np.searchsorted(spent, budget_seconds, side="right"))]
+
+
+def report_cells() -> list[Cell]:
+    """The cells of a report: one a problem, along every axis, and a lazy and a rich network; two that must be refused.
+
+    >>> len({record(cell.task).problem for cell in report_cells()}) >= 10
+    True
+    """
+    samples = ("digits_classes", "digits_parity", "patches", "denoising", "textures", "letters", "terrain", "modules")
+    samples += ("prose_or_code", "unseen_words", "membrane", "teacher_relu", "sphere", "next_character", "noise")
+    cells = [Cell(name, "relu-3", "samples", (30.0, 270.0), REPORT_ROWS) for name in samples]
+    cells += [Cell(name, "relu-2", "steps", WINDOWS["steps"], REPORT_ROWS) for name in ("digits_parity", "terrain")]
+    names = ("digits_parity", "terrain")
+    cells += [Cell(name, "neurons-relu", "parameters", WINDOWS["parameters"], REPORT_ROWS) for name in names]
+    networks = ("lazy-relu", "rich-relu")
+    return cells + [Cell("digits_parity", which, "steps", TRAINED_WINDOW) for which in networks]
 
 
 def _window(name, axis, part):
