@@ -3,6 +3,7 @@
 import warnings
 from argparse import Namespace
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from .console import as_json, keep, show, warn, write
@@ -12,17 +13,31 @@ from .theory.errors import BadData
 FIGURES = (".png", ".svg", ".pdf", ".jpg")
 
 
-def read(arguments: Namespace):
-    """The user's file, or built-in data by name (labels one-hot and centred); warnings become lines."""
+def read(arguments: Namespace, ready: bool = False):
+    """The user's file, or built-in data or a task by name; warnings become lines. Digits have labels one-hot, centred.
+
+    Some names are both: `ready` takes the task, whose inputs are prepared for a kernel. Raises `BadData` and
+    `UnknownName`.
+    """
     from .validate.inputs import data, user_data
+    from .validate.tasks.tasks import NAMES, task
 
     name = str(arguments.file)
-    if name in data.names() and not arguments.file.exists():
-        labelled = name == "digits" and not arguments.regression
-        built_in = data.load(name)
-        if labelled:
-            built_in = built_in.prepare("one_hot", "centre_targets").noting(targets="10 classes one-hot, centred")
-        return built_in
+    if not arguments.file.exists():
+        if name in NAMES and (ready or name not in data.names()):
+            return task(name)
+        if name in data.names():
+            labelled = name == "digits" and not arguments.regression
+            built_in = data.load(name)
+            if labelled:
+                built_in = built_in.prepare("one_hot", "centre_targets").noting(targets="10 classes one-hot, centred")
+            return built_in
+        if not arguments.file.suffix:
+            near = get_close_matches(name, [*NAMES, *data.names(), *(path.name for path in Path().iterdir())], n=1)
+            remedy = (
+                f"did you mean {near[0]!r}?" if near else f"check the path, or name a task: {', '.join(NAMES[:3])}, ..."
+            )
+            raise BadData("no such file, built-in data or task", where=name, remedy=remedy)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", user_data.DuplicateRows)
         found = user_data.read(arguments.file, arguments.target, arguments.inputs, arguments.regression)
@@ -60,7 +75,7 @@ def predict(arguments: Namespace) -> int:
         keep(path, arguments.force)
     require_figure(arguments.plot)
     kernel = named_kernel(arguments.kernel, arguments.network, arguments.depth)
-    data = read(arguments)
+    data = read(arguments, ready=True)
     require_consistent(data, arguments.ridge)
     if arguments.sizes and max(arguments.sizes) > len(data):
         raise BadData(

@@ -24,7 +24,7 @@ def register(arguments: Namespace) -> int:
     folder = ForecastFolder(arguments.register)
     source = {"file": _place(arguments.file)} | {name: getattr(arguments, name) for name in READING}
     source |= {"kernel": arguments.kernel, "network": arguments.network, "depth": arguments.depth}
-    data, kernel = _read(arguments.file, arguments), _kernel(source)
+    data, kernel = read(arguments, ready=True), _kernel(source)
     question, answer = ask(data, kernel, arguments.sizes, arguments.ridge, arguments.seed, source)
     before = len(folder.forecasts())
     made = folder.register(question, answer)
@@ -91,18 +91,11 @@ def _asked(source: Mapping[str, Any]) -> tuple[Any, Any]:
     try:
         file = Path(source["file"])
         reading = Namespace(file=file, **{name: source[name] for name in READING})
-        return _read(file, reading), _kernel(source)
+        return read(reading, ready=True), _kernel(source)
     except KeyError as error:
         raise BadData(
             f"the question does not say {error}", where="forecast", remedy="it was not registered by this command"
         ) from None
-
-
-def _read(file: Path, arguments: Namespace) -> Any:
-    """A task by name, or what every command on data reads."""
-    from .validate.tasks.tasks import NAMES, task
-
-    return task(str(file)) if str(file) in NAMES and not file.exists() else read(arguments)
 
 
 def _kernel(source: Mapping[str, Any]) -> Any:
