@@ -130,6 +130,20 @@ def test_the_best_split_of_compute_by_brute_force():
     assert place == pytest.approx(float(split), abs=1e-3)
 
 
+def test_compute_exponent_of_exact_sums():
+    """Loss of N trainable skills after time t = C/N, summed over 2e4 skills and minimised over N at five budgets."""
+    p, start = zipf_frequencies(20_000, 1.0), 1e-2
+    kept = np.unique(np.geomspace(2, 2000, 120).astype(int))
+    best = []
+    budgets = 10.0 ** np.arange(5, 8.1, 0.75)
+    for budget in budgets:
+        known = [not_yet(p[:n], [budget / n], start)[0] for n in kept]
+        losses = np.array(known) + left_out(p, kept) / 2
+        assert 0 < losses.argmin() < len(kept) - 1  # interior minima only
+        best.append(losses.min())
+    assert -np.polyfit(np.log(budgets), np.log(best), 1)[0] == pytest.approx(1 / 3, abs=0.02)
+
+
 def test_gradient_of_two_weights_by_automatic_differentiation():
     """Factor 2 of R' = 2 p R (1 - R) from jax.grad of the loss over rows, no formula."""
     import jax

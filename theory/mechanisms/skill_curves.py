@@ -123,6 +123,7 @@ def skill_curves(frequencies: Any, losses: Any, at: Any = None, unknown: float |
     >>> round(found.width, 2), round(found.exponent, 2), found.order
     (0.94, 1.0, 1.0)
     """
+    checked(frequencies)
     share, losses = np.asarray(frequencies, float).ravel(), np.asarray(losses, float)
     places = np.arange(1.0, losses.shape[-1] + 1) if at is None and losses.ndim else np.asarray(at, float).ravel()
     right = losses.ndim == 2 and losses.shape == (len(share), len(places)) and len(places) >= 3
