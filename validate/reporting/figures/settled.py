@@ -30,7 +30,7 @@ def settled_figure(scores: Sequence[Score]):
             axes.plot([score.predicted] * 2, [row - 0.3, row + 0.3], color=line, lw=1.7)
             axes.plot([score.naive] * 2, [row - 0.34, row + 0.34], color=dashed, **DASHED)
             axes.errorbar(score.measured, row, xerr=1.645 * score.standard_error, color="black", **DOTS)
-        axes.set_yticks(rows, [score.name for score in scores], fontsize=8)
+        axes.set_yticks(rows, [score.name.replace("_", " ") for score in scores], fontsize=8)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_ylim(-0.7, len(scores) - 0.3)
