@@ -160,10 +160,18 @@ def derived(law: Law) -> Flow | Map | FixedPoint:
     return _derived(law.system)
 
 
-def _flow(system: Flow, values: Mapping[str, Any], times: np.ndarray):
+@lru_cache(maxsize=64)
+def _closed_form(system: System) -> Any:
+    """The system's closed form, or None: asked once, not for every instance."""
     try:
-        solution = closed_form(system)
+        return closed_form(system)
     except NoClosedForm:
+        return None
+
+
+def _flow(system: Flow, values: Mapping[str, Any], times: np.ndarray):
+    solution = _closed_form(system)
+    if solution is None:
         from .ode import integrate
 
         return integrate(system, values, times), "ode"
@@ -171,9 +179,8 @@ def _flow(system: Flow, values: Mapping[str, Any], times: np.ndarray):
 
 
 def _fixed_point(system: FixedPoint, values: Mapping[str, Any]):
-    try:
-        solution = closed_form(system)
-    except NoClosedForm:
+    solution = _closed_form(system)
+    if solution is None:
         from .fixed_point import root
 
         return root(system, values), "root in log space"

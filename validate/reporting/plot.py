@@ -258,7 +258,9 @@ def _numbers(axes, claim, prediction, rival, measurement) -> None:
     counted = along and all(float(value).is_integer() and value < 10 for value in claim.values)
     far_apart = along and not counted and min(claim.values) > 0 and max(claim.values) >= 4 * min(claim.values)
     falling = along or bool((np.diff(told[0]) <= 0).all())  # a spectrum, not strengths from both of its ends
-    scales = far_apart, bool(falling and (values > 0).all() and values.max() > 30 * values.min())
+    # a power law is straight in logarithms
+    steep = isinstance(claim, Scales) or (falling and values.max() > 30 * values.min())
+    scales = far_apart, bool(steep and (values > 0).all())
     scale(axes, scales)
     span = max(np.ptp(values), 0.6 * np.abs(values).max())
     everything = np.concatenate([values, *np.clip(shown, values.min() - 1.5 * span, values.max() + 1.5 * span)])

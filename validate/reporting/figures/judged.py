@@ -111,14 +111,23 @@ def order(axes, claim, prediction, rival, measurement, verdict=None) -> None:
 
 
 def slopes(axes, claim, prediction, rival, measurement, verdict=None) -> None:
-    """Local log-log slopes between neighbouring points; the shaded window is what was judged."""
-    points = np.asarray(measurement.abscissa[0], float)
-    keep = points > 0
+    """Local log-log slopes between neighbouring points; the shaded window is what was judged.
+
+    Along the abscissa, or along the claim's axis where every setting has one point only.
+    """
+    across = view(claim, measurement) == "axis"
+    points = np.asarray(claim.values if across else measurement.abscissa[0], float)
+    keep = np.flatnonzero(points > 0)
+    keep = keep[np.argsort(points[keep])]
     middle = np.sqrt(points[keep][1:] * points[keep][:-1])
-    runs = measurement.values[:, 0, keep, 0]
+
+    def curves(record) -> np.ndarray:
+        return record.values[:, keep, 0, 0] if across else record.values[:, 0, keep, 0]
+
+    runs = curves(measurement)
     for law, colour, look in ((prediction, COLOURS[0], LINE), (rival, COLOURS[0], DASHED)):
         if law is not None:
-            axes.plot(middle, local_slopes(points[keep], law.values[0, 0, keep, 0]), color=colour, **look)
+            axes.plot(middle, local_slopes(points[keep], curves(law)[0]), color=colour, **look)
     measured = local_slopes(points[keep], runs.mean(0))
     bars = None
     if len(runs) > 1:
@@ -131,7 +140,7 @@ def slopes(axes, claim, prediction, rival, measurement, verdict=None) -> None:
     axes.set_xticks(chosen, [plain_number(tick) for tick in chosen])
     axes.minorticks_off()
     plain_ticks(axes)
-    axes.set_xlabel(x_label(measurement.abscissa_name))
+    axes.set_xlabel(axis_label(claim) if across else x_label(measurement.abscissa_name))
     axes.set_ylabel("local slope (exponent)")
     _measured(axes, "slope", verdict, 3)
 

@@ -47,6 +47,10 @@ Y_LABELS = {
     "layer_correlations": "correlation of two inputs in a layer (cosine)",
     "gradient_growth": "growth of squared gradients per layer (factor)",
     "gram_eigenvalues": "eigenvalue of the kernel matrix (kernel per sample)",
+    "table_error": "error of a table (squared target)",
+    "neighbour_error": "error of nearest neighbours (squared target)",
+    "line_error": "error of straight lines (squared target)",
+    "tuple_distance": "distance of classes in tuples (share squared)",
 }
 X_LABELS = {
     "step": "training step",
