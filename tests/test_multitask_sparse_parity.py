@@ -144,6 +144,13 @@ def test_loss_curve_of_other_frequencies_within_the_derived_budget(alpha):
     assert abs(verdict.bias) > verdict.budget["total"] / 4
 
 
+@pytest.mark.short
+def test_frequencies_that_fall_too_fast_for_a_power_law_are_outside_the_domain():
+    """alpha = 5: the front is a 25th of a rank wide, the loss falls in steps, and that is said."""
+    verdict = run_claim(MultitaskSparseParityModel(alpha=5.0), "loss_curve").verdict
+    assert verdict.outcome == "outside_domain" and "wide front" in " ".join(verdict.notes)
+
+
 @pytest.mark.instant
 def test_loss_in_time_is_the_sum_over_skills():
     """The law of the claim against the exact sum of logistic curves, without any training: 200 skills, five times."""

@@ -20,6 +20,7 @@ import sympy as sp
 from ...architecture.network import Network, Node
 from ...claims import Claim, Equals, Law
 from ...dataset import Dataset
+from ...derivation.assumptions import Closure
 from ...mechanisms import quanta
 from ...mechanisms.quanta import NAM, exponential_descent, multilinear_descent, multilinear_flow, unknown_skills
 from ...mechanisms.sparse_parity import MultitaskSparseParity
@@ -33,6 +34,7 @@ START = 0.03  # both weights of every skill; its strength is the square
 RATE = 1.0
 SKILLS = 200  # of the experiment on the loss curve, whose front reaches about a fifth of them
 BEGIN, END = 100, 2000  # steps between which the loss is judged: the first skills are known, the last ones not yet
+_ODDS = 1 / START**2 - 1  # x = 1/R(0) - 1
 _AMPLITUDE, _EXPONENT, _REST, _TIME, _LOSS = positive("A s r t E")
 
 
@@ -99,7 +101,7 @@ class MultitaskSparseParityModel(Theory):
             statement="The loss of all skills together is the power of time that sigmoids at times ~ 1/p add up to",
             observable="loss",
             setup=setup,
-            law=Law("sigmoids", loss_in_time, _sigmoids, "loss", reference=NAM),
+            law=Law("sigmoids", loss_in_time, _sigmoids, "loss", (WIDE_FRONT,), reference=NAM),
             rival=Law("exponentials", loss_in_time, _exponentials, "loss", reference=NAM),
             rival_home="skills linear in their weights: same exponent, less by the time that sigmoids wait",
             relative="point",
@@ -184,27 +186,41 @@ def _stated(instance: Instance, integral) -> dict[str, Any]:
     return {"A": amplitude, "s": s, "r": weight / (2 * alpha) * beyond**-alpha, "t": time[:, None]}
 
 
+def _front(weight: float, alpha: float, time: float) -> tuple[float, float]:
+    """Rank of the skill that is being learned at a time, 2 p t = log x, and over how many ranks learning spreads."""
+    rank = (2 * weight * time / np.log(_ODDS)) ** (1 / (1 + alpha))
+    return float(rank), float(rank / ((1 + alpha) * np.log(_ODDS)))
+
+
+def _narrow(values: Mapping[str, Any]) -> float:
+    """One over the width of the front, in ranks, where the loss is first judged."""
+    alpha = values["s"] / (1 - values["s"])
+    return 1 / _front(float((np.asarray(values["x"])[:, 0] ** 2).mean()), alpha, BEGIN)[1]
+
+
+# one skill after the other: the loss falls in steps
+WIDE_FRONT = Closure("wide front", "more than a tenth of a rank is being learned", None, NAM, 10.0, _narrow)
+
+
 def _budget(skills: MultitaskSparseParity) -> dict[str, float]:
     """What the loss curve leaves out, relative to the loss, where each part is largest.
 
     The front stands at p = log(x)/2t, at the rank k(t); the loss is p k/(2 alpha) less that of ranks beyond K.
     """
     alpha, weight, count = skills.alpha, float(skills.frequencies()[0]), skills.skills + 0.5
-    odds, s = 1 / START**2 - 1, alpha / (1 + alpha)
+    s = alpha / (1 + alpha)
 
-    def at(time: float) -> tuple[float, float]:
-        """Rank of the front, and A t^-s over the loss."""
-        front = (2 * weight * time / np.log(odds)) ** (1 / (1 + alpha))
-        return float(front), float(1 / (1 - (front / count) ** alpha))
+    def more_at(time: float) -> float:
+        """A t^-s over the loss."""
+        return float(1 / (1 - (_front(weight, alpha, time)[0] / count) ** alpha))
 
-    (front, more), (_, end) = at(BEGIN), at(END)
+    (front, width), more, end = _front(weight, alpha, BEGIN), more_at(BEGIN), more_at(END)
     last = weight * count ** -(1 + alpha)  # p where the skills end
     # Poisson summation: of the front (1 + e^z)^-2, z = (k - front)/width, the Fourier component of one wave per rank
-    width = front / ((1 + alpha) * np.log(odds))
     wave = np.hypot(1, 2 * np.pi * width) * 2 * np.pi**2 * width / np.sinh(2 * np.pi**2 * width)
     return {
         # a step multiplies by 1 + eta p, not by exp(eta p): the front is late by the share eta p/2 of the time
-        "steps, not a flow": float(s * RATE * np.log(odds) / (4 * BEGIN) * more),
+        "steps, not a flow": float(s * RATE * np.log(_ODDS) / (4 * BEGIN) * more),
         "whole ranks": float(wave / np.pi * alpha / front * more),
         # skills beyond K are counted as unknown, (1 - R)^2 = 1, though R would have grown a little
         "skills beyond K": float(2 * START**2 * np.exp(2 * last * END) * (end - 1)),
