@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import sys
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -364,3 +365,22 @@ def test_a_claim_that_states_its_time_is_said_to_be_trained():
     lazy, kernels = (find(name)() for name in ("lazy-to-rich", "infinite-width-kernels"))
     assert _experiment(lazy.claim("whole_range")).startswith("full-batch training on digits")
     assert _experiment(kernels.claim("tangent_kernel")).startswith("networks at the start on four directions")
+
+
+@pytest.mark.short
+def test_derivations_are_written_meanwhile_and_whatever_is_missing_afterwards(tmp_path, monkeypatch):
+    """The process writes the usual models; others, and all if it fails, are written at the end: the same pages."""
+    from learning_mechanics.theory.model import find
+    from learning_mechanics.validate.reporting import derivation_page as pages
+
+    theories = [find("orthogonal-descent")()]
+    made = {}
+    for name, many, python in (("child", 1, sys.executable), ("broken", 1, "/nowhere/python"), ("alone", 9, "")):
+        monkeypatch.setattr(pages, "MANY", many)
+        monkeypatch.setattr(pages.sys, "executable", python)
+        with pages.DerivationPages(theories, tmp_path / name / "derivations") as work:
+            assert (work.process is not None) == (name == "child")
+            made[name] = work.finish()["orthogonal-descent"]
+            assert work.process is None or work.process.returncode == 0
+    texts = {(tmp_path / name / page).read_text() for name, page in made.items()}
+    assert len(texts) == 1 and "<svg" in texts.pop()

@@ -9,14 +9,21 @@
 (True, True, False)
 """
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import sympy as sp
 
 from ...theory.closed_forms.closed_form import ClosedForm
-from ...theory.document.document import Document, Section, spans
+from ...theory.document.document import Document, Section, document, spans
 from ...theory.document.notation import latex
+from ...theory.model import Theory, find, names
 from ...theory.trail import Equations, Step
+from ..judging.ledger import write
 from .equations import equation_rows, formula, readable, result, rows
 from .outlines import shared
 from .report_page import STYLE_SHEET, escape, quantity, table
@@ -35,6 +42,7 @@ ol.trail li::marker { color: var(--soft); }
 .result { border-left: 3px solid #0072B2; padding-left: 1rem; margin: .6rem 0; }
 .cite { font-size: .85rem; color: var(--soft); text-decoration: none; }
 """
+MANY = 6  # models from which on a process of its own is worth its start
 _KINDS = {"Flow": "flow: rates of change", "Map": "map: values after one step", "FixedPoint": "fixed point"}
 
 
@@ -57,6 +65,58 @@ def derivation_page(content: Document) -> str:
 {f'<h2>References</h2><ol class="references">{sources}</ol>' if sources else ""}
 </body></html>
 """)
+
+
+class DerivationPages:
+    """Everything each model derives, as pages in a folder, written by a process of its own meanwhile.
+
+    Within the context the process works; `finish()` waits for it and writes what it left out: models with other than
+    their usual hyperparameters, models of the user, or everything if the process could not be started.
+    """
+
+    def __init__(self, theories: Sequence[Theory], folder: Path):
+        self.theories, self.folder = theories, folder
+        known = set(names())
+        self.usual = [t.model_name() for t in theories if t.model_name() in known and t == find(t.model_name())()]
+        self.process: subprocess.Popen | None = None
+
+    def __enter__(self) -> "DerivationPages":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob("*.html"):
+            path.unlink()  # of an earlier run, perhaps of another version
+        if len(self.usual) >= MANY:
+            package = sys.modules[__package__.partition(".")[0]]  # the child must find this very one
+            source = str(Path(str(package.__file__)).parents[1])
+            paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
+            command = [sys.executable, "-m", "learning_mechanics.validate.reporting.derivation_page", str(self.folder)]
+            try:
+                self.process = subprocess.Popen(
+                    [*command, *self.usual],
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            except OSError:
+                self.process = None
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+    def finish(self) -> dict[str, str]:
+        """Model -> its page, relative to the folder above."""
+        if self.process is not None:
+            self.process.wait()
+        for theory in self.theories:
+            if not (self.folder / f"{theory.model_name()}.html").exists():
+                _write(theory, self.folder)
+        return {t.model_name(): f"{self.folder.name}/{t.model_name()}.html" for t in self.theories}
+
+
+def _write(theory: Theory, folder: Path) -> None:
+    write(folder / f"{theory.model_name()}.html", derivation_page(document(theory)))
 
 
 def _section(number: int, section: Section, content: Document) -> str:
@@ -128,3 +188,8 @@ def _block(shown) -> str:
 
 def _titled(text: str) -> str:
     return escape(title(text))
+
+
+if __name__ == "__main__":
+    for model in sys.argv[2:]:
+        _write(find(model)(), Path(sys.argv[1]))

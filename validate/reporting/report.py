@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ...theory.document.document import document
 from ...theory.errors import LearningMechanicsError, WouldOverwrite
 from ...theory.model import Theory, find
 from ...theory.model import models as all_models
@@ -25,7 +24,7 @@ from ..judging.check import Run, run_claim
 from ..judging.ledger import Ledger, write
 from ..judging.verdict import Verdict, plain
 from .cards import content as page_content
-from .derivation_page import derivation_page
+from .derivation_page import DerivationPages
 from .report_page import page
 
 
@@ -88,7 +87,7 @@ def report(
     settings = {"version": _version(), "seed": seed, "device": place}
     ledger = Ledger(directory, settings, force)
     runs, failures, resumed = [], {}, 0
-    with _Display(theories, progress) as display:
+    with DerivationPages(theories, directory / "derivations") as pages, _Display(theories, progress) as display:
         try:
             for theory in theories:
                 for claim in theory.claims():
@@ -121,6 +120,7 @@ def report(
             )
             raise
         settled = _exponents(directory, display, seed, force) if models is None else Settled((), (), {})
+        derivations = pages.finish()
     seconds = time.perf_counter() - started
     environment = {**settings, **dict(versions()), "seconds": round(seconds, 1), "claims_resumed": resumed}
     verdicts = tuple(run.verdict for _, run in runs)
@@ -132,7 +132,6 @@ def report(
     }
     write(targets[1], json.dumps(plain(content)))
     summary = _summary(verdicts, failures, seconds) + (f" {resumed} were kept from an earlier run." if resumed else "")
-    derivations = _write_derivations(theories, directory)
     write(targets[0], page(page_content(theories, runs, failures, environment, summary, derivations, settled)))
     ledger.verify()
     return Report(*targets, verdicts, failures, seconds, resumed)
@@ -161,17 +160,6 @@ def _exponents_record(settled: Settled) -> dict[str, Any]:
         "refused": settled.refused,
         "summary": Summary(settled.scores).to_dict() if settled.scores else {},
     }
-
-
-def _write_derivations(theories: Sequence[Theory], directory: Path) -> dict[str, str]:
-    """Everything each model derives, as pages beside the report: model -> the page's path relative to the report."""
-    (directory / "derivations").mkdir(parents=True, exist_ok=True)
-    made = {}
-    for theory in theories:
-        name = theory.model_name()
-        made[name] = f"derivations/{name}.html"
-        write(directory / made[name], derivation_page(document(theory)))
-    return made
 
 
 def all_names() -> list[str]:
