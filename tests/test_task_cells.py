@@ -97,18 +97,19 @@ def test_what_is_no_cell_is_said_in_one_line():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("axis", "covered"), [("steps", 0.8), ("parameters", 0.7)])
-def test_exponents_in_time_and_in_neurons(axis, covered):
-    """One cell of every task that has an exponent, on one split.
+@pytest.mark.parametrize("axis", ["steps", "parameters"])
+def test_exponents_in_time_and_in_neurons(axis):
+    """One cell of every task that has an exponent, on a split no constant was fixed on.
 
-    Neurons are not Gaussian features: nominal 90 % intervals held 78 % of 23 cells in neurons, 96 % in time.
+    Neurons are not Gaussian features: their spread of 0.06 was fixed on splits 32 and 40 to 42, and held 87 % of 46
+    cells on splits 50 and 51.
     """
     misses, inside = [], []
     for cell in cells(1e9, axes=(axis,)):
-        predicted, found = forecast(cell, seed=32), measure(cell, seed=32)
+        predicted, found = forecast(cell, seed=50), measure(cell, seed=50)
         misses.append(abs(predicted.value - found.exponent))
         inside.append(misses[-1] <= predicted.error)
         print(predicted, found.exponent)
     print(f"median {np.median(misses):.3f}, largest {max(misses):.3f}, inside {np.mean(inside):.0%} of {len(misses)}")
     assert np.median(misses) <= 0.05 and max(misses) <= 0.15
-    assert np.mean(inside) >= covered
+    assert np.mean(inside) >= 0.8

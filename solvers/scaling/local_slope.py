@@ -8,7 +8,9 @@ rows or groups and of 0.3 times the scatter of single regressions on parts of th
 forecast is another draw like this one; `beyond` the share of the window that no row resolves. `spread` is what features
 that are not Gaussian add: it grows with the overfitting of the forecast,
 
-    spread^2 = 0.03^2 + (0.35 log(inflation)^2)^2,    inflation = n / (n - sum L^2).
+    spread^2 = 0.03^2 + (0.35 log(inflation)^2)^2,    inflation = n / (n - sum L^2),
+
+with 0.06 in place of 0.03 along parameters, where random features of real data are few and far from Gaussian.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,8 @@ from .dynamics import dynamics
 
 NINETY_PERCENT = 1.645
 SPREAD = 0.04  # of measured slopes around the theory, where overfitting is not known
-LEAST_SPREAD = 0.03  # without overfitting
+LEAST_SPREAD = {"parameters": 0.06}  # without overfitting
+USUAL_SPREAD = 0.03  # along the other axes
 OVERFITTING = 0.35  # of log(inflation)^2
 TAIL = 0.1  # uncertainty of the slope of a spectrum that goes on beyond what rows resolve
 POINTS = 8
@@ -161,13 +164,13 @@ def half_width(gap: float, scatter: float, spread: float = SPREAD, beyond: float
     return float(np.linalg.norm([gap / 2, spread, NINETY_PERCENT * np.sqrt(2) * scatter, TAIL * beyond]))
 
 
-def spread(inflation: float) -> float:
+def spread(inflation: float, axis: str = "samples") -> float:
     """What features that are not Gaussian add to the error of a slope, from the overfitting n / (n - sum L^2).
 
-    >>> spread(1.0)
-    0.03
+    >>> spread(1.0), spread(1.0, "parameters")
+    (0.03, 0.06)
     """
-    return float(np.hypot(LEAST_SPREAD, OVERFITTING * np.log(inflation) ** 2))
+    return float(np.hypot(LEAST_SPREAD.get(axis, USUAL_SPREAD), OVERFITTING * np.log(inflation) ** 2))
 
 
 def beyond(window: Sequence[float] | np.ndarray, resolved: float) -> float:
