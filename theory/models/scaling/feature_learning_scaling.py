@@ -27,7 +27,7 @@ from ...optimizers.optimizer_maps import with_optimizer
 from ...scaling.feature_learning import REFERENCE, effective_time, growing_kernel, time_exponent
 from ...scaling.source_capacity import asymptotic
 from ...setup import Initialisation, Instance, Optimizer, Setup
-from ...symbols import modes, over
+from ...symbols import modes, over, positive
 from ...system import Flow, Map, System
 from ..sgd_least_squares import power_law
 
@@ -76,6 +76,7 @@ class FeatureLearningScaling(Theory):
 
     def claims(self) -> tuple[Claim, ...]:
         lazy, rich = self.exponents
+        line = positive("front") * power_law().observables["excess_risk"]
         growing = self._setup(START, 0.0, rate=0.04, time=RICH[1])
         # the same modes are learned in the lazy window: T = delta t
         first, last = (self._effective(t) / LAZY for t in RICH)
@@ -99,8 +100,8 @@ class FeatureLearningScaling(Theory):
                 statement="With features that move the loss of a hard task falls as t^-2s/(1+s)",
                 observable="loss",
                 setup=growing,
-                law=Law("growing kernel", power_law, _rich, "excess_risk", reference=REFERENCE),
-                rival=Law("fixed kernel", power_law, _lazy, "excess_risk", reference=REFERENCE),
+                law=Law("growing kernel", power_law, _rich, line, reference=REFERENCE),
+                rival=Law("fixed kernel", power_law, _lazy, line, reference=REFERENCE),
                 rival_home="a readout so large that the kernel does not move",
                 window=(RICH[0] / 0.04, np.inf),
                 seconds=1.0,
@@ -112,8 +113,8 @@ class FeatureLearningScaling(Theory):
                 statement="With features that stay the loss of the same task falls as t^-s over the same modes",
                 observable="loss",
                 setup=fixed,
-                law=Law("fixed kernel", power_law, _lazy, "excess_risk", reference=REFERENCE),
-                rival=Law("growing kernel", power_law, _rich, "excess_risk", reference=REFERENCE),
+                law=Law("fixed kernel", power_law, _lazy, line, reference=REFERENCE),
+                rival=Law("growing kernel", power_law, _rich, line, reference=REFERENCE),
                 rival_home="a small balanced start",
                 window=(first / 0.002, np.inf),
                 seconds=1.0,
@@ -229,11 +230,29 @@ def _exponents(instance: Instance) -> tuple[float, float]:
 
 
 def _lazy(instance: Instance) -> Mapping[str, Any]:
-    return {"s": 0.0, "rho": _exponents(instance)[0]}
+    """loss = A (2 lambda_1 T)^-rho with T = a^2 t under the kernel of the start."""
+    exponent, _ = _exponents(instance)
+    height, lam, _ = _first_mode(instance)
+    rate = instance.learning_rate * float(instance["W2"][0, 0]) ** 2
+    return {"s": 0.0, "rho": exponent, "front": height * (2 * lam * rate) ** -exponent}
 
 
 def _rich(instance: Instance) -> Mapping[str, Any]:
-    return {"s": 0.0, "rho": _exponents(instance)[1]}
+    """The same with T' = |beta| = w_1 sqrt(k*^h/h), k* = (2 lambda_1 T)^(1/capacity), from T = 0."""
+    still, exponent = _exponents(instance)
+    height, lam, w = _first_mode(instance)
+    capacity, growth = float(instance.facts["capacity"]), 1 - still
+    power = growth / 2  # T' = w_1 (capacity growth)^-1/2 (2 lambda_1 T)^power
+    rate = (1 - power) * w * (capacity * growth) ** -0.5 * (2 * lam) ** power * instance.learning_rate
+    return {"s": 0.0, "rho": exponent, "front": height * (2 * lam) ** -still * rate**-exponent}
+
+
+def _first_mode(instance: Instance) -> tuple[float, float, float]:
+    """A = lambda_1 w_1^2 Gamma(rho)/(2 capacity) of sum_k lambda_k w_k^2 exp(-x k^-capacity)/2 = A x^-rho, lambda, w."""
+    still, capacity = _exponents(instance)[0], float(instance.facts["capacity"])
+    row = float(instance["x"][0, 0])
+    lam, w = row**2 / len(instance["x"]), float(instance["y"][0, 0]) / row
+    return lam * w**2 * gamma(still) / (2 * capacity), lam, w
 
 
 def _neuron(instance: Instance) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ from ...system import FixedPoint
 class RandomHierarchyModel(Theory):
     """Synonyms of a random hierarchy"""
 
-    features: int = parameter(16, "number of features v at every level, and of classes", least=2)
+    features: int = parameter(8, "number of features v at every level, and of classes", least=2)
     synonyms: int = parameter(4, "number of tuples m that stand for one feature", least=1)
     levels: int = parameter(2, "number of levels L between class and inputs", least=2)
 
@@ -35,7 +35,9 @@ class RandomHierarchyModel(Theory):
 
     def claims(self) -> tuple[Claim, ...]:
         data = RandomHierarchy(self.features, self.synonyms, levels=self.levels)
-        place = self.features * self.synonyms**self.levels
+        ways = self.synonyms**self.levels
+        # as many rows of every class
+        below, place, above = (float(self.features * times) for times in (-(-ways // 4), ways, 8 * ways))
         setup = Setup(
             network=chain("input", "output"),
             data=data,
@@ -51,17 +53,17 @@ class RandomHierarchyModel(Theory):
                 observable="tuple_distance",
                 setup=setup,
                 law=Law("levels multiply", tuple_distances, _stated, "distance", reference=CAGNETTA),
-                rival=Law("one level less", tuple_distances, _one_level_less, "distance", reference=CAGNETTA),
-                rival_home="a hierarchy with one level less between class and inputs",
+                rival=Law("a level divides by m", tuple_distances, _many_features, "distance", reference=CAGNETTA),
+                rival_home="so many features that the synonyms of one say nothing about those of another",
                 axis="n",
-                values=(place / 4, place, 4 * place),
-                seeds=16,
+                values=(below, place, above),
+                seeds=24,
                 stochastic=True,
                 relative="point",
                 seconds=2.5,
                 reference=CAGNETTA,
                 budget={"declared": 0.03},
-                options={"scatter": 0.04},
+                options={"scatter": 0.02},
             ),
         )
 
@@ -70,6 +72,7 @@ def _stated(instance: Instance) -> dict[str, Any]:
     return {**stated(instance.setup.data), "P": np.float64(instance.setup.axes["n"])}
 
 
-def _one_level_less(instance: Instance) -> dict[str, Any]:
+def _many_features(instance: Instance) -> dict[str, Any]:
+    """g = 1/m, its limit for v -> oo, in which n_c m^L is exact."""
     values = _stated(instance)
-    return {**values, "L": values["L"] - 1}
+    return {**values, "g": 1 / values["m"]}

@@ -8,7 +8,7 @@ import numpy as np
 from ....theory.mechanisms.grammar import leaves, tuples
 from ..measure import observable
 
-GRAMMARS = 15  # a seed, each with its own rows
+GRAMMARS = 40  # a seed, each with its own rows
 
 
 def _counted(instance) -> dict:

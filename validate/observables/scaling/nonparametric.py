@@ -13,8 +13,7 @@ from ....theory.errors import BadData
 from ..measure import observable
 
 TESTS = 20000  # fresh points on which neighbours are tested
-CIRCLES = 40  # sets of training points a seed, for lines
-TESTS_EACH = 1000  # fresh points on each of them
+GAPS = 200_000  # between points on circles, for lines: few wide ones make most of the error
 SHUFFLES = 10  # training sets a seed, of the same half of a text
 
 
@@ -58,16 +57,15 @@ def _neighbour(instance) -> dict:
 
 
 def _lines(instance) -> dict:
-    """Mean over fresh circles of points: few wide gaps make most of the error, and one circle has few of them."""
+    """Mean over fresh circles of n points, with a fresh point tested in every gap and weighted by the gap's length."""
     source, n = instance.setup.data, int(instance.setup.axes["n"])
     rng = np.random.default_rng([instance.seed, n])
-    errors = []
-    for _ in range(CIRCLES):
-        x, y = source.rows({"place": rng.standard_normal((n + TESTS_EACH, 1))})
-        order = np.argsort(x[:n, 0])
-        told = np.interp(x[n:, 0], x[order, 0], y[order, 0], period=1.0)
-        errors.append(((y[n:, 0] - told) ** 2).mean())
-    return {"line_error": np.array([np.mean(errors)])}
+    points = np.sort(rng.random((GAPS // n, n)), axis=1)
+    places = np.concatenate([points, points[:, :1] + 1], axis=1)
+    gaps, share = np.diff(places), rng.random(points.shape)
+    known, asked = source.target(places[..., None]), source.target((points + share * gaps)[..., None])
+    told = known[:, :-1] + share * np.diff(known)
+    return {"line_error": np.array([(gaps * (asked - told) ** 2).sum(1).mean()])}
 
 
 @observable("neighbour_error", _neighbour)
