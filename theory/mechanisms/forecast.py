@@ -50,6 +50,8 @@ class MechanismForecast:
         value = f"{self.axis}^-({self.exponent})" if self.exponent else f"no exponent in {self.axis}"
         return f"{self.mechanism}: {value}, {'applies' if self.applies else 'does not apply'}: {self.because}"
 
+    __repr__ = __str__
+
     def to_dict(self) -> dict:
         return {
             "mechanism": self.mechanism,

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...theory.spectra.decay import DIMENSION
+from .figures import scaling_records as records
 from .figures.axes import MOST_SERIES, limits, plain_ticks, scale
 from .figures.names import plain_number, raised, x_label, y_label
 from .figures.style import COLOURS, DASHED, DOTS, GREY, INK, LINE, end_labels, panels, style
+from .loss_surface.figures import residual_figure
 from .scaling_figures import axis_law_figure, scaling_law_figure
 
 BAND: dict[str, Any] = {"alpha": 0.18, "lw": 0}
@@ -236,6 +238,16 @@ def profile_figure(x) -> Figure:
 
 # what a record must have to be drawn so; the first that fits
 KINDS = (
+    (("width_range", "nearest", "tradeoff"), records.phase_figure),
+    (("alpha", "beta", "curve", "frontier"), records.power_law_features_figure),
+    (("steps", "loss", "floor", "critical_rate"), records.feature_descent_figure),
+    (("compute", "loss", "width", "second_half"), records.frontier_figure),
+    (("times", "test", "train", "bias", "shares"), records.dynamics_figure),
+    (("hardness", "lazy", "rich"), records.feature_learning_figure),
+    (("runs", "estimates", "has_frontier"), residual_figure),
+    (("slopes", "criteria", "drift"), records.power_law_test_figure),
+    (("scales", "open_above"), records.intrinsic_dimension_figure),
+    (("counts", "frequencies", "memorised"), records.symbols_figure),
     (("axes", "capacity", "target_exponent", "mechanisms"), scaling_law_figure),
     (("axis", "believe", "curve", "asymptotic"), axis_law_figure),
     (("sizes", "low", "high", "trusted", "checks"), data_curve_figure),
@@ -248,5 +260,9 @@ KINDS = (
 
 
 def drawing(x: Any):
-    """The function that draws such a record, or None."""
+    """The function that draws such a record, or None; rows of what mechanisms say are drawn together."""
+    if hasattr(x, "mechanism"):
+        return lambda row: records.mechanisms_figure((row,))
+    if isinstance(x, tuple | list) and x and all(hasattr(row, "mechanism") for row in x):
+        return records.mechanisms_figure
     return next((draw for names, draw in KINDS if all(hasattr(x, name) for name in names)), None)
