@@ -46,6 +46,12 @@ def read(arguments: Namespace, ready: bool = False):
     return found
 
 
+def say(assumption) -> None:
+    """Warn of an assumption of a forecast that does not hold."""
+    meaning = assumption.get("meaning", "")
+    warn(f"{assumption['name']} is {assumption['distance']:.3g}, beyond {assumption['radius']:g} ({meaning})")
+
+
 def require_figure(path: Path | None) -> None:
     """Refuse a file name that says no kind of figure, before the work is done. Raises `BadData`."""
     if path and path.suffix.lower() not in FIGURES:
@@ -92,8 +98,7 @@ def predict(arguments: Namespace) -> int:
     )
     for assumption in found.assumptions:
         if not assumption["holds"]:
-            meaning = assumption.get("meaning", "")
-            warn(f"{assumption['name']} is {assumption['distance']:.3g}, beyond {assumption['radius']:g} ({meaning})")
+            say(assumption)
     content = {"data": data.name, "targets": data.facts.get("targets", "as given"), "kernel": str(kernel)}
     content |= found.to_dict()
     if arguments.plot:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .console import as_json, bar, show, warn, writable
-from .data_commands import read
+from .data_commands import read, say
 from .network_commands import kernel as named_kernel
 from .theory.errors import BadData, LearningMechanicsError
 
@@ -28,6 +28,9 @@ def register(arguments: Namespace) -> int:
     question, answer = ask(data, kernel, arguments.sizes, arguments.ridge, arguments.seed, source)
     before = len(folder.forecasts())
     made = folder.register(question, answer)
+    for assumption in answer["assumptions"]:
+        if not assumption["holds"]:
+            say(assumption)
     if arguments.json:
         return as_json(made.to_dict())
     kept = "" if len(folder.forecasts()) > before else "\n  kept      it was registered before, with the same answer"
