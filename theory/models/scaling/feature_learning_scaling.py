@@ -248,7 +248,10 @@ def _rich(instance: Instance) -> Mapping[str, Any]:
 
 
 def _first_mode(instance: Instance) -> tuple[float, float, float]:
-    """A = lambda_1 w_1^2 Gamma(rho)/(2 capacity) of sum_k lambda_k w_k^2 exp(-x k^-capacity)/2 = A x^-rho, lambda, w."""
+    """A = lambda_1 w_1^2 Gamma(rho)/(2 capacity), then lambda_1 and w_1.
+
+    sum_k lambda_k w_k^2 exp(-x k^-capacity)/2 = A x^-rho once many modes are learned: the sum as an integral.
+    """
     still, capacity = _exponents(instance)[0], float(instance.facts["capacity"])
     row = float(instance["x"][0, 0])
     lam, w = row**2 / len(instance["x"]), float(instance["y"][0, 0]) / row
