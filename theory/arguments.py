@@ -67,6 +67,21 @@ def numbers(value: Any, name: str, where: str, remedy: str = "give an array of n
         raise BadData(f"{name} has {entries}" if name else entries, where=where, remedy=remedy) from None
 
 
+def interval(value: Any, name: str, where: str, *, remedy: str, ratio: float = 1.0) -> tuple[float, float]:
+    """Two finite numbers 1 <= low < high, `ratio` apart or more. Raises `BadData`.
+
+    >>> interval([10, 100], "window", "here", remedy="give (low, high)")
+    (10.0, 100.0)
+    """
+    found = np.full(2, np.nan) if value is None else numbers(value, name, where, remedy)
+    if found.shape != (2,):
+        raise BadData(f"{name} {_shown(value)}", where=where, remedy=remedy)
+    low, high = map(float, found)
+    if not (1 <= low < high < float("inf") and low <= high / ratio):
+        raise BadData(f"{name} {low:g} to {high:g}", where=where, remedy=remedy)
+    return low, high
+
+
 def values_of(function: Callable, argument: Any, where: str, remedy: str) -> np.ndarray:
     """What a user's function gives on an array, in the precision it has; its failures become `BadData`.
 

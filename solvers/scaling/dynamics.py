@@ -20,6 +20,7 @@ import numpy as np
 
 from ...theory.arguments import number, numbers
 from ...theory.errors import BadData, OutsideDomain
+from ...theory.measured_spectra.log_slope import log_slope
 from ...theory.measured_spectra.power_law_tail import PowerLawTail
 from ...theory.measured_spectra.spectrum import Spectrum
 from ...theory.scaling.dynamical import MEAN_ERROR, TEST_ERROR
@@ -28,6 +29,7 @@ from .frequencies import Frequencies, bottlenecks, fastest_rate, frequencies
 from .laplace import FEWER, NODES, Contour, decay, descent, talbot
 
 WHERE = "dynamics"
+LARGEST = 1e140  # its square is a float
 LEVELS = 32  # for each factor e: poles of complex effective ridges are nearer than those of real ones
 RESOURCES = ("steps", "samples", "parameters")
 
@@ -85,7 +87,7 @@ class Dynamics:
         if len(np.unique(self.times[kept])) < 2:
             found = f"{int(kept.sum())} times within {low:g} to {high:g}"
             raise BadData(found, where=f"{WHERE}, slope", remedy="give at least two positive times in the window")
-        return float(np.polyfit(np.log(self.times[kept]), np.log(self.test[kept]), 1)[0])
+        return log_slope(self.times[kept], self.test[kept])
 
     def unlearned(self, eigenvalues: Any) -> np.ndarray:
         """Mean share of the coefficient of modes with these eigenvalues that is not learned, (T, modes).
@@ -173,9 +175,15 @@ def dynamics(
     times = _times(times, learning_rate)
     samples, features = _numbers(samples, "samples", times), _numbers(features, "features", times)
     p, q = 1 / samples, 1 / features
+    if tail is not None and not isinstance(tail, PowerLawTail):
+        raise BadData(f"a tail of type {type(tail).__name__}", where=WHERE, remedy="give a PowerLawTail")
     every = levels(eigenvalues, power, multiplicities, tail, WHERE, nodes=0)
     few = levels(eigenvalues, power, multiplicities, tail, WHERE, nodes=LEVELS)
     unit = float(every.eigenvalues.max())  # all rates in units of the largest: no scale of the kernel overflows
+    moved, total = unit * times[times > 0], every.total + noise
+    if moved.size and not 1 / LARGEST < moved.min() <= moved.max() < LARGEST or not total < LARGEST:
+        found = f"eigenvalue x time {moved.min(initial=np.inf):.3g} to {moved.max(initial=0):.3g}, power {total:.3g}"
+        raise BadData(found, where=WHERE, remedy="take units nearer to 1: products of these leave the range of floats")
     every, few = (replace(modes, eigenvalues=modes.eigenvalues / unit) for modes in (every, few))
     source = _Source(every, few, unit, unit * times, p, q, noise, weight_decay / unit, unit * learning_rate)
     source.check()
@@ -379,12 +387,8 @@ def _times(times: Any, learning_rate: float) -> np.ndarray:
         steps = found / learning_rate
         off = np.abs(steps - np.rint(steps))
         if (off > 1e-6 * np.maximum(steps, 1)).any():
-            bad = int(off.argmax())
-            raise BadData(
-                f"time {found[bad]:g} is {steps[bad]:g} steps of {learning_rate:g}",
-                where=WHERE,
-                remedy="give times that are whole multiples of the learning rate",
-            )
+            said = f"time {found[off.argmax()]:g} is {steps[off.argmax()]:g} steps of {learning_rate:g}"
+            raise BadData(said, where=WHERE, remedy="give times that are whole multiples of the learning rate")
     return found
 
 

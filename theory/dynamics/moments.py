@@ -156,18 +156,22 @@ def noise_gain(map_: Map) -> Any:
     >>> noise_gain(gaussian_second_moments())
     -eta*over(lambda/(lambda*B*eta + lambda*eta - 2*B))
     """
-    own, shared, weight, _ = _parts(map_)
+    own, shared, weight, _ = affine_parts(map_)
     return over(sp.cancel(weight * shared / (1 - own)))
 
 
 def stationary_excess_risk(map_: Map) -> Any:
     """The excess risk that label noise sustains: 1/2 sum(s b / (1 - A)) / (1 - gain), zero without label noise."""
-    own, _, weight, source = _parts(map_)
+    own, _, weight, source = affine_parts(map_)
     return over(sp.cancel(weight * source / (1 - own))) / (2 * (1 - noise_gain(map_)))
 
 
-def _parts(map_: Map) -> tuple[Any, Any, Any, Any]:
-    """A, r, s, b of c <- A c + r sum(s c) + b."""
+def affine_parts(map_: Map) -> tuple[Any, Any, Any, Any]:
+    """A, r, s, b of c <- A c + r sum(s c) + b, for a map of one second moment per mode.
+
+    >>> affine_parts(gaussian_second_moments())[1:3]
+    (lambda*eta**2/B, lambda)
+    """
     (c,), (equation,) = map_.unknowns, map_.equations
     expanded = sp.expand(equation)
     (total,) = expanded.atoms(over)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import whole
 from ..errors import BadData
 
 
@@ -39,6 +40,8 @@ class RandomHierarchy:
     name: str = "random_hierarchy"
 
     def __post_init__(self):
+        for label in ("features", "synonyms", "branching", "levels", "classes"):
+            object.__setattr__(self, label, whole(getattr(self, label), label, self.name))
         object.__setattr__(self, "classes", self.classes or self.features)
         tuples = self.features**self.branching
         for label, found, right, remedy in (

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..arguments import interval, whole
 from ..errors import BadData
 from ..measured_spectra.estimate import Estimate
 from ..symbols import positive
@@ -25,12 +26,14 @@ from ..system import FixedPoint
 from ..trail import Equations, Trail
 from .forecast import MechanismForecast
 from .grammar import RandomHierarchy, tuples
+from .token_frequencies import listed_tokens
 
 CAGNETTA = "Cagnetta, Petrini, Tomasini, Favero & Wyart 2024, arXiv:2307.02129"
 FEATURES, SYNONYMS, BRANCHING, LEVELS, CLASSES, SAMPLES = positive("v m s L q P")
 DISTANCE, GAIN, REST = positive("D g h")
 _NAME = "random hierarchy"
 _BLOCKS = 20
+_LARGEST = 1 << 27  # counts held at once: 1 GB
 
 
 @cache
@@ -131,8 +134,15 @@ def thresholds(data: RandomHierarchy) -> dict[str, float]:
     return {
         "deep": float(tuple_distances().observables["threshold"].subs({**numbers, **named})),
         "deep, leading order": float((CLASSES * SYNONYMS**LEVELS).subs(numbers)),
-        "shallow": float(shallow_threshold().subs(numbers)),
+        "shallow": _different_inputs(data),
     }
+
+
+def _different_inputs(data: RandomHierarchy) -> float:
+    """`shallow_threshold` as a number, infinite beyond floats: its exact digits would fill the memory."""
+    nodes = (data.branching**data.levels - 1) // (data.branching - 1)
+    digits = nodes * np.log10(data.synonyms) + np.log10(data.classes)
+    return float(data.classes * data.synonyms**nodes) if digits < 300 else float("inf")
 
 
 def stated(data: RandomHierarchy) -> dict[str, float]:
@@ -163,7 +173,8 @@ def measured_signal(sequences: np.ndarray, classes: np.ndarray, branching: int =
     Symbols (n, d) and classes (n,) as whole numbers. Two halves of the rows are counted and multiplied, which has no
     bias; the error is that of leaving out blocks of rows. P* is infinite where nothing is told.
     """
-    sequences, classes = np.asarray(sequences), np.asarray(classes).ravel()
+    branching = whole(branching, "branching", _NAME, least=1)
+    sequences, classes = listed_tokens(sequences, _NAME), listed_tokens(classes, _NAME).ravel()
     if sequences.ndim != 2 or len(sequences) != len(classes) or sequences.shape[1] % branching:
         raise BadData(
             f"symbols {sequences.shape} and classes {classes.shape} in tuples of {branching}",
@@ -172,26 +183,33 @@ def measured_signal(sequences: np.ndarray, classes: np.ndarray, branching: int =
         )
     symbols, numbered = np.unique(sequences, return_inverse=True)
     kinds, labels = np.unique(classes, return_inverse=True)
-    if len(kinds) < 2 or np.bincount(labels).min() < 4 * _BLOCKS:
+    places, size = sequences.shape[1] // branching, len(symbols) ** branching
+    if _BLOCKS * places * len(kinds) * size > _LARGEST:
         raise BadData(
-            f"{len(kinds)} classes, {np.bincount(labels).min()} rows of the rarest",
+            f"{len(symbols)} symbols in tuples of {branching}: {size:.3g} to count",
+            where=_NAME,
+            remedy="give few different symbols, or shorter tuples",
+        )
+    rarest = int(np.bincount(labels).min()) if labels.size else 0
+    if len(kinds) < 2 or rarest < 4 * _BLOCKS:
+        raise BadData(
+            f"{len(kinds)} classes, {rarest} rows of the rarest",
             where=_NAME,
             remedy=f"give two classes or more with {4 * _BLOCKS} rows each",
         )
     found = tuples(numbered.reshape(sequences.shape), branching, len(symbols))
-    places, size = found.shape[1], len(symbols) ** branching
     turn = np.empty(len(labels), int)  # rows of each class go round the blocks, so that all blocks hold all classes
     for kind in range(len(kinds)):
         turn[labels == kind] = np.arange((labels == kind).sum()) % _BLOCKS
     counts = np.zeros((_BLOCKS, places, len(kinds), size))
     np.add.at(counts, (turn[:, None], np.arange(places)[None], labels[:, None], found), 1)
-    whole = _signal(counts)
+    signal = _signal(counts)
     apart = np.array([_signal(np.delete(counts, [2 * k, 2 * k + 1], axis=0)) for k in range(_BLOCKS // 2)])
     pairs = len(apart)
     error = 1.645 * np.sqrt((pairs - 1) / pairs * ((apart - apart.mean()) ** 2).sum())
     chance = counts.sum(0) / counts.sum((0, 3))[..., None]
     noise = 2 * len(kinds) * float(1 - (chance**2).sum(-1).mean())
-    return Estimate(whole, float(error)), noise / whole if whole > 0 else float("inf")
+    return Estimate(signal, float(error)), noise / signal if signal > 0 else float("inf")
 
 
 def _signal(counts: np.ndarray) -> float:
@@ -213,9 +231,7 @@ def forecast(
     one level after another is found from P* = 132 samples on (512 without levels): a fall, not a power law
     """
     facts: dict[str, Any] = {}
-    low, high = window
-    if not 1 <= low < high:
-        raise BadData(f"window {low:g} to {high:g}", where=_NAME, remedy="give 1 <= low < high")
+    window = low, high = interval(window, "window", _NAME, remedy="give 1 <= low < high")
     if isinstance(data, RandomHierarchy):
         facts.update(thresholds(data))
         applies, place = True, facts["deep"]
@@ -224,6 +240,12 @@ def forecast(
             "levels): a fall, not a power law"
         )
     else:
+        if not (isinstance(data, list | tuple) and len(data) == 2):
+            raise BadData(
+                f"data of type {type(data).__name__}",
+                where=_NAME,
+                remedy="give a RandomHierarchy, or (symbols (n, d), classes (n,))",
+            )
         signal, place = measured_signal(*data, branching=branching)
         facts |= {"signal": signal.value, "error": signal.error, "deep": place}
         applies = signal.value > 2 * signal.error

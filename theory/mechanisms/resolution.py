@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..arguments import interval, number, numbers
 from ..errors import BadData, UnknownName
 from ..measured_spectra.estimate import Estimate
+from ..scaling.exact_signs import exact, exact_sign
 from ..symbols import positive
 from ..system import FixedPoint
 from ..trail import Equations, Trail
@@ -30,13 +32,21 @@ TERMS = 5  # of the alternating series of a single wave
 ORDERS = {"nearest neighbours": 1, "piecewise linear": 2}
 
 
+def _above_zero(value: Any, name: str) -> Any:
+    """An exact number above 0, or symbols. Errors: `BadData`."""
+    found = exact(value, "resolution")
+    if not found.free_symbols and exact_sign(found) <= 0:
+        raise BadData(f"{name} {found}", where="resolution", remedy="give a number above 0")
+    return found
+
+
 def ball(dimension: Any = DIMENSION) -> Any:
     """Volume V_d of the unit ball.
 
     >>> ball(2), ball(3)
     (pi, 4*pi/3)
     """
-    dimension = sp.sympify(dimension)
+    dimension = _above_zero(dimension, "dimension")
     return sp.pi ** (dimension / 2) / sp.gamma(dimension / 2 + 1)
 
 
@@ -49,7 +59,8 @@ def neighbour_distance(power: Any, dimension: Any = DIMENSION, samples: Any = SA
     >>> round(float(neighbour_distance(1, 1, 9)), 12)  # on a circle 1/(2 (n + 1))
     0.05
     """
-    share = sp.sympify(power) / sp.sympify(dimension)
+    power, dimension = _above_zero(power, "power"), _above_zero(dimension, "dimension")
+    share, samples = power / dimension, _above_zero(samples, "samples")
     return ball(dimension) ** -share * share * sp.beta(share, samples + 1)
 
 
@@ -153,7 +164,7 @@ def asymptotic(axis: str, order: Any = 1, dimension: Any = DIMENSION) -> Any:
     """
     if axis not in ("samples", "parameters"):
         raise UnknownName.among(axis, ("samples", "parameters"), kind="axis", where="resolution-limited")
-    return 2 * sp.sympify(order) / sp.sympify(dimension)
+    return 2 * _above_zero(order, "order") / _above_zero(dimension, "dimension")
 
 
 def kernel_exponents(smoothness: Any, dimension: Any = DIMENSION) -> dict[str, Any]:
@@ -165,7 +176,7 @@ def kernel_exponents(smoothness: Any, dimension: Any = DIMENSION) -> dict[str, A
     >>> kernel_exponents(sp.Rational(1, 2), 1)
     {'capacity': 2, 'typical': 1, 'smooth': 4}
     """
-    capacity = 1 + 2 * sp.sympify(smoothness) / sp.sympify(dimension)
+    capacity = 1 + 2 * _above_zero(smoothness, "smoothness") / _above_zero(dimension, "dimension")
     return {"capacity": capacity, "typical": capacity - 1, "smooth": 2 * capacity}
 
 
@@ -185,25 +196,20 @@ def forecast(
     >>> print(rows[0].exponent, rows[0].applies, rows[2].applies)
     0.583 +- 0.083 True False
     """
-    low, high = map(float, np.broadcast_to(dimension, 2))
-    first, last = map(float, window)
-    for found, right, remedy in (
-        (f"dimension {low:g} to {high:g}", 0 < low <= high < float("inf"), "give a number above 0, or (low, high)"),
-        (f"window {first:g} to {last:g}", 1 <= first < last < float("inf"), "give 1 <= low < high"),
-        (
-            f"{degrees_of_freedom} degrees of freedom",
-            degrees_of_freedom is None or 0 < degrees_of_freedom < float("inf"),
-            "give a number above 0, or leave it out",
-        ),
-    ):
-        if not right:
-            raise BadData(found, where="resolution", remedy=remedy)
-    if predictor and predictor not in ORDERS:
+    remedy = "give a number above 0, or (low, high)"
+    given = numbers(np.nan if dimension is None else dimension, "dimension", "resolution", remedy)
+    low, high = map(float, np.broadcast_to(given if given.shape in ((), (2,)) else np.nan, 2))
+    if not 1e-3 <= low <= high < float("inf"):
+        raise BadData(f"dimension {low:g} to {high:g}", where="resolution", remedy=remedy)
+    window = first, last = interval(window, "window", "resolution", remedy="give 1 <= low < high")
+    if degrees_of_freedom is not None:
+        degrees_of_freedom = number(degrees_of_freedom, "degrees of freedom", "resolution", above=True)
+    if predictor and (not isinstance(predictor, str) or predictor not in ORDERS):
         raise UnknownName.among(predictor, ORDERS, kind="predictor", where="resolution")
     orders = [ORDERS[predictor]] if predictor else sorted(ORDERS.values())
     bounds = 2 * min(orders) / high, 2 * max(orders) / low
     bracket = Estimate(sum(bounds) / 2, (bounds[1] - bounds[0]) / 2)
-    across = first ** (1 / low)
+    across = float(np.exp(min(np.log(first) / low, 700.0)))
     determined = degrees_of_freedom is not None and first >= 2 * degrees_of_freedom
     fine = across >= 2 and not determined
     times = first / float(degrees_of_freedom or 1)
@@ -216,7 +222,7 @@ def forecast(
     formula = f"{2 * min(orders)}/d" if predictor else "2/d to 4/d"
     facts = {
         "dimension": [low, high],
-        "finer by": (last / first) ** (1 / high),
+        "finer by": float(np.exp(min(np.log(last / first) / high, 700.0))),
         "prefer": "target_exponent - 1 of a spectrum, where one is known",
     }
     rows = [

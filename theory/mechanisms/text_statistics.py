@@ -17,6 +17,7 @@ from scipy.special import digamma
 
 from ..errors import BadData
 from ..measured_spectra.estimate import Estimate
+from .token_frequencies import listed_tokens
 
 GRASSBERGER = "Grassberger 2003, arXiv:physics/0307138"
 BLOCKS = 20
@@ -252,7 +253,7 @@ def _entropy(counts: np.ndarray) -> float:
 
 def _numbered(tokens: Sequence[Any], most: int | None) -> tuple[np.ndarray, int]:
     """Tokens as numbers 0 .. size - 1 by falling frequency; those beyond `most` share the last number."""
-    listed = np.asarray(list(tokens) if not isinstance(tokens, np.ndarray) else tokens)
+    listed = listed_tokens(tokens, "text")
     if listed.ndim != 1 or not len(listed):
         raise BadData(f"tokens of shape {listed.shape}", where="text", remedy="give a list of words or characters")
     _, numbers, counts = np.unique(listed, return_inverse=True, return_counts=True)

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from ..errors import UnknownName
+from ..arguments import interval
+from ..errors import BadData, OutsideDomain, UnknownName
 from ..measured_spectra.estimate import Estimate
+from ..scaling.exact_signs import exact, exact_sign
 from ..symbols import positive
 from ..system import FixedPoint
 from ..trail import Equations, Trail
@@ -64,20 +66,28 @@ def horizon() -> FixedPoint:
 def asymptotic(axis: str = "samples", beta: Any = BETA, gamma: Any = GAMMA) -> Any:
     """gamma/(2 beta) in samples, the one axis of which the theory speaks; slower learning within the horizon wins.
 
+    Errors: `UnknownName` for another axis, `OutsideDomain` for exponents up to 0, `BadData` for what is no number.
+
     >>> asymptotic("samples", sp.Rational(88, 100), sp.Rational(325, 1000))
     65/352
     """
     if axis != "samples":
         raise UnknownName.among(axis, ("samples",), kind="axis", where=_NAME)
-    return horizon().observables["exponent"].subs({BETA: sp.sympify(beta), GAMMA: sp.sympify(gamma)})
+    beta, gamma = exact(beta, _NAME), exact(gamma, _NAME)
+    for name, value in (("beta", beta), ("gamma", gamma)):
+        if not value.free_symbols and exact_sign(value) <= 0:
+            raise OutsideDomain(f"{name} = {float(value):.4g}", where=_NAME, remedy="correlations and entropies fall")
+    return horizon().observables["exponent"].subs({BETA: beta, GAMMA: gamma})
 
 
 def combined(beta: Estimate, gamma: Estimate) -> Estimate:
-    """gamma/(2 beta) with the errors of both.
+    """gamma/(2 beta) with the errors of both. Errors: `OutsideDomain` for exponents up to 0.
 
     >>> print(combined(Estimate(0.5, 0.0), Estimate(0.4, 0.1)))
     0.400 +- 0.100
     """
+    if not (isinstance(beta, Estimate) and isinstance(gamma, Estimate)):
+        raise BadData(f"{beta!r} and {gamma!r}", where=_NAME, remedy="give two Estimate(value, error)")
     value = float(asymptotic("samples", beta.value, gamma.value))
     return Estimate(value, float(value * np.hypot(beta.error / beta.value, gamma.error / gamma.value)))
 
@@ -96,6 +106,14 @@ def forecast(
     >>> row.applies, row.because
     (False, 'no correlation beyond its noise at any lag')
     """
+    if window is not None:
+        window = interval(window, "window", _NAME, remedy="give 1 <= low < high")
+    if measured is not None:
+        pair = measured if isinstance(measured, tuple | list) else (measured,)
+        if [type(one) for one in pair] != [Correlations, Entropies]:
+            raise BadData(
+                f"measured of type {type(measured).__name__}", where=_NAME, remedy="give (correlations, entropies)"
+            )
     found, known = measured or (correlations(tokens), entropies(tokens))
     beta, why_beta = found.exponent()
     gamma, why_gamma = known.exponent()
@@ -115,9 +133,12 @@ def forecast(
     elif applies and gamma is None:
         because = f"beta = {beta}, gamma unknown: {why_gamma}"
     elif beta is not None and gamma is not None:
-        exponent = combined(beta, gamma)
         because = f"beta = {beta} ({why_beta}), gamma = {gamma} ({why_gamma})"
-        if exponent.error > WIDEST * exponent.value:
+        if beta.value > 0 and gamma.value > 0:
+            exponent = combined(beta, gamma)
+        else:
+            because += "; one of the two does not fall"
+        if exponent is not None and exponent.error > WIDEST * exponent.value:
             because += f"; {exponent} is too wide to be a forecast"
             exponent = None
     return (

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
+from ..arguments import interval, numbers, whole
 from ..errors import BadData, OutsideDomain
 from ..measured_spectra.estimate import Estimate
 
@@ -51,19 +52,20 @@ class Frequencies:
         return int((self.counts.sum(0) == 1).sum())
 
     def unseen(self, samples: Any) -> np.ndarray:
-        """Share of the text that n tokens of it do not contain, at every n of an array.
+        """Share of the text that n tokens of it do not contain, at every n of an array. Errors: `BadData`.
 
         >>> counted = frequencies("abacabad" * 50)
         >>> float(counted.unseen([0])[0]), bool(counted.unseen([399])[0] == counted.singletons / 400)
         (1.0, True)
         """
-        return _unseen(self.counts.sum(0), np.atleast_1d(np.asarray(samples, float)))
+        return _unseen(self.counts.sum(0), _sizes(samples, "samples"))
 
     def slope(self, window: tuple[float, float]) -> Estimate:
         """Local exponent of the unseen share over a window of n, and its nominal 90 % half-width.
 
         The error holds the scatter of this text and of another one of the same length, on which it would be measured;
-        beyond the sample also how much the slope still changes. Raises `OutsideDomain` beyond four times the sample.
+        beyond the sample also how much the slope still changes. Raises `OutsideDomain` beyond four times the sample,
+        and where no token is left unseen.
         """
         low, high = self._checked(window)
         if high > FARTHEST * self.total:
@@ -74,9 +76,8 @@ class Frequencies:
             )
         grid = np.geomspace(low, high, _POINTS)
         value = _slope(self.counts.sum(0), grid)
-        blocks = len(self.counts)
-        apart = [_slope(self.counts.sum(0) - block, grid) for block in self.counts]
-        scatter = np.sqrt((blocks - 1) / blocks * ((np.array(apart) - np.mean(apart)) ** 2).sum())
+        apart = np.array([_slope(self.counts.sum(0) - block, grid) for block in self.counts])
+        scatter = _jackknife(value, apart, "unseen share")
         drift = 0.0
         if high > self.total - 1:
             near = [_slope(self.counts.sum(0), np.geomspace(a, 4 * a, 6)) for a in self.total / np.array([16.5, 4.1])]
@@ -85,11 +86,7 @@ class Frequencies:
         return Estimate(float(value), float(np.hypot(_QUANTILE * np.sqrt(2) * scatter, drift)))
 
     def _checked(self, window: tuple[float, float]) -> tuple[float, float]:
-        low, high = map(float, window)
-        if not 1 <= low <= high / 2 < float("inf"):
-            raise BadData(
-                f"window {low:g} to {high:g}", where="frequencies", remedy="give 1 <= low and an octave or more"
-            )
+        low, high = interval(window, "window", "frequencies", remedy="give 1 <= low and an octave or more", ratio=2.0)
         if len(self.counts) < 4:
             raise BadData(
                 f"{len(self.counts)} blocks", where="frequencies", remedy="four or more are needed to know the error"
@@ -101,18 +98,21 @@ class Frequencies:
 
         Ranked and counted on the same text, rare tokens look as frequent as they happened to be there.
         """
-        kept = np.atleast_1d(np.asarray(kept, float))
+        kept = _sizes(kept, "sizes of a memory")
         halves = self.counts[::2].sum(0), self.counts[1::2].sum(0)
         return np.mean([_beyond(ranked, held, kept) for ranked, held in (halves, halves[::-1])], axis=0)
 
     def memory_slope(self, window: tuple[float, float]) -> Estimate:
-        """Local exponent of the forgotten share in the size N of the memory, over a window of N."""
+        """Local exponent of the forgotten share in the size N of the memory, over a window of N.
+
+        Raises `OutsideDomain` where the memory holds all tokens.
+        """
         grid = np.unique(np.geomspace(*self._checked(window), _POINTS).round())
         whole = log_slope(grid, self.forgotten(grid))
         pairs = len(self.counts) // 2
         rest = [np.delete(self.counts, [2 * pair, 2 * pair + 1], axis=0) for pair in range(pairs)]
         apart = np.array([log_slope(grid, Frequencies(counts).forgotten(grid)) for counts in rest])
-        scatter = np.sqrt((pairs - 1) / pairs * ((apart - apart.mean()) ** 2).sum())
+        scatter = _jackknife(whole, apart, "forgotten share")
         return Estimate(float(whole), float(_QUANTILE * np.sqrt(2) * scatter))
 
 
@@ -125,11 +125,12 @@ def frequencies(tokens: Sequence[Any] | Iterable[Any], blocks: int | Sequence[An
     >>> frequencies(["to", "be", "or", "not"] * 100, blocks=["one", "two", "three", "four"] * 100).counts.shape
     (4, 4)
     """
-    listed = np.asarray(list(tokens) if not isinstance(tokens, np.ndarray) else tokens)
+    listed = listed_tokens(tokens, "frequencies")
     if listed.ndim != 1 or len(listed) < 100:
         raise BadData(f"tokens of shape {listed.shape}", where="frequencies", remedy="give a list of 100 or more")
-    names, numbers = np.unique(listed, return_inverse=True)
-    if isinstance(blocks, int):
+    names, named = np.unique(listed, return_inverse=True)
+    if np.ndim(blocks) == 0 and not isinstance(blocks, str):
+        blocks = whole(blocks, "blocks", "frequencies")
         labels = np.arange(len(listed)) * blocks // len(listed)
         size = blocks
     else:
@@ -142,8 +143,44 @@ def frequencies(tokens: Sequence[Any] | Iterable[Any], blocks: int | Sequence[An
     if size < 4:
         raise BadData(f"{size} blocks", where="frequencies", remedy="four or more are needed to know the error")
     counts = np.zeros((size, len(names)), dtype=np.int64)
-    np.add.at(counts, (labels, numbers), 1)
+    np.add.at(counts, (labels, named), 1)
     return Frequencies(counts)
+
+
+def listed_tokens(tokens: Any, where: str) -> np.ndarray:
+    """Tokens as an array whose entries can be told apart and ordered. Raises `BadData` for what is missing or mixed.
+
+    >>> listed_tokens("abba", "here")
+    array(['a', 'b', 'b', 'a'], dtype='<U1')
+    """
+    try:
+        found = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens))
+        known = not (found.dtype.kind == "f" and np.isnan(found).any())
+        if found.dtype.kind == "O":
+            found = np.array(found, str) if all(isinstance(token, str) for token in found.ravel()) else found
+            known = found.dtype.kind == "U"
+    except (TypeError, ValueError):  # no sequence, or lists of different lengths
+        known = False
+    if not known:
+        remedy = "give a list of words, characters or numbers, all of one kind"
+        raise BadData("tokens that are missing, or not of one kind", where=where, remedy=remedy)
+    return found
+
+
+def _sizes(values: Any, name: str) -> np.ndarray:
+    found = np.atleast_1d(numbers(values, name, "frequencies"))
+    if found.ndim != 1 or not (np.isfinite(found) & (found >= 0)).all():
+        raise BadData(f"{name} {values}", where="frequencies", remedy="give a list of finite numbers from 0")
+    return found
+
+
+def _jackknife(whole: float, apart: np.ndarray, where: str) -> float:
+    """Scatter of a slope from those with one part left out. Errors: `OutsideDomain` where a share reached zero."""
+    if not np.isfinite([whole, *apart]).all():
+        raise OutsideDomain(
+            "some tokens of the window are used up", where=where, remedy="count more text, or end the window earlier"
+        )
+    return float(np.sqrt((len(apart) - 1) / len(apart) * ((apart - apart.mean()) ** 2).sum()))
 
 
 def _unseen(counts: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -177,4 +214,4 @@ def log_slope(grid: np.ndarray, values: np.ndarray) -> float:
 def _beyond(ranked: np.ndarray, held: np.ndarray, kept: np.ndarray) -> np.ndarray:
     order = np.argsort(-ranked, kind="stable")
     covered = np.append(0.0, np.cumsum(held[order])) / held.sum()
-    return 1 - covered[np.minimum(kept.astype(int), len(order))]
+    return 1 - covered[np.minimum(kept, len(order)).astype(int)]

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ..arguments import interval, number
 from ..errors import BadData, OutsideDomain, UnknownName
 from ..measured_spectra.estimate import Estimate
+from ..scaling.exact_signs import exact, exact_sign
 from ..symbols import LEARNING_RATE, modes, over, positive
 from ..system import FixedPoint, Map
 from ..trail import Equations, Trail
@@ -150,10 +152,23 @@ def one_hot_descent() -> Map:
 def forgotten_mass(kept: Any = _kept, capacity: Any = CAPACITY) -> Any:
     """Share of tokens beyond the N most frequent of Zipf's law, sum_{i > N} p_i, exactly: a ratio of zeta functions.
 
+    Errors: `OutsideDomain` for a <= 1, `BadData` for N below 0 and for what is no number.
+
     >>> print(forgotten_mass())
     zeta(a, N + 1)/zeta(a)
     """
+    capacity, kept = _summable(capacity), exact(kept, _NAME)
+    if not kept.free_symbols and exact_sign(kept) < 0:
+        raise BadData(f"a memory of {kept} tokens", where=_NAME, remedy="give a number from 0")
     return sp.zeta(capacity, kept + 1) / sp.zeta(capacity)
+
+
+def _summable(capacity: Any) -> Any:
+    """A capacity above 1 as an exact number, or symbols."""
+    capacity = exact(capacity, _NAME)
+    if not capacity.free_symbols and exact_sign(capacity - 1) <= 0:
+        raise OutsideDomain(f"p_i ~ i^-({capacity}) cannot be summed", where=_NAME, remedy="the exponent must exceed 1")
+    return capacity
 
 
 @cache
@@ -177,11 +192,7 @@ def asymptotic(axis: str, capacity: Any = CAPACITY) -> Any:
     """
     if axis not in AXES:
         raise UnknownName.among(axis, AXES, kind="axis", where="Zipf memorisation")
-    capacity = sp.sympify(capacity)
-    if (capacity - 1).is_nonpositive:
-        raise OutsideDomain(
-            f"p_i ~ i^-{capacity} cannot be summed", where="Zipf memorisation", remedy="the exponent must exceed 1"
-        )
+    capacity = _summable(capacity)
     if axis in ("samples", "steps"):
         from_samples = sp.simplify(-N * leading_term().diff(N) / leading_term())
         found = sp.together(sp.expand(from_samples))
@@ -206,7 +217,7 @@ def gaussian(axis: str, capacity: Any = CAPACITY) -> Any:
     """
     if axis not in ("samples", "steps", "parameters"):
         raise UnknownName.among(axis, ("samples", "steps", "parameters"), kind="axis", where="Gaussian features")
-    return ((CAPACITY - 1) / (CAPACITY if axis == "steps" else 1)).subs(CAPACITY, sp.sympify(capacity))
+    return ((CAPACITY - 1) / (CAPACITY if axis == "steps" else 1)).subs(CAPACITY, _summable(capacity))
 
 
 def forecast(
@@ -227,14 +238,16 @@ def forecast(
     ['samples', 'parameters', 'steps', 'compute'] True (a - 1)/a
     """
     counted = tokens if isinstance(tokens, Frequencies) else frequencies(tokens)
-    low, high = window
-    gain = learning_rate * (2 - learning_rate)
+    learning_rate = number(learning_rate, "learning rate", _NAME)
     if not 0 < learning_rate < 2:
         raise BadData(f"learning rate {learning_rate:g}", where=_NAME, remedy="give one between 0 and 2")
-    if not 1 <= low <= high / 2:
-        raise BadData(f"window {low:g} to {high:g}", where=_NAME, remedy="give 1 <= low and an octave or more")
-    applies, because = _verdict(counted, high)
-    memory = memory or (10.0, max(20.0, counted.vocabulary / 10))
+    gain = learning_rate * (2 - learning_rate)
+    octave = {"remedy": "give 1 <= low and an octave or more", "ratio": 2.0}
+    window = interval(window, "window", _NAME, **octave)
+    if memory is None:
+        memory = 10.0, max(20.0, counted.vocabulary / 10)
+    memory = interval(memory, "memory", _NAME, **octave)
+    applies, because = _verdict(counted, window[1])
     rows = []
     for axis, span in (("samples", window), ("parameters", memory), ("steps", window)):
         exponent, reason = None, because
@@ -244,8 +257,6 @@ def forecast(
                 exponent = counted.memory_slope(span) if axis == "parameters" else counted.slope(scaled)
             except (OutsideDomain, BadData) as error:
                 reason = f"{because}; no number: {error.found}"
-            if exponent is not None and not np.isfinite([exponent.value, exponent.error]).all():
-                exponent, reason = None, f"{because}; no number: some tokens of the window are used up"
         rows.append(_row(axis, exponent, applies, reason, span, counted))
     rows.append(_row("compute", _combined(rows[1].exponent, rows[0].exponent), applies, because, None, counted))
     return tuple(rows)

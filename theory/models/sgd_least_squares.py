@@ -63,7 +63,7 @@ class SgdLeastSquares(Theory):
         features = PowerLaw(self.dim, self.capacity, self.target_exponent, self.noise)
         gaussian = self._setup(features, rate=0.2, steps=3000)
         digits = ("drop_constant", "centre", "one_hot", "centre_targets")
-        noisy = Law("second moments", gaussian_second_moments, _bind_features, "excess_risk", (_BOUNDED,), REFERENCE)
+        noisy = Law("second moments", gaussian_second_moments, _bind_features, "excess_risk", (BOUNDED,), REFERENCE)
         exact = Law("fourth moments of the data", row_second_moments, _bind_rows, "excess_risk", (_ROWS_BOUNDED,))
         closed = Law("Gaussian closure", gaussian_second_moments, _bind_closure, "excess_risk", (_GAUSSIAN,), REFERENCE)
         return (
@@ -256,7 +256,7 @@ def _excess_kurtosis(values: Mapping[str, Any]) -> float:
     return float(abs(((x**2).sum(1) ** 2).mean() / gaussian - 1))
 
 
-_BOUNDED = Invariant(
+BOUNDED = Invariant(
     "bounded", "second moments stay bounded: the noise gain is below 1", reference=REFERENCE, radius=1.0, measure=_gain
 )
 _ROWS_BOUNDED = Invariant(

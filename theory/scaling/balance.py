@@ -121,7 +121,7 @@ def best_split(
     >>> print(best_split(two, at={a: 1, b: 2}))
     loss ~ budget^-(a/(b + 1)), steps ~ budget^(b/(b + 1)), parameters ~ budget^(1/(b + 1)): time = width
     """
-    terms = tuple(terms)
+    terms = _listed(terms)
     axes, prices, values, optima, best = _solved(terms, cost, at)
     eta, point, basis, multipliers, cell = best
     eta, *numbers = (_upright(number, values) for number in (eta, *point, *multipliers))
@@ -144,19 +144,23 @@ def balancing_terms(terms: Iterable[Term], cost: Mapping[str, Any] | None = None
     >>> balancing_terms([Term("a", {"n": 1}), Term("b", {"t": 2}), Term("c", {"n": 3, "t": 3})])
     ('a', 'b')
     """
-    terms = tuple(terms)
+    terms = _listed(terms)
     *_, (_, _, basis, multipliers, _) = _solved(terms, cost, None)
     names = {c.name for c, w in zip(basis, multipliers, strict=True) if c.is_term and exact_sign(w) > 0}
     return tuple(term.name for term in terms if term.name in names)
 
 
 def loss_exponent(terms: Iterable[Term], split: Mapping[str, Any]) -> Any:
-    """Exponent of the loss at a given split, axis ~ budget^split[axis]: that of the largest term.
+    """Exponent of the loss at a given split, axis ~ budget^split[axis]: that of the largest term. Errors: `BadData`.
 
     >>> loss_exponent([Term("a", {"n": 1}), Term("b", {"t": 2})], {"n": sp.Rational(3, 4), "t": sp.Rational(1, 4)})
     1/2
     """
-    split = {axis: exact(value) for axis, value in split.items()}
+    terms, where, split = _listed(terms), "loss_exponent", {axis: exact(value) for axis, value in split.items()}
+    missing = {axis for term in terms for powers in (term.exponents, *term.only_if) for axis in powers} - set(split)
+    if missing or not terms:
+        found = f"{len(terms)} terms, no split of {sorted(missing)}"
+        raise BadData(found, where=where, remedy="give each axis a split")
     holds = (t for t in terms if all(exact_sign(sum(c * split[a] for a, c in g.items())) >= 0 for g in t.only_if))
     return _smallest([term.at(split) for term in holds])
 
@@ -171,9 +175,8 @@ def _solved(terms, cost, at):
     _check_numbers(terms, prices, values)
     optima = [found for cell in _cells(terms, axes, values) if (found := _optimum(cell, prices, values))]
     if not optima:
-        raise OutsideDomain(
-            "no best split: a free axis lowers the loss for ever", where="best_split", remedy="give costs"
-        )
+        found = "no best split: a free axis lowers the loss for ever"
+        raise OutsideDomain(found, where="best_split", remedy="give costs")
     best = optima[0]
     for other in optima[1:]:
         if exact_sign(_number(other[0] - best[0], values)) > 0:
@@ -299,24 +302,28 @@ def _axes(terms: Sequence[Term], cost):
         raise BadData(found, where="best_split", remedy="name every term once, with an exponent for each of its axes")
     if cost is not None and (missing := set(axes) - set(cost)):
         raise BadData(f"no cost of {sorted(missing)}", where="best_split", remedy="give a cost for every axis")
-    return axes, tuple(sp.sympify((cost or {}).get(axis, 1)) for axis in axes)
+    return axes, tuple(exact((cost or {}).get(axis, 1), "best_split", rounded=False) for axis in axes)
 
 
 def _check_numbers(terms, prices, values):
     expressions = [*prices]
     for term in terms:
-        expressions += [sp.sympify(e) for g in (term.exponents, *term.only_if) for e in g.values()]
-    unknown = {s for e in expressions for s in e.free_symbols} - set(values)
-    if unknown:
+        powers = (e for g in (term.exponents, *term.only_if) for e in g.values())
+        expressions += [exact(e, "best_split", rounded=False) for e in powers]
+    if unknown := {s for e in expressions for s in e.free_symbols} - set(values):
         names = ", ".join(sorted(map(str, unknown)))
         raise BadData(f"no value of {names}", where="best_split", remedy="give one in at={symbol: value}")
     signs = [exact_sign(_number(price, values)) for price in prices]
     if min(signs) < 0 or max(signs) == 0:
-        raise BadData(
-            "a cost is negative, or all are zero", where="best_split", remedy="let some axis use up the budget"
-        )
-    if any(e.has(sp.Float) for e in expressions):
-        raise BadData("an exponent is a float", where="best_split", remedy="use exact numbers, such as Rational(1, 3)")
+        found = "a cost is negative, or all are zero"
+        raise BadData(found, where="best_split", remedy="let some axis use up the budget")
+
+
+def _listed(terms: Iterable[Term]) -> tuple[Term, ...]:
+    found = tuple(terms) if isinstance(terms, Iterable) else (terms,)
+    if wrong := [t for t in found if not (isinstance(t, Term) and isinstance(t.exponents, Mapping))]:
+        raise BadData(f"{wrong[0]!r} is no term", where="best_split", remedy="give Term(name, {axis: exponent})")
+    return found
 
 
 def _value(expression, values):

@@ -118,6 +118,6 @@ def letters(convention: str, capacity: Any, target_exponent: Any) -> dict[str, A
 
 
 def _convention(name: str) -> Convention:
-    if name not in CONVENTIONS:
+    if not isinstance(name, str) or name not in CONVENTIONS:
         raise UnknownName.among(name, CONVENTIONS, kind="convention")
     return CONVENTIONS[name]

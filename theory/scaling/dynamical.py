@@ -20,13 +20,14 @@ import numpy as np
 import sympy as sp
 
 from ..derivation.assumptions import Closure
-from ..errors import LearningMechanicsError
+from ..errors import BadData, LearningMechanicsError
 from ..regression.effective_ridge import count, kappa, lam, noise, power
 from ..regression.random_features import random_features
 from ..symbols import over, positive
 from ..system import FixedPoint
 from ..trail import Equations, Trail
-from .source_capacity import asymptotic
+from .exact_signs import exact, exact_sign
+from .source_capacity import asymptotic, checked
 
 DYNAMICAL = "Bordelon, Atanasov & Pehlevan 2024, arXiv:2402.01092"
 ATANASOV = "Atanasov, Zavatone-Veth & Pehlevan 2024, arXiv:2405.00592"
@@ -179,7 +180,7 @@ def regimes(capacity: Any, target_exponent: Any) -> tuple[Regime, ...]:
     parameters: N modes learned, loss ~ parameters^-(1/2)
     [None, None, None]
     """
-    capacity, target_exponent = sp.nsimplify(capacity), sp.nsimplify(target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent, where="regimes")
     time = positive("t")
     by_steps = _prefactor(capacity) * time ** (1 / capacity) - sp.Rational(1, 2)
     learned = {"steps": by_steps, "samples": P, "parameters": N}
@@ -190,12 +191,14 @@ def crossover_time(number: Any, capacity: Any) -> Any:
     """The time at which half of `number` samples or features are used up, for lambda_k = k^-capacity.
 
     S + 1/2 = (pi/b)/sin(pi/b) kappa^(-1/b) at capacity b, and S = number/2 makes tau = kappa/2: before it steps are the
-    bottleneck, after it the number. Grows as number^capacity.
+    bottleneck, after it the number. Grows as number^capacity. Errors: `BadData`, `OutsideDomain` for capacity <= 1.
 
     >>> crossover_time(positive("N"), 2)
     2*(N + 1)**2/pi**2
     """
-    number, capacity = sp.sympify(number), sp.sympify(capacity)
+    number, (capacity, _) = exact(number, "crossover_time"), checked(capacity, 2, where="crossover_time")
+    if not number.free_symbols and exact_sign(number) <= 0:
+        raise BadData(f"number {number}", where="crossover_time", remedy="give samples or features above 0")
     return 2 * sp.factor((number + 1) / (2 * _prefactor(capacity))) ** capacity
 
 
@@ -208,13 +211,13 @@ def correction_exponent(capacity: Any, target_exponent: Any) -> Any:
     """How the first correction of finite width grows or falls: loss - loss(N = oo) ~ t^exponent / N, at early times.
 
     Its transform is S(tau) sum v lambda/(lambda + tau)^2: S ~ tau^(-1/b), and the sum comes from modes near tau, or,
-    for easy targets, from the first modes.
+    for easy targets, from the first modes. Errors: `OutsideDomain` for capacity <= 1 or target_exponent <= 1.
 
     >>> b, a = positive("b a")
     >>> correction_exponent(2, "3/2"), correction_exponent(2, 4)
     (1/4, -1/2)
     """
-    capacity, target_exponent = sp.sympify(capacity), sp.sympify(target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent, where="correction_exponent")
     return (1 - sp.Min(target_exponent - 1, capacity)) / capacity
 
 

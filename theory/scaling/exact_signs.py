@@ -5,6 +5,7 @@ x = 0 if the minimal polynomial of x is the identity.
 """
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import sympy as sp
@@ -15,27 +16,47 @@ DIGITS = 50
 _WRITTEN = re.compile(r"(?:[\d.+\-/()\s]|\*(?!\*)|sqrt|(?<=\d)e(?=[\d+-]))*")
 
 
-def exact(value: Any, where: str = "exact number") -> Any:
-    """An exact real number or expression; a float is read as the decimal it prints as. Errors: `BadData`.
+def exact(value: Any, where: str = "exact number", rounded: bool = True) -> Any:
+    """An exact real number or expression; a float is read as the decimal it prints as, or not `rounded` refused.
+
+    Errors: `BadData`.
 
     >>> exact(0.7), exact("3/10"), exact(1 - 1 / sp.sqrt(2))
     (7/10, 3/10, 1 - sqrt(2)/2)
     """
+    if not rounded and is_rounded(value):
+        raise BadData("an exponent is a float", where=where, remedy="use exact numbers, such as Rational(1, 3)")
     if isinstance(value, bool):
         raise BadData(f"{value} is no number", where=where, remedy="give a number")
     if hasattr(value, "dtype") and not isinstance(value, sp.Basic):
         if getattr(value, "shape", ()) != ():
             raise BadData(f"an array of shape {value.shape}", where=where, remedy="give one number at a time")
-        value = value.item()
+        value = float(str(value)) if value.dtype.kind == "f" else value.item()  # float32 prints fewer digits
     try:
         if isinstance(value, str) and not _WRITTEN.fullmatch(value):
             raise ValueError  # text is evaluated: nothing but numbers
-        found = sp.Rational(repr(value)) if isinstance(value, float) else sp.sympify(value, rational=True)
+        if isinstance(value, float | Decimal):
+            found = sp.Rational(str(value))
+        else:
+            found = sp.sympify(value, rational=True)
+            if isinstance(found, sp.Expr) and found.has(sp.Float):
+                found = found.xreplace({digits: sp.Rational(str(digits)) for digits in found.atoms(sp.Float)})
     except (sp.SympifyError, TypeError, ValueError, SyntaxError, AttributeError, ZeroDivisionError):
         found = None
     if not isinstance(found, sp.Expr) or found.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or found.is_real is False:
         raise BadData(f"{value!r} is no finite real number", where=where, remedy="give a number, a fraction or sqrt(2)")
     return found if found.is_Rational or found.free_symbols else sp.sqrtdenest(found)
+
+
+def is_rounded(value: Any) -> bool:
+    """Whether a number was given in floating point, so that a nearby one may be meant.
+
+    >>> is_rounded(0.7), is_rounded(sp.Float("0.7")), is_rounded("7/10"), is_rounded(1)
+    (True, True, False, False)
+    """
+    if isinstance(value, sp.Basic):
+        return value.has(sp.Float)
+    return isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") == "f"
 
 
 def exact_sign(value: Any) -> int:

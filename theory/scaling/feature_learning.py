@@ -96,7 +96,7 @@ def feature_learning(capacity: Any, target_exponent: Any) -> FeatureLearning:
       width    compute^1/2 lazy, compute^1/2 rich
       note     on the line where sampling noise of one-pass SGD decays as fast as the signal
     """
-    capacity, target_exponent = checked(capacity, target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent, where="feature_learning", symbols=False)
     lazy = tidy(asymptotic("steps", capacity, target_exponent))
     rich = tidy(time_exponent(capacity, target_exponent))
     side, noise = exact_sign(lazy - 1), exact_sign(target_exponent - 2 * capacity)
@@ -141,7 +141,7 @@ def rich_compute(capacity: Any, target_exponent: Any) -> BestSplit:
     >>> print(rich_compute(2, 2))
     loss ~ budget^-(2/5), parameters ~ budget^(2/5), steps ~ budget^(3/5): time = floor
     """
-    capacity, target_exponent = checked(capacity, target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent, where="rich_compute", symbols=False)
     if exact_sign(target_exponent - 1 - capacity) >= 0:
         return compute_optimal(capacity, target_exponent)
     time = Term("time", {"parameters": sp.S.Zero, "steps": tidy(time_exponent(capacity, target_exponent))})

@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy as sp
 
-from ..dynamics.moments import EIGENVALUE, MOMENT, NOISE, _parts, gaussian_second_moments
+from ..dynamics.moments import EIGENVALUE, MOMENT, NOISE, affine_parts, gaussian_second_moments
 from ..dynamics.update_rules import MOMENTUM
 from ..errors import LearningMechanicsError
 from ..symbols import LEARNING_RATE, modes, over
@@ -70,7 +70,7 @@ def momentum_gain() -> Any:
     """
     map_ = momentum_moments()
     unknowns = map_.unknowns
-    _, shared, weight, _ = _parts(gaussian_second_moments())
+    _, shared, weight, _ = affine_parts(gaussian_second_moments())
     alone = [row.replace(over, lambda _: sp.S.Zero).subs({NOISE: 0, UNRESOLVED: 0}) for row in map_.equations]
     matrix = sp.Matrix(3, 3, lambda i, j: sp.expand(alone[i]).coeff(unknowns[j], 1))
     made = (sp.eye(3) - matrix).LUsolve(sp.ones(3, 1))[0]  # noise enters all three alike

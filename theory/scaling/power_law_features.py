@@ -20,7 +20,7 @@ import sympy as sp
 
 from ..arguments import number, numbers, whole
 from ..derivation.assumptions import Closure
-from ..dynamics.moments import BATCH, EIGENVALUE, MOMENT, NOISE, _parts, gaussian_second_moments, noise_gain
+from ..dynamics.moments import BATCH, EIGENVALUE, MOMENT, NOISE, affine_parts, gaussian_second_moments, noise_gain
 from ..errors import BadData, LearningMechanicsError
 from ..regression.effective_ridge import merged
 from ..symbols import LEARNING_RATE, STEP, modes, over, positive
@@ -129,7 +129,7 @@ def small_steps() -> Flow:
     -2*c*lambda + lambda*eta*(sigma2 + unresolved + over(c*lambda))/B
     """
     exact = feature_moments()
-    own, shared, weight, source = _parts(exact)
+    own, shared, weight, source = affine_parts(exact)
     eta = LEARNING_RATE
     drift = sp.expand((own - 1) / eta).subs(eta, 0)  # what is left is smaller by eta lambda in every mode
     noise = sp.factor(sp.expand(shared / eta)) * (over(weight * MOMENT) + sp.cancel(source / shared))
@@ -218,7 +218,7 @@ def _uncorrelated() -> tuple[float, float]:
 
 def _volterra(map_: Map) -> tuple[Any, Any, float]:
     """Forcing and kernel of the loss, and how far the equation is from the recursion over six steps of three modes."""
-    own, shared, weight, source = _parts(map_)
+    own, shared, weight, source = affine_parts(map_)
     floor = sp.cancel(source / shared) / 2  # sources and sums of moments make noise alike
     forcing = over(weight * MOMENT * own**STEP) / 2
     kernel = over(weight * shared * own**STEP)  # 1/2 of the loss and 2 of the noise cancel

@@ -24,7 +24,7 @@ import sympy as sp
 from ..errors import OutsideDomain
 from ..trail import Trail
 from .balance import balancing_terms, best_split
-from .exact_signs import exact, exact_sign, tidy
+from .exact_signs import exact, exact_sign, is_rounded, tidy
 from .phase_record import PowerLawPhase
 from .power_law_terms import ALPHA, BETA, LINES, Regime, logarithms, loss_terms
 
@@ -75,7 +75,7 @@ def power_law_phase(alpha: Any, beta: Any) -> PowerLawPhase:
     >>> print(power_law_phase(0.7, 0.7).tradeoff)
     F_pp = F_ac; K_pp = F_ac
     """
-    inexact = isinstance(alpha, float) or isinstance(beta, float)
+    inexact = is_rounded(alpha) or is_rounded(beta)
     alpha, beta = exact(alpha, "power_law_phase"), exact(beta, "power_law_phase")
     phase = _phase(alpha, beta)
     if inexact and not phase.on_boundary and phase.distance < _NEAR:

@@ -16,7 +16,7 @@ from typing import Any
 
 import sympy as sp
 
-from ..errors import OutsideDomain, UnknownName
+from ..errors import BadData, OutsideDomain, UnknownName
 from ..measured_spectra.estimate import Estimate
 from ..symbols import positive
 from ..trail import Trail
@@ -91,7 +91,7 @@ def compute_optimal(capacity: Any, target_exponent: Any, sampled: bool = False) 
     >>> print(compute_optimal("3/2", 5))
     loss ~ budget^-(4/5), parameters ~ budget^(7/10), steps ~ budget^(3/10): time = mixing
     """
-    capacity, target_exponent = checked(capacity, target_exponent)
+    capacity, target_exponent = checked(capacity, target_exponent, where="compute_optimal", symbols=False)
     images = {CAPACITY: capacity, TARGET: target_exponent}
     easy = exact_sign(target_exponent - 1 - capacity) >= 0
     terms = [Term(t.name, {a: e.subs(images) for a, e in t.exponents.items()}) for t in _compute_terms(easy, sampled)]
@@ -109,7 +109,7 @@ def limited_by(axis: str, capacity: Any, target_exponent: Any, noise: bool = Fal
     if axis not in AXES:
         raise UnknownName.among(axis, AXES, kind="axis", where="limited_by")
     (b, db), (a, da) = (_value_and_error(v) for v in (capacity, target_exponent))
-    checked(b, a, trace=axis != "steps" or sampled)
+    b, a = map(float, checked(b, a, axis != "steps" or sampled, where="limited_by", symbols=False))
     first, second = "the target's tail", "the first modes, never quite learned"
     multiple = {"samples": 2, "parameters": 1, "compute": 1}.get(axis)
     if axis == "steps":
@@ -274,27 +274,35 @@ def _times(factor, exponent):
     return sp.Min(*(sp.simplify(factor * part) for part in parts))
 
 
-def checked(capacity: Any, target_exponent: Any, trace: bool = True) -> tuple[Any, Any]:
-    """Both exponents as exact numbers or symbols: target power that is finite, and a `trace` that is.
+def checked(
+    capacity: Any, target_exponent: Any, trace: bool = True, where: str = "asymptotic", symbols: bool = True
+) -> tuple[Any, Any]:
+    """Both exponents as exact numbers or `symbols`: target power that is finite, and a `trace` that is.
 
     Errors: `OutsideDomain` for a target exponent up to 1, a capacity up to 1 (up to 0 where no trace is needed),
-    `BadData` for what is no number.
+    `BadData` for what is no number, and for symbols where only numbers do.
 
     >>> checked("3/2", 2.5)
     (3/2, 5/2)
     """
-    capacity, target_exponent = (exact(_value_and_error(v)[0], "asymptotic") for v in (capacity, target_exponent))
+    capacity, target_exponent = (exact(_value_and_error(v)[0], where) for v in (capacity, target_exponent))
+    if not symbols and (capacity.free_symbols or target_exponent.free_symbols):
+        raise BadData(
+            f"capacity {capacity}, target_exponent {target_exponent} hold symbols",
+            where=where,
+            remedy="give numbers; formulas are those of asymptotic(axis)",
+        )
     if not target_exponent.free_symbols and exact_sign(target_exponent - 1) <= 0:
         raise OutsideDomain(
             f"target_exponent {float(target_exponent):.4g} <= 1: the sum over infinitely many modes diverges",
-            where="asymptotic",
+            where=where,
             remedy="the target must have finite power",
         )
     least = 1 if trace else 0
     if not capacity.free_symbols and exact_sign(capacity - least) <= 0:
         raise OutsideDomain(
             f"capacity {float(capacity):.4g} <= {least}: eigenvalues do not sum up, or do not fall",
-            where="asymptotic",
+            where=where,
             remedy="below capacity 1 use power_law_phase, where the learning rate shrinks with the width",
         )
     return capacity, target_exponent

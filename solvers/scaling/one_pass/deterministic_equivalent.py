@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ....theory.arguments import number, whole
+from ....theory.arguments import number, numbers, whole
 from ....theory.errors import BadData, DidNotConverge
 from ....theory.measured_spectra.spectrum import Spectrum
 from ...regression.levels import Levels, levels
@@ -28,6 +28,7 @@ from .random_feature_descent import FeatureDescent, descend
 
 WHERE = "deterministic equivalent"
 _RESOLUTION = 16  # nodes a factor e before the fit chooses among them, and sqrt(d)/4 more: top modes are that narrow
+COARSEST, FINEST = 3, 200  # below, the measures are not met; above, nothing is gained
 _BEYOND = 4.0  # transforms are matched up to this many factors e beyond the support, on both sides
 _NEGLIGIBLE = 1e-13  # share of a node in the transform where it matters most
 BLOCK = 1 << 22
@@ -78,7 +79,9 @@ def equivalent_spectrum(eigenvalues: Any, power: Any, width: int, resolution: fl
     lam, power = checked_inputs(eigenvalues, power)
     width = whole(width, "width", WHERE, least=1)
     usual = min(_RESOLUTION + np.sqrt(width) / 4, 2.5 * _RESOLUTION)  # finer, a narrow bulk is as good as a point
-    resolution = number(resolution or usual, "resolution", WHERE, above=True)
+    resolution = usual if resolution is None else number(resolution, "resolution", WHERE)
+    if not COARSEST <= resolution <= FINEST:
+        raise BadData(f"resolution {resolution:g}", where=WHERE, remedy=f"give {COARSEST} to {FINEST} nodes a factor e")
     modes = levels(lam, power, counts, where=WHERE)
     counts = np.ones(len(lam)) if counts is None else np.asarray(counts, float)
     first = _first_ridge(modes, width)
@@ -114,9 +117,9 @@ def effective_ridge_of_features(eigenvalues: Any, width: int, ridge: Any = 0.0) 
     """
     lam, _ = checked_inputs(eigenvalues, np.zeros(np.size(eigenvalues)))
     modes = levels(lam, where=WHERE)
-    given = np.atleast_1d(np.asarray(ridge, float))
-    if not (np.isfinite(given).all() and (given >= 0).all()):
-        raise BadData(f"ridge {ridge}", where=WHERE, remedy="give finite numbers from 0")
+    given = np.atleast_1d(numbers(ridge, "ridge", WHERE))
+    if given.ndim != 1 or not given.size or not (np.isfinite(given).all() and (given >= 0).all()):
+        raise BadData(f"ridge {ridge}", where=WHERE, remedy="give a list of finite numbers from 0")
     first = _first_ridge(modes, whole(width, "width", WHERE, least=1))
     return np.where(given == 0, first, _ridges(modes, width, np.where(given == 0, 1.0, given), first))
 

@@ -17,6 +17,7 @@ from ....theory.arguments import numbers, whole
 from ....theory.errors import BadData
 
 WHERE = "random features"
+WEIGHABLE = 1e60  # beyond, products of such numbers leave the range of floats
 STEEP = 1e-9  # of the largest eigenvalue: below, singular values of the features keep more digits than a Gram matrix
 
 
@@ -68,8 +69,15 @@ def spectrum_of_features(eigenvalues: Any, target: Any, features: Any) -> Featur
     >>> print(found.eigenvalues, found.power, found.unresolved)
     [2.] [1.] 9.0
     """
-    lam, target = numbers(eigenvalues, "eigenvalues", WHERE).ravel(), numbers(target, "target", WHERE).ravel()
-    seen = np.sqrt(lam)[:, None] * numbers(features, "features", WHERE)  # sqrt(D) W
+    target = numbers(target, "target", WHERE).ravel()
+    lam, _ = checked_inputs(eigenvalues, target**2)
+    given = numbers(features, "features", WHERE)
+    if given.ndim != 2 or len(given) != len(lam) or not (given.size and np.isfinite(given).all()):
+        raise BadData(f"features of shape {given.shape}", where=WHERE, remedy=f"give finite ({len(lam)}, width)")
+    count, trace, varies = len(lam), float(lam.sum()), lam > 0
+    constant = float((target[~varies] ** 2).sum())  # modes that do not vary are beyond any features
+    lam, target, given = lam[varies], target[varies], given[varies]
+    seen = np.sqrt(lam)[:, None] * given  # sqrt(D) W
     rows, columns = seen.shape
     rank = min(rows, columns)
     ordered = np.sort(lam)[::-1]
@@ -83,7 +91,7 @@ def spectrum_of_features(eigenvalues: Any, target: Any, features: Any) -> Featur
         inner = left.T @ target
         residual, values, power = target - left @ inner, singular**2, inner**2
     unresolved = float((residual**2).sum()) if columns < rows else 0.0
-    return FeatureSpectrum(values, np.ones(rank), power, unresolved, columns, float(rows), float(lam.sum()))
+    return FeatureSpectrum(values, np.ones(rank), power, unresolved + constant, columns, float(count), trace)
 
 
 def checked_inputs(eigenvalues: Any, power: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -100,4 +108,7 @@ def checked_inputs(eigenvalues: Any, power: Any) -> tuple[np.ndarray, np.ndarray
             raise BadData(f"{name} from {array.min():g}", where=WHERE, remedy="give finite values from 0")
     if not lam.max() > 0:
         raise BadData("no eigenvalue is positive", where=WHERE, remedy="check the spectrum")
+    for name, largest in (("eigenvalue", lam.max()), ("power", power.max())):
+        if largest and not 1 / WEIGHABLE < largest < WEIGHABLE:
+            raise BadData(f"the largest {name} is {largest:g}", where=WHERE, remedy="take it in units nearer to 1")
     return lam, power

@@ -22,13 +22,16 @@ from ....theory.errors import BadData
 if TYPE_CHECKING:
     from .feature_spectrum import FeatureSpectrum
 
+MOST_STEPS = 2**62
+_LARGEST = 1e100  # losses of unstable runs stay finite
 LARGEST = 400  # modes: three numbers each in a dense matrix
 
 
 def losses(spectrum: "FeatureSpectrum", steps: np.ndarray, eta: float, batch: float, floor: float, beta: float):
     """Mean squares sum y + floor (T,), twice the loss, at whole `steps` (T,).
 
-    Errors: `BadData` for steps that are not whole and more than 400 modes.
+    Errors: `BadData` for steps that are not whole or beyond 2^62, and more than 400 modes. Runs that grow beyond
+    1e100 are cut off there.
 
     >>> from .feature_spectrum import drawn_spectrum
     >>> two = drawn_spectrum([1.0, 0.5, 0.2], [1.0, 1.0, 1.0], width=2)
@@ -38,6 +41,8 @@ def losses(spectrum: "FeatureSpectrum", steps: np.ndarray, eta: float, batch: fl
     """
     if (steps != np.round(steps)).any():
         raise BadData("steps are not whole numbers", where="heavy ball", remedy="round them")
+    if steps.max() > MOST_STEPS:
+        raise BadData(f"{steps.max():g} steps", where="heavy ball", remedy=f"give {MOST_STEPS:.3g} at most")
     n = len(spectrum.eigenvalues)
     if n > LARGEST:
         raise BadData(f"{n} modes", where="heavy ball", remedy=f"take at most {LARGEST}, or the equivalent of no draw")
@@ -59,7 +64,8 @@ def losses(spectrum: "FeatureSpectrum", steps: np.ndarray, eta: float, batch: fl
             if here.any():
                 state[:, here] = matrix @ state[:, here]
             matrix = matrix @ matrix
-    return state[:n].sum(0) + floor
+    grown = state[:n].sum(0)  # infinite, or no number, where powers of an unstable matrix overflow
+    return np.where(np.abs(grown) < _LARGEST, grown, _LARGEST) + floor
 
 
 def gain_of(spectrum: "FeatureSpectrum", eta: float, batch: float, beta: float) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 
 from ....theory.arguments import number, whole
 from ....theory.errors import BadData
-from .feature_spectrum import FeatureSpectrum, drawn_spectrum
+from .feature_spectrum import WEIGHABLE, FeatureSpectrum, drawn_spectrum
 from .volterra import along_pieces, checked_steps, resolved, schedule_pieces
 
 WHERE = "random feature descent"
@@ -182,10 +182,18 @@ def descend(
     eta = number(learning_rate, "learning_rate", WHERE, above=True)
     batch = number(batch, "batch", WHERE, infinite=True)
     noise, momentum = number(noise, "noise", WHERE), number(momentum, "momentum", WHERE)
+    top = float(spectrum.eigenvalues.max())
     for name, value, right, remedy in (
         ("batch", batch, batch >= 1, "give 1 or more samples a step"),
         ("momentum", momentum, momentum < 1, "give a number from 0 and below 1"),
         ("schedule", "and momentum", schedule is None or not momentum, "use one of the two"),
+        ("noise", noise, noise < WEIGHABLE, "take it in units nearer to 1"),
+        (
+            "learning rate x eigenvalue",
+            f"{eta * top:.3g}",
+            1 / WEIGHABLE < eta * top < WEIGHABLE**0.5,
+            "give about batch x 2 / trace, or less",
+        ),
     ):
         if not right:
             raise BadData(f"{name} {value}", where=WHERE, remedy=remedy)
@@ -197,7 +205,7 @@ def descend(
         critical = _critical(lambda rate: gain_of(spectrum, rate, batch, momentum), eta)
     else:
         solved = resolved(*_rules(spectrum, eta, batch))
-        gain = solved.gain
+        gain = _gain(spectrum, eta, batch)
         if schedule is None:
             total = solved.total(spectrum.power, floor, steps)
         else:

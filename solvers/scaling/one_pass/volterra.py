@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from ....theory.arguments import number, numbers
+from ....theory.arguments import number, numbers, values_of
 from ....theory.errors import BadData, DidNotConverge
 
 WHERE = "volterra"
 _LARGEST_EXPONENT = 300.0  # beyond, an unstable mode is written as e^300
 _LARGEST = 1e100  # and an unstable state as this: losses of unstable runs stay finite, means over runs too
 _SMALLEST_KERNEL = 1e-40  # of the largest: modes without noise of their own have their pole where they are
+_WEIGHABLE = 1e60  # rates and kernels in any unit: squares and products of inverses must stay floats
+_APART = 1e-60  # of the largest rate: distance at least of rates that are equal
 PIECES = 200  # of a smooth schedule, and as many again towards its two ends
 
 
@@ -86,14 +88,21 @@ def resolved(rates: Any, kernel: Any) -> Resolved:
         raise BadData(f"rates up to {delta.max():g}", where=WHERE, remedy="rates are 1 - (decay a step): at most 1")
     if not (np.isfinite(kappa).all() and kappa.min() >= 0):
         raise BadData(f"kernel weights from {kappa.min():g}", where=WHERE, remedy="give finite weights from 0")
+    size = float(np.abs(delta).max())
+    if max(size, float(kappa.max())) > _WEIGHABLE or 0 < size < 1 / _WEIGHABLE:
+        raise BadData(
+            f"rates up to {size:g}, kernel weights up to {kappa.max():g}",
+            where=WHERE,
+            remedy=f"take learning rates and eigenvalues in units that keep them within {1 / _WEIGHABLE:g} to 1",
+        )
     order = np.argsort(delta, kind="stable")
     delta, kappa = delta[order].copy(), kappa[order]
     for _ in range(len(delta)):  # equal rates would share a pole: they are set apart by rounding
         tied = np.flatnonzero(np.diff(delta) <= 0) + 1
         if not tied.size:
             break
-        delta[tied] = np.nextafter(delta[tied - 1], np.inf)
-    kappa = np.maximum(kappa, max(_SMALLEST_KERNEL * kappa.max(), 1e-60 * np.abs(delta).max()))
+        delta[tied] = np.maximum(np.nextafter(delta[tied - 1], np.inf), delta[tied - 1] + _APART * (size or 1.0))
+    kappa = np.maximum(kappa, max(_SMALLEST_KERNEL * kappa.max(), 1e-60 * (size or 1.0)))
     nu, differences = _poles(delta, kappa)
     return Resolved(order, delta, kappa, nu, differences)
 
@@ -111,7 +120,13 @@ def volterra(rates: Any, forcing: Any, kernel: Any, floor: float, steps: Any) ->
     state = numbers(forcing, "forcing", WHERE).ravel()
     if state.shape != found.rates.shape:
         raise BadData(f"{state.size} forcings, {found.rates.size} rates", where=WHERE, remedy="give one a mode")
+    if not (np.abs(state) < _LARGEST).all():
+        raise BadData(f"forcings {_few(state)}", where=WHERE, remedy="give finite numbers")
     return found.total(state, number(floor, "floor", WHERE), checked_steps(steps))
+
+
+def _few(array: np.ndarray) -> str:
+    return np.array2string(array, threshold=6, precision=4)
 
 
 def checked_steps(steps: Any, where: str = WHERE) -> np.ndarray:
@@ -173,7 +188,11 @@ def schedule_pieces(schedule: Any, last: float) -> list[tuple[float, float]]:
     500.5
     """
     if not callable(schedule):
-        pieces = [(float(a), float(b)) for a, b in numbers(schedule, "schedule", WHERE).reshape(-1, 2)]
+        remedy = "give (steps > 0, factor >= 0), ... or a function of the step"
+        listed = numbers(np.nan if schedule is None else schedule, "schedule", WHERE, remedy)
+        if listed.ndim != 2 or listed.shape[1] != 2:
+            raise BadData(f"pieces of shape {listed.shape}", where="schedule", remedy=remedy)
+        pieces = [(float(a), float(b)) for a, b in listed]
         wrong = [piece for piece in pieces if not (piece[0] > 0 and 0 <= piece[1] < np.inf)]
         if wrong or not pieces:
             raise BadData(f"pieces {wrong or pieces}", where="schedule", remedy="give (steps > 0, factor >= 0), ...")
@@ -197,7 +216,10 @@ def schedule_pieces(schedule: Any, last: float) -> list[tuple[float, float]]:
 
 
 def _factors(schedule, steps):
-    found = np.array([float(schedule(step)) for step in steps])
+    remedy = "give a function of the step, a number"
+    found = np.array([values_of(schedule, step, "schedule", remedy) for step in steps], float)
+    if found.shape != steps.shape:
+        raise BadData(f"the schedule gives shape {found.shape[1:]} at a step", where="schedule", remedy=remedy)
     if not (np.isfinite(found).all() and (found >= 0).all()):
         raise BadData(f"the schedule gives {found.min():g}", where="schedule", remedy="give finite factors from 0")
     return found
