@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..theory.errors import BadData, DidNotConverge
+from ..theory.measured_spectra.log_slope import log_slope
 from ..theory.measured_spectra.power_law_tail import PowerLawTail
 from ..theory.measured_spectra.spectrum import Spectrum
 from .regression.levels import Levels, levels, lowest
@@ -52,7 +53,7 @@ class LearningCurve:
     @property
     def slope(self) -> float:
         """Least-squares slope of log test error against log n over the sizes."""
-        return float(np.polyfit(np.log(self.sizes), np.log(self.test), 1)[0])
+        return log_slope(self.sizes, self.test)
 
     def learnability(self, eigenvalues: Any) -> np.ndarray:
         """L_k = lambda_k / (lambda_k + kappa), (T, modes): the share of mode k learned at every size.

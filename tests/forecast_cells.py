@@ -9,9 +9,9 @@ from functools import cache
 
 import numpy as np
 
-from learning_mechanics.solvers.scaling.local_slope import slope_of
 from learning_mechanics.solvers.scaling.scaling_law import WIDEST, ScalingLaw
 from learning_mechanics.theory.errors import Underpowered
+from learning_mechanics.theory.measured_spectra.log_slope import log_slope
 from learning_mechanics.theory.regression.kernels import laplace, nngp, ntk
 from learning_mechanics.validate.tasks.regressions import measure_samples
 from learning_mechanics.validate.tasks.tasks import NAMES, halves, record, task
@@ -98,7 +98,7 @@ def results(name: str, kernel_name: str, seed: int) -> tuple[Result, ...]:
             rest = law.over(samples=at[2:]).samples.value
         except Underpowered:
             rest = np.nan
-        left_out = [slope_of(at, (errors.sum(0) - one) / (TRIALS - 1)) for one in errors]
+        left_out = [log_slope(at, (errors.sum(0) - one) / (TRIALS - 1)) for one in errors]
         found.append(
             Result(
                 name,
@@ -107,11 +107,11 @@ def results(name: str, kernel_name: str, seed: int) -> tuple[Result, ...]:
                 whole.value,
                 whole.error,
                 whole.facts["theory"],
-                -slope_of(at, mean),
+                -log_slope(at, mean),
                 float(np.sqrt((TRIALS - 1) * np.var(left_out))),
                 rest,
-                -slope_of(at[2:], mean[2:]),
-                -slope_of(at[:3], mean[:3]),
+                -log_slope(at[2:], mean[2:]),
+                -log_slope(at[:3], mean[:3]),
             )
         )
     return tuple(found)

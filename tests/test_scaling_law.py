@@ -176,7 +176,7 @@ def test_mistakes_are_one_line():
         ({"ridge": "best"}, UnknownName, "unknown ridge 'best'"),
         ({"samples": (10, 12)}, BadData, "a factor 1.5 apart"),
         ({"samples": (0, 12)}, BadData, "sizes above 0"),
-        ({"training": 0}, BadData, "above 0, or infinity"),
+        ({"training": 0}, BadData, "training 0; give a number above 0"),
         ({"power": None}, BadData, "no target power"),
         ({"power": -power}, BadData, "power holds"),
         ({"noise": -1.0}, BadData, "noise"),
@@ -263,4 +263,4 @@ def test_what_is_noise_is_refused():
     data = task("next_character")
     probe = np.flatnonzero(halves(data, 100))[:900]
     with pytest.raises(Underpowered, match="dominated by noise"):
-        ScalingLaw.from_data(ntk(4), data.x[probe], data.y[probe], ridge=1e-8)
+        ScalingLaw.from_data(ntk(4), data.x[probe], data.y[probe], ridge=1e-8, splits=2)

@@ -23,9 +23,10 @@ from ...theory.arguments import number, numbers, whole
 from ...theory.errors import BadData, Underpowered
 from ...theory.infinite_width.network_kernel import one_kernel
 from ...theory.measured_spectra.cross_fitting import MOST_ROWS, cross_fit, in_sample, resampled
+from ...theory.measured_spectra.estimate import NINETY_PERCENT
+from ...theory.measured_spectra.log_slope import log_slope
 from ...theory.measured_spectra.spectrum import Spectrum
 from ..learning_curve import LearningCurve, learning_curve
-from ..scaling.local_slope import NINETY_PERCENT
 from .cross_validation import cross_validation
 from .levels import sizes as positive_sizes
 
@@ -72,7 +73,7 @@ class DataCurve:
     @property
     def slope(self) -> float:
         """Least-squares slope of log test error against log n over the sizes."""
-        return float(np.polyfit(np.log(self.sizes), np.log(self.test), 1)[0])
+        return log_slope(self.sizes, self.test)
 
     @property
     def half_width(self) -> np.ndarray:

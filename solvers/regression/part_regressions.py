@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ...theory.arguments import numbers
+from ...theory.arguments import number, numbers, whole
 from ...theory.errors import BadData, Underpowered
 from ...theory.infinite_width.network_kernel import one_kernel
 from ...theory.measured_spectra.cross_fitting import MOST_ROWS
 from ...theory.measured_spectra.spectrum import columns, gram_matrix
 
 WHERE = "rows"
-
 DRAWS = 6
 LEAST_JUDGED = 1 / 3  # of the rows, or groups
 
@@ -41,6 +40,7 @@ def checked_rows(kernel: Callable, x: Any, y: Any, groups: Any = None, seed: int
     >>> checked_rows(lambda a, b=None: a @ a.T, np.eye(3), np.ones(3))[1].y.shape
     (3, 1)
     """
+    seed = whole(seed, "seed", WHERE)
     kernel = one_kernel(kernel, "ntk", WHERE)
     x, y = numbers(x, "x", WHERE), np.atleast_1d(numbers(y, "y", WHERE))
     if x.ndim != 2 or not np.isfinite(x).all() or not np.isfinite(y).all():
@@ -60,16 +60,21 @@ def part_regressions(
 ) -> np.ndarray:
     """Mean squared errors (draws, T) of regressions on n = `sizes` of the rows, judged on rows no draw of it trains on.
 
-    Errors: `Underpowered` where the sizes leave too few rows to judge on, or the matrix is singular.
+    `sizes` ascend. Errors: `Underpowered` where they leave too few rows to judge on, or the matrix is singular;
+    `BadData` for sizes below 1 or not ascending.
 
     >>> x = np.random.default_rng(0).standard_normal((90, 5))
     >>> bool(part_regressions(Rows(x @ x.T, x[:, :1]), [2, 4, 8], ridge=1e-9).mean(0)[-1] < 1e-9)
     True
     """
     gram, y, groups, seed = rows.gram, rows.y, rows.groups, rows.seed
-    sizes = np.round(np.asarray(sizes, float)).astype(int)
+    given = np.atleast_1d(numbers(sizes, "sizes", WHERE))
+    if given.ndim != 1 or not given.size or not (np.isfinite(given) & (given >= 1)).all() or (np.diff(given) < 0).any():
+        raise BadData(f"sizes {np.array2string(given, threshold=6)}", where=WHERE, remedy="give ascending sizes from 1")
+    sizes = np.round(given).astype(int)
     largest = int(sizes[-1])
-    ridge = max(float(ridge), 1e-12 * float(np.trace(gram)))  # duplicates
+    ridge = max(number(ridge, "ridge", WHERE), 1e-12 * float(np.trace(gram)))  # duplicates
+    draws = whole(draws, "draws", WHERE, least=1)
     errors = np.empty((draws, len(sizes)))
     for draw in range(draws):
         fit, judged = _drawn(len(gram), groups, largest, np.random.default_rng([seed, 3, draw]))

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from ...theory.arguments import numbers
 from ...theory.errors import BadData, LearningMechanicsError, OutsideDomain
-from ...theory.measured_spectra.estimate import Estimate
+from ...theory.measured_spectra.estimate import NINETY_PERCENT, Estimate
+from ...theory.measured_spectra.log_slope import log_slope
 from ...theory.measured_spectra.spectrum import Spectrum
 from ...theory.scaling.source_capacity import CAPACITY, TARGET, asymptotic, limited_by
 from ..learning_curve import learning_curve
 from ..regression.part_regressions import Rows, part_regressions
 from .local_slope import (
-    NINETY_PERCENT,
     AxisCurve,
     Conditions,
     beyond,
@@ -28,11 +29,10 @@ from .local_slope import (
     half_width,
     learned_at,
     points,
-    slope_of,
     spread,
 )
 
-NAIVE_RUNS = 3
+NAIVE_RUNS = 3  # smallest runs whose extrapolation every forecast is held against
 STEADY = 0.05  # a slope that drifts by more from one half of the window to the other has not reached its limit
 RIDGE_SHARE = 0.1  # of the effective ridge, from which on a stated ridge decides the limit
 REFUTED = 2.5  # standard errors by which regressions on parts of the rows must contradict the theory
@@ -92,12 +92,15 @@ class AxisLaw:
 
     def compared(self, sizes: Sequence[float], errors: Sequence[float]) -> "AxisLaw":
         """The same forecast beside measured losses (T,), and the extrapolation of the three smallest runs."""
-        x, y = np.asarray(sizes, float), np.asarray(errors, float)
-        if x.ndim != 1 or len(x) < NAIVE_RUNS + 1 or x.shape != y.shape or not ((x > 0) & (y > 0)).all():
+        x, y = numbers(sizes, "sizes", self.axis), numbers(errors, "errors", self.axis)
+        good = x.shape == y.shape and np.isfinite(x + y).all() and ((x > 0) & (y > 0)).all()
+        if x.ndim != 1 or len(x) < NAIVE_RUNS + 1 or not good:
             found = f"{x.size} sizes, {y.size} errors"
             raise BadData(found, where=self.axis, remedy="give at least four positive runs")
-        few = np.argsort(x)[:NAIVE_RUNS]
-        return replace(self, naive=-slope_of(x[few], y[few]), measured=-slope_of(x, y))
+        few = np.argsort(x, kind="stable")[:NAIVE_RUNS]
+        if not np.ptp(x[few]) > 0:
+            raise BadData(f"the smallest runs all have {x[few[0]]:g}", where=self.axis, remedy="give one loss a size")
+        return replace(self, naive=-log_slope(x[few], y[few]), measured=-log_slope(x, y))
 
     def to_dict(self) -> dict:
         return {
@@ -303,9 +306,9 @@ def _checked(spectra, at, conditions, rows):
     except LearningMechanicsError:
         return {}
     forecast = -float(np.mean([curve("samples", spectrum, sizes, conditions).slope for spectrum in spectra]))
-    measured = -slope_of(sizes, errors.mean(0))
+    measured = -log_slope(sizes, errors.mean(0))
     total, draws = errors.sum(0), len(errors)
-    left_out = [-slope_of(sizes, (total - one) / (draws - 1)) for one in errors]
+    left_out = [-log_slope(sizes, (total - one) / (draws - 1)) for one in errors]
     share = np.log(sizes[-1] / sizes[0]) / np.log(at[-1] / at[0])
     return {
         "parts": measured,
@@ -327,7 +330,13 @@ def _uncertainty(axis, spectra, curves, at, conditions):
         fits = [learning_curve(spectrum, sizes=at, ridge=float(conditions.ridge)).inflation for spectrum in spectra]
         inflation = float(np.exp(np.mean(np.log(fits))))
     far = beyond(modes, min(spectrum.resolved for spectrum in spectra))
-    return {"gap": gap, "scatter": float(scatter), "inflation": inflation, "spread": spread(inflation), "beyond": far}
+    return {
+        "gap": gap,
+        "scatter": float(scatter),
+        "inflation": inflation,
+        "spread": spread(inflation, axis),
+        "beyond": far,
+    }
 
 
 def _ridge_decides(spectrum: Spectrum, last: float, conditions: Conditions) -> bool:

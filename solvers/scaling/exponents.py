@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import numbers
 from ...theory.errors import BadData, LearningMechanicsError
 from ...theory.mechanisms.forecast import MechanismForecast
 from ...theory.model import Bound
 from ...theory.raw_data.intrinsic_dimension import intrinsic_dimension
 from ...theory.raw_data.one_hot import one_hot
 from .axis_law import AxisLaw
-from .local_slope import NINETY_PERCENT, half_width
+from .local_slope import WHERE
 from .scaling_law import ScalingLaw
 
-__all__ = ["NINETY_PERCENT", "exponents", "forecast", "half_width", "kernel_rows", "other_mechanisms", "side_by_side"]
 KERNEL = "kernel spectrum"
 SIMON = "Simon et al. 2021, arXiv:2110.03922"
 
@@ -70,7 +70,19 @@ def forecast(
     return law.samples
 
 
-def side_by_side(kernel: Callable, x: Any, y: Any, corpus: Any = None, **options: Any) -> tuple[MechanismForecast, ...]:
+class SideBySide(tuple[MechanismForecast, ...]):
+    """Rows of a table of forecasts, printed one a line."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict:
+        return {"rows": [row.to_dict() for row in self]}
+
+
+def side_by_side(kernel: Callable, x: Any, y: Any, corpus: Any = None, **options: Any) -> SideBySide:
     """One row for every mechanism and axis that has something to say about these data, the kernel's spectrum first.
 
     `corpus` a text or its tokens, if the data are one;  `options` those of `ScalingLaw.from_data`. What a mechanism
@@ -81,7 +93,7 @@ def side_by_side(kernel: Callable, x: Any, y: Any, corpus: Any = None, **options
         first, window = kernel_rows(law), law.samples and law.samples.window
     except LearningMechanicsError as reason:
         first, window = (_refused(KERNEL, reason),), None
-    return first + other_mechanisms(x, y, window or (50.0, max(len(np.asarray(x)) / 2, 100.0)), corpus)
+    return SideBySide(first + other_mechanisms(x, y, window or (50.0, max(len(np.asarray(x)) / 2, 100.0)), corpus))
 
 
 def kernel_rows(law: ScalingLaw) -> tuple[MechanismForecast, ...]:
@@ -113,7 +125,7 @@ def other_mechanisms(x: Any, y: Any, window: tuple[float, float], corpus: Any = 
     Memorising symbols where inputs are one-hot, the resolution of a manifold from its intrinsic dimension, and, for a
     text, how fast its tokens forget each other.
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
+    x, y = numbers(x, "x", WHERE), numbers(y, "y", WHERE)
     rows: list[MechanismForecast] = []
     for ask in (_symbols, _resolution):
         rows += ask(x, y, window)

@@ -28,17 +28,21 @@ def known_spectrum(
     >>> known_spectrum(k**-1.5, 2 * k**-1.8).target_exponent.value.__round__(3)
     1.8
     """
-    levels(eigenvalues, power, multiplicities, tail, WHERE)  # shapes and signs
+    levels(eigenvalues, power, multiplicities, None, WHERE)  # shapes and signs
     lam = numbers(eigenvalues, "eigenvalues", WHERE).ravel()
     count = np.ones_like(lam) if multiplicities is None else numbers(multiplicities, "multiplicities", WHERE).ravel()
     if power is None:
         raise BadData("no target power", where=WHERE, remedy="give the power of every mode, or a Spectrum")
     target = numbers(power, "power", WHERE).ravel()
+    if tail is not None and not isinstance(tail, PowerLawTail):
+        raise BadData(f"tail {tail!r}", where=WHERE, remedy="give a PowerLawTail")
     if tail is not None:
         more, times, held = tail.levels()
         lam, count, target = (np.concatenate(pair) for pair in ((lam, more), (count, times), (target, held)))
     order = np.argsort(-lam, kind="stable")
-    order = order[lam[order] > 0]
+    order = order[(lam[order] > 0) & (count[order] > 0)]
+    if not target[order].sum() > 0:
+        raise BadData("no mode that is learned holds power", where=WHERE, remedy="give the power of the target's modes")
     lost = float(target.sum() - target[order].sum())
     lam, count, target = lam[order], count[order], target[order]
     rank = np.cumsum(count) - (count - 1) / 2

@@ -21,12 +21,13 @@ import numpy as np
 
 from ...theory.arguments import numbers
 from ...theory.errors import BadData
+from ...theory.measured_spectra.estimate import NINETY_PERCENT
+from ...theory.measured_spectra.log_slope import log_slope
 from ...theory.measured_spectra.spectrum import Spectrum
 from ..learning_curve import learning_curve
 from ..regression.random_features import optimal_ridge, random_features
 from .dynamics import dynamics
 
-NINETY_PERCENT = 1.645
 SPREAD = 0.04  # of measured slopes around the theory, where overfitting is not known
 LEAST_SPREAD = {"parameters": 0.06}  # without overfitting
 USUAL_SPREAD = 0.03  # along the other axes
@@ -52,7 +53,7 @@ class AxisCurve:
     @property
     def slope(self) -> float:
         """Least-squares slope of log loss against log size."""
-        return slope_of(self.sizes, self.test)
+        return log_slope(self.sizes, self.test)
 
     @property
     def drift(self) -> float:
@@ -61,7 +62,7 @@ class AxisCurve:
             return 0.0
         middle = len(self.sizes) // 2
         first, second = slice(None, middle + 1), slice(middle, None)
-        return slope_of(self.sizes[second], self.test[second]) - slope_of(self.sizes[first], self.test[first])
+        return log_slope(self.sizes[second], self.test[second]) - log_slope(self.sizes[first], self.test[first])
 
     def to_dict(self) -> dict:
         return {"sizes": self.sizes.tolist(), "test": self.test.tolist()}
@@ -196,12 +197,3 @@ def learned_at(axis: str, spectrum: Spectrum, window: tuple[float, float]) -> tu
         return max(held[0], 1.0), max(held[1], 1.0)
     first, last = (width for _, width in frontier(spectrum, np.asarray(window, float), Conditions()))
     return first, last
-
-
-def slope_of(x: np.ndarray, y: np.ndarray) -> float:
-    """Least-squares slope of log y against log x.
-
-    >>> round(slope_of(np.array([1.0, 2.0, 4.0]), np.array([4.0, 2.0, 1.0])), 12)
-    -1.0
-    """
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0])

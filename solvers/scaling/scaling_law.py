@@ -17,8 +17,8 @@ import numpy as np
 
 from ...theory.arguments import number
 from ...theory.errors import BadData, Underpowered, UnknownName
-from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample
-from ...theory.measured_spectra.estimate import Estimate
+from ...theory.measured_spectra.cross_fitting import cross_fit, partner
+from ...theory.measured_spectra.estimate import NINETY_PERCENT, Estimate
 from ...theory.measured_spectra.power_law_tail import PowerLawTail
 from ...theory.measured_spectra.spectrum import FIRST_RANK, LAST_SHARE, LOCAL_DECADES, Spectrum
 from ...theory.mechanisms.forecast import AXES, MechanismForecast
@@ -155,7 +155,7 @@ class ScalingLaw:
             little = f"{len(x)} samples resolve {decades:.2f} decades of the spectrum, {LOCAL_DECADES:g} is needed"
             raise Underpowered(little, where=WHERE, remedy="give at least 500 samples")
         learned = _learned(cross, y)
-        every = in_sample(gram, x, y, seed=seed, groups=groups)
+        every = partner(cross)
         windows = {"samples": samples, "parameters": parameters, "steps": steps, "compute": compute}
         kept = rows if check else None
         last = min(len(x) / 2, cross.resolved)
@@ -208,7 +208,9 @@ class ScalingLaw:
         ridge = facts.get("ridge", 0.0)
         stated = f"ridge {ridge}" if isinstance(ridge, str) else f"ridge {ridge:g}"
         lines = [f"Scaling law of {rows}, {stated}: loss ~ axis^-exponent +- 90 % half-width; * is to be believed"]
-        short = [e and f"{e.value:.3f} +- {1.645 * e.error:.3f}" for e in (self.capacity, self.target_exponent)]
+        short = [
+            e and f"{e.value:.3f} +- {NINETY_PERCENT * e.error:.3f}" for e in (self.capacity, self.target_exponent)
+        ]
         lines.append("  capacity {}; target exponent {}".format(*(text or "not resolved" for text in short)))
         lines.append(f"  {'axis':<10} {'window':^22} {'in the window':>15}  {'in the limit':>15}  exactly")
         lines += [row(law) for law in self.axes]
@@ -219,9 +221,8 @@ class ScalingLaw:
         bracket = self.spectrum.bracket
         if bracket is not None:
             steepest = "not bounded" if bracket.all_noise is None else f"{bracket.all_noise.value:.3f}"
-            lines.append(
-                f"  unresolved power: target exponent {bracket.all_tail.value:.3f} if tail, {steepest} if noise"
-            )
+            flattest = f"{bracket.all_tail.value:.3f}"
+            lines.append(f"  unresolved power: target exponent {flattest} if tail, {steepest} if noise")
         for assumption in self.assumptions:
             verdict = "holds" if assumption["holds"] else "FAILS"
             lines.append(
@@ -255,6 +256,8 @@ class ScalingLaw:
         >>> ScalingLaw.from_dict(law.to_dict()).to_dict() == law.to_dict()
         True
         """
+        if not isinstance(content, Mapping) or not {"spectrum", "facts", *AXES} <= content.keys():
+            raise BadData("no record of a scaling law", where=WHERE, remedy="give what to_dict made")
         spectrum = {k: v for k, v in content["spectrum"].items() if k in Spectrum.__dataclass_fields__}
         for name in ("eigenvalues", "multiplicities", "power"):
             spectrum[name] = np.array(spectrum[name])
@@ -279,6 +282,7 @@ class ScalingLaw:
 
 def _laws(spectra, windows, usual, axes, capacity, target, refused, conditions, accuracy, rows=None):
     """{axis: AxisLaw} for the axes asked for: all, those of `axes`, or those with a window."""
+    axes = axes if isinstance(axes, Sequence) and not isinstance(axes, str) else (axes,)
     for axis in axes:
         if axis not in AXES:
             raise UnknownName.among(str(axis), AXES, kind="axis", where=WHERE)
@@ -306,15 +310,11 @@ def _usual(axis, spectrum, ends):
 
 
 def _conditions(noise, ridge, training) -> Conditions:
-    noise = number(noise, "noise", WHERE)
-    training = float(training)
-    if not training > 0:
-        raise BadData(f"training on {training} samples", where=WHERE, remedy="give a number above 0, or infinity")
-    if isinstance(ridge, str):
-        if ridge != "optimal":
-            raise UnknownName.among(ridge, ("optimal",), kind="ridge", where=WHERE)
-        return Conditions(float(noise), ridge, training)
-    return Conditions(float(noise), float(number(ridge, "ridge", WHERE)), training)
+    if isinstance(ridge, str) and ridge != "optimal":
+        raise UnknownName.among(ridge, ("optimal",), kind="ridge", where=WHERE)
+    held = ridge if isinstance(ridge, str) else number(ridge, "ridge", WHERE)
+    training = number(training, "training", WHERE, above=True, infinite=True)
+    return Conditions(number(noise, "noise", WHERE), held, training)
 
 
 def _stated(held):

@@ -15,11 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..arguments import number, numbers, whole
 from ..errors import BadData, Underpowered
 from .fitted_levels import fitted_levels
 from .path_exponents import capacity, halved_kappa, target_exponent
 from .ridge_path import RidgePath, path_sizes, trace_path
-from .spectrum import Spectrum, columns, gram_matrix
+from .spectrum import WHERE, Spectrum, columns, gram_matrix
 
 LEAST_EXPLAINED = 0.1  # share of the held-out power that some ridge must explain
 MOST_ROWS = 2000
@@ -31,13 +32,13 @@ def in_sample(
     """The spectrum from all rows: each row (or group of rows) is judged by the fit to all others, in closed form.
 
     With G = (K + delta)^-1 the held-out residuals of group g are (G_gg)^-1 (G y)_g: no fit is repeated. Errs towards
-    steep curves where rows have near copies; the partner of `cross_fit` in a forecast.
+    steep curves where rows have near copies; the partner of `cross_fit` in a forecast (`partner` has it at no cost).
+    Errors: `BadData` for shapes, numbers that are not finite, a target that is zero, and a kernel of rank below 2.
 
     >>> x = np.random.default_rng(0).standard_normal((60, 20))
     >>> in_sample(x @ x.T, x, x[:, 0]).explained > 0.9
     True
     """
-    y = columns(x, y)
     x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
     gram = gram_matrix(kernel, x)
     path = _left_out(gram, y, groups, seed)
@@ -56,14 +57,17 @@ def cross_fit(
     """The spectrum with the target's power cross-fitted: fitted on `fraction` of the rows, judged on the rest.
 
     Averages over `splits` random partitions; `groups` (P,) are never divided between the two parts. Errors:
-    `BadData` for a constant target or too few rows, `Underpowered` if no ridge explains the held-out target.
+    `BadData` as for `in_sample`, for a constant target, a fraction beyond 0 to 1 or too few rows; `Underpowered` if no
+    ridge explains the held-out target.
 
     >>> x = np.random.default_rng(0).standard_normal((60, 20))
     >>> cross_fit(x @ x.T, x, x[:, 0]).facts["splits"]
     5
     """
-    y = columns(x, y)
+    splits, fraction = whole(splits, "splits", WHERE, least=1), number(fraction, "fraction", WHERE, above=True)
     x, y, groups, left_out = _at_most(kernel, x, y, groups, seed)
+    if not fraction < 1:
+        raise BadData(f"fraction {fraction:g}", where=WHERE, remedy="give one between 0 and 1, say 0.8")
     if not y.std(0).any():
         raise BadData("the target is constant", where="cross-fitted spectrum", remedy="give a target that varies")
     gram = gram_matrix(kernel, x)
@@ -133,7 +137,12 @@ def resampled(spectrum: Spectrum, weights: np.ndarray) -> Spectrum:
     path = spectrum.path
     if path is None or path.shares is None or len(path.shares) != len(weights):
         raise BadData("no share of each group", where="resampled spectrum", remedy="give an in_sample spectrum")
-    drawn = replace(path, unlearned=path.unlearned * (np.asarray(weights, float) @ path.shares), shares=None)
+    often = numbers(weights, "weights", WHERE)
+    if not (often >= 0).all() or not 0 < often.sum() < np.inf:
+        raise BadData(
+            "weights of the groups", where="resampled spectrum", remedy="give how often each is drawn, from 0"
+        )
+    drawn = replace(path, unlearned=path.unlearned * (often @ path.shares), shares=None)
     near = (spectrum.eigenvalues, spectrum.multiplicities, spectrum.power)
     eigenvalues, multiplicities, power, _ = fitted_levels(drawn, near)
     return replace(spectrum, eigenvalues=eigenvalues, multiplicities=multiplicities, power=power, path=drawn)
@@ -172,7 +181,10 @@ def _partition(rows, fraction, groups, rng):
     """Mask of rows to fit on; whole groups when there are any."""
     fit = np.zeros(rows, bool)
     if groups is None:
-        fit[rng.permutation(rows)[: int(fraction * rows)]] = True
+        chosen = int(fraction * rows)
+        if not 0 < chosen < rows:
+            raise BadData(f"{rows} rows, {chosen} to fit on", where="cross-fitted spectrum", remedy="give more rows")
+        fit[rng.permutation(rows)[:chosen]] = True
         return fit
     names, counts = np.unique(groups, return_counts=True)
     order = rng.permutation(len(names))
@@ -183,9 +195,13 @@ def _partition(rows, fraction, groups, rng):
 
 
 def _at_most(kernel, x, y, groups, seed):
-    """At most MOST_ROWS rows, drawn at random: an eigendecomposition costs the cube of their number."""
-    x = np.asarray(x)
+    """Checked columns, at most MOST_ROWS rows drawn at random: an eigendecomposition costs the cube of their number."""
+    x, y = np.asarray(x), columns(x, y)
+    groups = None if groups is None else np.asarray(groups)
+    if groups is not None and groups.shape != (len(x),):
+        raise BadData(f"groups {groups.shape} of {len(x)} rows", where=WHERE, remedy="name the group of every row")
+    rng = np.random.default_rng(whole(seed, "seed", WHERE))
     if len(x) <= MOST_ROWS or not callable(kernel):
         return x, y, groups, 0
-    rows = np.sort(np.random.default_rng(seed).permutation(len(x))[:MOST_ROWS])
-    return x[rows], y[rows], None if groups is None else np.asarray(groups)[rows], len(x) - MOST_ROWS
+    rows = np.sort(rng.permutation(len(x))[:MOST_ROWS])
+    return x[rows], y[rows], None if groups is None else groups[rows], len(x) - MOST_ROWS

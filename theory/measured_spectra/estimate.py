@@ -6,6 +6,8 @@ error^2 = systematic^2 + statistical^2
 from dataclasses import dataclass
 from statistics import NormalDist
 
+NINETY_PERCENT = 1.645  # standard errors in the half-width of a Gaussian 90 % interval
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import number, whole
 from ..errors import BadData
 
 EXACT = 256  # modes of a tail that are kept one by one before it becomes an integral
+WHERE = "power-law tail"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ class PowerLawTail:
     target_exponent: float = 2.0
 
     def __post_init__(self):
-        if not (self.capacity > 1 and self.target_exponent > 1 and self.start >= 1):
+        whole(self.start, "start", WHERE, least=1)
+        for name in ("eigenvalue", "capacity", "target_exponent"):
+            number(getattr(self, name), name, WHERE, above=True)
+        number(self.power, "power", WHERE)
+        if not (self.capacity > 1 and self.target_exponent > 1):
             raise BadData(
-                f"capacity {self.capacity:g}, target exponent {self.target_exponent:g}, start {self.start}",
-                where="power-law tail",
-                remedy="both exponents must exceed 1 for finite sums, and start must be at least 1",
+                f"capacity {self.capacity:g}, target exponent {self.target_exponent:g}",
+                where=WHERE,
+                remedy="both exponents must exceed 1 for finite sums",
             )
 
     def levels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,12 +27,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import number, numbers, whole
 from ..errors import BadData
 from .estimate import Estimate
 from .path_exponents import log_kappa
 from .rank_curves import fit_curves
 from .ridge_path import FULL, effective_ridges
-from .spectrum import ASYMPTOTIC_DECADES, FIRST_RANK, LAST_SHARE, Spectrum
+from .spectrum import ASYMPTOTIC_DECADES, FIRST_RANK, LARGEST, LAST_SHARE, SMALLEST, Spectrum
 
 STEP = np.log(2) / 2  # between points: half an octave
 DECISIVE = 6.0
@@ -124,6 +125,7 @@ def power_law_test(
     """
     if of not in ("eigenvalues", "target"):
         raise BadData(f"of={of!r}", where=WHERE, remedy='give "eigenvalues" or "target"')
+    tolerance = number(tolerance, "tolerance", WHERE)
     sizes, heights, covariance, last, draws, source = _curve(spectrum, samples, of)
     if len(sizes) < 4 or sizes[-1] < 3 * sizes[0]:
         raise BadData(
@@ -174,7 +176,7 @@ def _verdict(criteria, drift, decades, draws, tolerance, stretch=0.5):
 def _curve(spectrum, samples, of):
     """Sizes half an octave apart, log kappa there, its covariance, the last resolved rank, draws, and their kind."""
     if not isinstance(spectrum, Spectrum):
-        return _from_eigenvalues(np.asarray(spectrum, float), samples, of)
+        return _from_eigenvalues(np.atleast_1d(numbers(spectrum, "eigenvalues", WHERE)), samples, of)
     path = spectrum.left_out
     if path is None:
         if spectrum.method == "finite population":
@@ -200,12 +202,12 @@ def _from_eigenvalues(values, samples, of="eigenvalues"):
     """The same from eigenvalues (any scale) of a kernel matrix, with the covariance of Gaussian features."""
     if of != "eigenvalues":
         raise BadData("eigenvalues alone", where=WHERE, remedy="the target's power needs a Spectrum from cross_fit")
-    samples = len(values) if samples is None else int(samples)
-    if values.ndim != 1 or len(values) > samples or not np.isfinite(values).all() or values.max(initial=0) <= 0:
+    samples = len(values) if samples is None else whole(samples, "samples", WHERE, least=1)
+    if values.ndim != 1 or len(values) > samples or not SMALLEST < values.max(initial=0) < LARGEST:
         raise BadData(
             f"eigenvalues of shape {values.shape} for {samples} samples",
             where=WHERE,
-            remedy="give all eigenvalues of the kernel matrix of these samples, at most one a sample and not all zero",
+            remedy="give all eigenvalues of the kernel matrix, at most one a sample, of 1e-100 to 1e100",
         )
     values = np.concatenate([np.maximum(values, 0), np.zeros(samples - len(values))]) / samples
     last = min(samples / LAST_SHARE, FULL * (values > 1e3 * samples * np.finfo(float).eps * values.max()).sum())

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import BadData
 
 FULL = 0.95  # share of the rank that a path reaches
+INDEFINITE = 0.01  # of the largest eigenvalue, by which the smallest may be negative through rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,13 +131,17 @@ def _ridges(values, sizes):
 
 
 def path_sizes(rows, gram):
-    """Degrees of freedom of a path: 1 to 95 % of the rank, 12 a decade. Errors: `BadData` for a rank below 2.
+    """Degrees of freedom of a path: 1 to 95 % of the rank, 12 a decade. Errors: `BadData` for a rank below 2 or an
+    indefinite matrix.
 
     >>> path_sizes(4, np.eye(4)).round(2)
     array([1.  , 1.31, 1.71, 2.23, 2.91, 3.8 ])
     """
     values = np.linalg.eigvalsh(gram)
-    rank = int((values > 1e3 * rows * np.finfo(float).eps * values[-1]).sum())
+    rank = int((values > 1e3 * rows * np.finfo(float).eps * max(values[-1], 0.0)).sum())
+    if values[0] < -INDEFINITE * values[-1]:
+        found = f"the kernel matrix has a negative eigenvalue, {values[0]:.3g} (largest {values[-1]:.3g})"
+        raise BadData(found, where="spectrum", remedy="give a positive semi-definite kernel")
     if rank < 2:
         raise BadData(f"the kernel matrix has rank {rank}", where="spectrum", remedy="check the inputs and the kernel")
     last = FULL * min(rank, rows)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arguments import numbers, values_of
 from ..errors import BadData, Underpowered
 from .estimate import Estimate
 from .ridge_path import RidgePath
@@ -25,6 +26,9 @@ FIRST_RANK = 10  # ranks below are not asymptotic
 LAST_SHARE = 5  # ranks above samples / LAST_SHARE are not resolved
 ASYMPTOTIC_DECADES = 1.3
 LOCAL_DECADES = 1.0
+SYMMETRIC = 1e-4  # of the largest entry, by which rounding may make K and its transpose differ
+SMALLEST, LARGEST = 1e-100, 1e100  # squares of entries are taken
+WHERE = "spectrum"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +163,8 @@ def finite_population(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarra
     """The exact spectrum when the given rows are the whole population: eigenvalues of K/N, power (u.y)^2/N.
 
     `kernel` is a callable or the Gram matrix (N, N). Predicts regression on n << N rows tested on all N; trust it for
-    n <= N/4 and a ridge of at least 0.1, because test rows are then still mostly unseen.
+    n <= N/4 and a ridge of at least 0.1, because test rows are then still mostly unseen. Errors: `BadData` for shapes,
+    numbers that are not finite, and a matrix that is not symmetric or has no positive eigenvalue.
 
     >>> spectrum = finite_population(np.diag([4.0, 2.0]), np.eye(2), np.array([1.0, 3.0]))
     >>> spectrum.eigenvalues, spectrum.power
@@ -169,7 +174,9 @@ def finite_population(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarra
     gram = gram_matrix(kernel, x)
     values, vectors = np.linalg.eigh(gram / len(gram))
     power = ((vectors.T @ y) ** 2).sum(1) / len(gram)
-    keep = values > len(gram) * np.finfo(float).eps * values[-1]
+    keep = values > len(gram) * np.finfo(float).eps * max(values[-1], 0.0)
+    if not keep.any():
+        raise BadData("no eigenvalue is positive", where=WHERE, remedy="check the inputs and the kernel")
     order = np.flatnonzero(keep)[::-1]
     return Spectrum(
         values[order],
@@ -184,17 +191,37 @@ def finite_population(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarra
 
 
 def columns(x, y) -> np.ndarray:
-    """Targets as columns (P, o); raises `BadData` unless there is one per row."""
-    y = np.asarray(y, float)
+    """Targets (P,) or (P, o) as columns (P, o); raises `BadData` unless there is one finite number or row per input."""
+    y = numbers(y, "y", WHERE)
     y = y[:, None] if y.ndim == 1 else y
+    if y.ndim != 2 or not y.size:
+        raise BadData(f"targets of shape {y.shape}", where=WHERE, remedy="give y as (rows,) or (rows, outputs)")
     if len(x) != len(y):
-        raise BadData(f"{len(x)} inputs but {len(y)} targets", where="spectrum", remedy="give one target per row")
-    return y
+        raise BadData(f"{len(x)} inputs but {len(y)} targets", where=WHERE, remedy="give one target per row")
+    return _within(y, "y")
 
 
 def gram_matrix(kernel, x) -> np.ndarray:
-    """The kernel of all pairs of rows, given as a callable or as the matrix itself."""
-    gram = np.asarray(kernel(x) if callable(kernel) else kernel, float)
+    """The kernel of all pairs of rows, given as a callable or as the matrix itself.
+
+    Errors: `BadData` for another shape, numbers that are not finite, and a matrix that is not symmetric.
+    """
+    remedy = "give a function of rows, or its matrix (rows, rows)"
+    given = values_of(kernel, np.asarray(x), WHERE, remedy) if callable(kernel) else kernel
+    gram = numbers(given, "the kernel matrix", WHERE)
     if gram.shape != (len(x), len(x)):
-        raise BadData(f"kernel matrix of shape {gram.shape} for {len(x)} rows", remedy="give an (N, N) matrix")
+        raise BadData(f"kernel matrix of shape {gram.shape} for {len(x)} rows", where=WHERE, remedy=remedy)
+    apart = float(np.abs(_within(gram, "the kernel matrix") - gram.T).max())
+    if apart > SYMMETRIC * float(np.abs(gram).max()):
+        raise BadData(f"the kernel matrix is not symmetric (by {apart:.3g})", where=WHERE, remedy="check the kernel")
     return gram
+
+
+def _within(array, name):
+    """The same array, if its numbers are finite and their squares are too."""
+    largest = float(np.abs(array).max())
+    if not np.isfinite(array).all():
+        raise BadData(f"{name} has entries that are not finite", where=WHERE, remedy="leave those rows out")
+    if largest and not SMALLEST < largest < LARGEST:
+        raise BadData(f"{name} is as large as {largest:.3g}", where=WHERE, remedy="change its unit")
+    return array

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import digamma
 
+from ..arguments import numbers, whole
 from ..errors import BadData
 from ..measured_spectra.estimate import Estimate
 
@@ -91,14 +92,15 @@ def intrinsic_dimension(x: np.ndarray, seed: int = 0) -> IntrinsicDimension:
     >>> 0.85 < found.low < 1 < found.high < 1.15, found.ambient
     (True, 2)
     """
-    x = np.asarray(x, float)
-    if x.ndim != 2 or not np.isfinite(x).all():
+    x = numbers(x, "x", WHERE)
+    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
         raise BadData(
             f"inputs of shape {x.shape}", where=WHERE, remedy="give a matrix (rows, features) of finite numbers"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(whole(seed, "seed", WHERE))
     if len(x) > MOST_ROWS:
         x = x[rng.permutation(len(x))[:MOST_ROWS]]
+    x = x / (unit := _power_of_two(x))
     x = x - x.mean(0)
     squared = _squared_distances(x)
     first = _distinct(squared, SAME * 4 * (x**2).sum(1).max(initial=0.0))
@@ -116,8 +118,10 @@ def intrinsic_dimension(x: np.ndarray, seed: int = 0) -> IntrinsicDimension:
     while 2 * k <= most:
         inner, outer = nearest[:, k - 1], nearest[:, 2 * k - 1]
         if (outer <= inner * (1 + 1e-9)).mean() <= TIES:
-            radius = float(np.median(nearest[:, k - 1]))
-            scales.append((k, float(np.sqrt(radius)), _ratios(inner, outer, k, part), _pairs(squared, radius, part)))
+            radius = float(np.median(inner))
+            pairs = _pairs(squared, radius, part)
+            if pairs is not None:
+                scales.append((k, unit * float(np.sqrt(radius)), _ratios(inner, outer, k, part), pairs))
         k *= 2
     if not scales:
         raise BadData(
@@ -145,6 +149,7 @@ def _at_zero_distance(scales):
     if len(scales) < 3:
         return 0.0
     r, value, error = points.T
+    r = r / r.max()
     weight = 1 / np.maximum(error, 0.01 * value) ** 2
     design = np.stack([np.ones(len(r)), r], axis=1)
     inverse = np.linalg.inv((design * weight[:, None]).T @ design)
@@ -165,10 +170,18 @@ def _pairs(squared, radius, part):
     one, other = np.nonzero(squared < radius)
     counts = np.bincount(one, minlength=len(squared))
     logs = np.bincount(one, np.log(squared[one, other] / radius) / 2, minlength=len(squared))
+    if not counts.any():  # all distances that small are equal
+        return None
     # a subset without pairs says nothing; with one and more the mean of 1/d is without bias
     apart = [-counts[part == p].sum() / logs[part == p].sum() for p in range(PARTS) if logs[part == p].sum() < 0]
     error = np.std(apart, ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
     return Estimate(float(-counts.sum() / logs.sum()), float(error))
+
+
+def _power_of_two(x):
+    """A unit in which the largest entry is about 1 and no digit changes: squares of entries are taken."""
+    largest = float(np.abs(x).max())
+    return 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
 
 
 def _squared_distances(x):

@@ -23,6 +23,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import gammaln
 
+from ..arguments import numbers
 from ..errors import BadData
 from ..measured_spectra.estimate import Estimate
 
@@ -33,6 +34,7 @@ SPREAD = 0.1  # of cosines between different symbols around their mean
 SPARSE = 0.05  # share of non-zero entries in vectors of counts
 LEAST = (10, 4)  # count from which on a slope is fitted: the first that enough symbols reach
 WINDOWS = ((1, 1), (0.5, 1), (2, 1), (1, 4))  # smallest count in units of that, and first rank
+WHERE = "one-hot"
 REDRAWN = 20  # times the counts are drawn again, for the statistical error
 
 
@@ -100,9 +102,9 @@ def one_hot(x: np.ndarray) -> OneHot | None:
     >>> one_hot(np.random.default_rng(0).standard_normal((50, 5))) is None
     True
     """
-    x = np.asarray(x, float)
+    x = numbers(x, "x", WHERE)
     if x.ndim != 2 or not np.isfinite(x).all():
-        raise BadData(f"inputs of shape {x.shape}", where="one-hot", remedy="give a matrix (rows, features) of numbers")
+        raise BadData(f"inputs of shape {x.shape}", where=WHERE, remedy="give a matrix (rows, features) of numbers")
     if len(x) < 2 or x.shape[1] < 2:
         return None
     filled = x != 0
@@ -115,13 +117,13 @@ def one_hot(x: np.ndarray) -> OneHot | None:
             pick.at(bound, column, value)
         if np.nanmax(high - low) <= ALIKE * np.abs(value).max():  # one value a symbol
             return _found("one-hot", column)
-    names, numbers = _distinct(x)
+    names, places = _distinct(x)
     if len(names) <= REPEATED * len(x) and len(names) > 2:
         rows = x[names]
         if (filled[names].sum(0) <= 1).all():
-            return _found("disjoint", numbers)
+            return _found("disjoint", places)
         if _unrelated(rows):
-            return _found("repeated", numbers)
+            return _found("repeated", places)
     if filled.mean() <= SPARSE and per_row.max() > 1 and (x >= 0).all():
         scale = np.where(per_row > 0, np.where(filled, x, np.inf).min(1), 1.0)
         whole = x / scale[:, None]
@@ -142,33 +144,37 @@ def one_hot_kernel(gram: np.ndarray) -> OneHot | None:
     >>> found.kind, found.counts
     ('blocks', array([3, 1, 1]))
     """
-    gram = np.asarray(gram, float)
-    diagonal = np.diag(gram) if gram.ndim == 2 and gram.shape[0] == gram.shape[1] else np.zeros(1)
+    gram = numbers(gram, "the kernel matrix", WHERE)
+    diagonal = np.diag(gram) if gram.ndim == 2 and gram.shape[0] == gram.shape[1] > 0 else np.zeros(1)
     if not (np.isfinite(gram).all() and (diagonal > 0).all()):
         raise BadData(
-            f"kernel matrix of shape {gram.shape}", where="one-hot", remedy="give (P, P) with a positive diagonal"
+            f"kernel matrix of shape {gram.shape}", where=WHERE, remedy="give (P, P) with a positive diagonal"
         )
     cosine = gram / np.sqrt(np.outer(diagonal, diagonal))
     same = cosine >= 1 - 1e3 * ALIKE
-    numbers = same.argmax(1)  # the first row that is the same
-    names, numbers = np.unique(numbers, return_inverse=True)
+    first = same.argmax(1)  # the first row that is the same
+    names, places = np.unique(first, return_inverse=True)
     if not 2 < len(names) <= REPEATED * len(gram):
         return None
     between = cosine[np.ix_(names, names)][~np.eye(len(names), dtype=bool)]
-    return _found("blocks", numbers) if between.std() <= SPREAD and between.max() < 0.99 else None
+    return _found("blocks", places) if between.std() <= SPREAD and between.max() < 0.99 else None
 
 
 def zipf_exponent(counts: np.ndarray) -> Estimate | None:
     """Zipf's a from the occurrences (V,) of all symbols; None for fewer than 20 that occur four times.
 
     Every rank weighs 1/rank. Statistical error: of counts drawn again; systematic: half the range over windows.
+    Errors: `BadData` for numbers that are no counts.
 
     >>> p = np.arange(1, 100_001.0) ** -1.5
     >>> found = zipf_exponent(np.random.default_rng(0).multinomial(20_000, p / p.sum()))
     >>> abs(found.value - 1.5) < 2 * found.error < 0.2
     True
     """
-    counts = -np.sort(-np.asarray(counts, float))
+    counts = numbers(counts, "counts", WHERE)
+    if counts.ndim != 1 or not np.isfinite(counts).all() or (counts < 0).any():
+        raise BadData(f"counts of shape {counts.shape}", where=WHERE, remedy="give occurrences from 0, one a symbol")
+    counts = -np.sort(-counts)
     least = next((c for c in LEAST if (counts >= c).sum() >= FEWEST_SYMBOLS), None)
     if least is None:
         return None
@@ -199,8 +205,8 @@ def _rank_slope(counts, least, first):
     return a
 
 
-def _found(kind, numbers):
-    names, symbols, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+def _found(kind, places):
+    names, symbols, counts = np.unique(places, return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     place = np.empty(len(names), int)
     place[order] = np.arange(len(names))

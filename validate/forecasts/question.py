@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ...solvers.scaling.exponents import forecast
+from ...solvers.scaling.local_slope import points
 from ...theory.dataset import Dataset
 from ...theory.errors import BadData
 from ..tasks.tasks import halves
 
 POINTS = 7  # sizes of a window that was not given
+LEAST_SIZES, LEAST_SPAN = 3, 2.0  # of a window: number of sizes, largest over smallest
 LEAST = 30  # its smallest size, unless that is above a tenth of the rows
 
 
@@ -30,16 +32,22 @@ def ask(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Question and answer: the exponent in samples of regression with this kernel on data like these.
 
-    `sizes` of training sets, by default from 30 to half of the rows kept for the runs; `source`: how the data were
-    read and the kernel was named, so that the command line can do so again.
+    `sizes` of training sets, two ends for eight between them, by default from 30 to half of the rows kept for the runs;
+    `source`: how the data were read and the kernel was named, so that the command line can do so again.
     Errors: those of the forecast (`Underpowered`: too few rows, a target of noise), and `BadData` for sizes beyond what
     the other half can measure.
     """
     probe = halves(data, seed)
     rows = int((~probe).sum())
     if sizes is None:
-        sizes = np.unique(np.round(np.geomspace(min(LEAST, rows / 10), rows / 2, POINTS)))
-    window = [float(size) for size in sizes]
+        sizes = np.unique(np.round(np.geomspace(min(LEAST, rows / 10), rows / 2, POINTS))).tolist()
+    window = np.unique(np.round(points(sizes, "samples"))).tolist()
+    if len(window) < LEAST_SIZES or window[-1] < LEAST_SPAN * window[0]:
+        raise BadData(
+            f"sizes {window}",
+            where=data.name,
+            remedy=f"ask for {LEAST_SIZES} or more, the last {LEAST_SPAN:g} times the first",
+        )
     if max(window) > 0.8 * rows:
         raise BadData(
             f"size {max(window):g}, and {rows} rows are kept for the runs",

@@ -14,10 +14,10 @@ import numpy as np
 from scipy.stats import binom
 
 from ...theory.errors import BadData
+from ...theory.measured_spectra.estimate import NINETY_PERCENT
+from ...theory.measured_spectra.log_slope import log_slope
 from ..tasks.measured import Measured
 from .registered import Registered
-
-NINETY_PERCENT = 1.645
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _predicted(forecast: Registered, asked: np.ndarray, run: np.ndarray) -> floa
     if len(run) == len(asked):
         return float(forecast.answer["value"])
     curves = np.asarray(forecast.answer["curves"], float)[:, np.isin(asked, run)]
-    return float(-np.mean([np.polyfit(np.log(run), np.log(curve), 1)[0] for curve in curves]))
+    return float(-np.mean([log_slope(run, curve) for curve in curves]))
 
 
 @dataclass(frozen=True)

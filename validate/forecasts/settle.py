@@ -14,13 +14,11 @@ from ...theory.errors import BadData, Underpowered
 from ..tasks.measured import Measured
 from ..tasks.regressions import measure_samples
 from ..tasks.tasks import halves
-from .question import fingerprint
+from .question import LEAST_SIZES, LEAST_SPAN, fingerprint
 from .registered import Registered
 from .score import Score, score
 
 LEAST_RUNS, MOST_RUNS = 3, 48
-LEAST_SIZES = 3
-LEAST_SPAN = 2.0  # largest over smallest size
 SLOW = 2e9  # sizes cubed that a slow core solves in a second
 PILOT = 2**20  # a run of its own, not among those that count
 SOLVE = 1e-8  # ridge of runs that are asked about without one, relative to kernels of order one

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from ...solvers.scaling.dynamics import dynamics
-from ...solvers.scaling.local_slope import half_width, slope_of
+from ...solvers.scaling.local_slope import half_width
 from ...solvers.scaling.scaling_law import ScalingLaw
 from ...theory.errors import BadData, Underpowered
-from ...theory.measured_spectra.cross_fitting import cross_fit, in_sample, resampled
+from ...theory.measured_spectra.cross_fitting import cross_fit, partner, resampled
+from ...theory.measured_spectra.log_slope import log_slope
 from ...theory.measured_spectra.spectrum import LOCAL_DECADES
 from ...theory.mechanisms import zipf
 from ...theory.mechanisms.forecast import AXES
@@ -212,7 +213,8 @@ def _memorised(cell, symbols, power):
 def _of_time(cell, kernel, x, y, groups, seed):
     """Test errors after a given time from more and more samples, by the kernel's flow."""
     gram = kernel(x)
-    spectra = cross_fit(gram, x, y, seed=seed, groups=groups), in_sample(gram, x, y, seed=seed, groups=groups)
+    cross = cross_fit(gram, x, y, seed=seed, groups=groups)
+    spectra = cross, partner(cross)
     if spectra[0].decades < LOCAL_DECADES:
         found = f"{len(x)} rows resolve {spectra[0].decades:.2f} decades of the spectrum, {LOCAL_DECADES:g} is needed"
         raise Underpowered(found, where=str(cell), remedy="give at least 500 rows")
@@ -222,12 +224,12 @@ def _of_time(cell, kernel, x, y, groups, seed):
         return dynamics(spectrum, times=times, samples=cell.abscissa).test
 
     curves = [curve(spectrum) for spectrum in spectra]
-    slopes = [slope_of(cell.abscissa, errors) for errors in curves]
+    slopes = [log_slope(cell.abscissa, errors) for errors in curves]
     path = spectra[1].path
     assert path is not None and path.shares is not None
     units, rng = len(path.shares), np.random.default_rng([seed, 1])
     weights = rng.multinomial(units, np.full(units, 1 / units), RESAMPLES)
-    scatter = float(np.std([slope_of(cell.abscissa, curve(resampled(spectra[1], each))) for each in weights], ddof=1))
+    scatter = float(np.std([log_slope(cell.abscissa, curve(resampled(spectra[1], each))) for each in weights], ddof=1))
     value, error = -float(np.mean(slopes)), half_width(slopes[0] - slopes[1], scatter)
     facts = {"cross_fitted": -slopes[0], "in_sample": -slopes[1], "scatter": scatter, "rows": len(x)}
     return CellForecast(cell, value, error, np.sqrt(curves[0] * curves[1]), facts)
@@ -287,8 +289,8 @@ def report_cells() -> list[Cell]:
     >>> len({record(cell.task).problem for cell in report_cells()}) >= 10
     True
     """
-    samples = ("digits_classes", "digits_parity", "patches", "denoising", "textures", "letters", "terrain", "modules")
-    samples += ("prose_or_code", "unseen_words", "membrane", "teacher_relu", "sphere", "next_character", "noise")
+    samples = ["digits_classes", "digits_parity", "patches", "denoising", "textures", "letters", "terrain", "modules"]
+    samples += ["prose_or_code", "unseen_words", "membrane", "teacher_relu", "sphere", "next_character", "noise"]
     cells = [Cell(name, "relu-3", "samples", (30.0, 270.0), REPORT_ROWS) for name in samples]
     cells += [Cell(name, "relu-2", "steps", WINDOWS["steps"], REPORT_ROWS) for name in ("digits_parity", "terrain")]
     names = ("digits_parity", "terrain")

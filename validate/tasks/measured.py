@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ...solvers.scaling.axis_law import NAIVE_RUNS
 from ...theory.errors import BadData, UnknownName
+from ...theory.measured_spectra.log_slope import log_slope
 from ...theory.mechanisms.forecast import AXES
-
-NAIVE_RUNS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,4 +130,4 @@ class Measured:
     def _slope(self, errors: np.ndarray, points: slice = slice(None)) -> float:
         if not (errors > 0).all():
             raise BadData("test errors that are not above 0", where="measured errors", remedy="drop those points")
-        return float(np.polyfit(np.log(self.abscissa[points]), np.log(errors[points]), 1)[0])
+        return log_slope(self.abscissa[points], errors[points])
