@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.measured_spectra.estimate import Estimate
 from .accuracy import slopes
 from .any_law import LawFit, fit_law
 from .surface_fit import LossSurface
@@ -49,7 +50,7 @@ class Rivals:
     def __str__(self) -> str:
         rows = ", ".join(f"{name} {value:+.1f}" for name, value in sorted(self.criteria.items(), key=lambda e: e[1]))
         kept = "the additive law stands" if self.best == ADDITIVE else f"preferred: {self.best}"
-        low, high = self.coupling - 1.645 * self.coupling_error, self.coupling + 1.645 * self.coupling_error
+        low, high = Estimate(self.coupling, self.coupling_error).interval()
         return (
             f"information criterion above the best: {rows}; {kept}\n"
             f"coupling of N and D: g = {self.coupling:.2f} ({max(low, 0):.2f} to {high:.2f}; 1 is additive), "

@@ -79,8 +79,8 @@ def runs(
     learning_mechanics.theory.errors.BadData: loss surface: loss -0.1 at row 1 is not above zero, so it is no \
 cross-entropy and the law is not identifiable; give cross-entropies in nats
     """
-    named = {"parameters": parameters, "tokens": tokens, "loss": loss}
-    columns = {name: numbers(column, name, where) for name, column in named.items()}
+    given = {"parameters": parameters, "tokens": tokens, "loss": loss}
+    columns = {name: numbers(column, name, where) for name, column in given.items()}
     for name, column in columns.items():
         if column.ndim != 1:
             raise BadData(
@@ -112,11 +112,32 @@ cross-entropy and the law is not identifiable; give cross-entropies in nats
                 where=where,
                 remedy="check its units",
             )
-    if groups is not None and len(groups) != len(columns["loss"]):
-        raise BadData(
-            f"{len(groups)} groups but {len(columns['loss'])} losses", where=where, remedy="give one for every run"
-        )
-    return Runs(**columns, groups=None if groups is None else np.asarray(groups))
+    if groups is None:
+        return Runs(**columns)
+    named = np.asarray(groups)
+    if named.shape != columns["loss"].shape:
+        found = f"{named.size} groups but {len(columns['loss'])} losses"
+        raise BadData(found, where=where, remedy="give one for every run")
+    if named.dtype == object and any(name is None for name in named):
+        raise BadData("a run without a group", where=where, remedy="name the group of every run")
+    return Runs(**columns, groups=named)
+
+
+def sizes(parameters: Any, tokens: Any, where: str = WHERE) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes to ask a law about, as pairs (T,), (T,): one number stands for all. Raises `BadData`.
+
+    >>> sizes([1e7, 1e8], 1e9)
+    (array([1.e+07, 1.e+08]), array([1.e+09, 1.e+09]))
+    """
+    n, d = (np.atleast_1d(numbers(given, "sizes", where)) for given in (parameters, tokens))
+    if not all((np.isfinite(each) & (each > 0)).all() for each in (n, d)):
+        raise BadData("a size that is not above zero", where=where, remedy="give finite parameters and tokens above 0")
+    try:
+        n, d = np.broadcast_arrays(n, d)
+    except ValueError:
+        found = f"{n.size} sizes of models and {d.size} of data"
+        raise BadData(found, where=where, remedy="give one of each, or as many") from None
+    return n.ravel(), d.ravel()
 
 
 def enough(table: Runs, where: str = WHERE) -> Runs:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...theory.arguments import number, numbers, whole
 from ...theory.errors import BadData
 from ...theory.loss_surface.law import NAMES
 from .accuracy import interval, jacobian, quantile_of, spread
@@ -81,7 +82,9 @@ class Sensitivity:
 
 
 def sensitivity(found: LossSurface, drops: Sequence[int] = DROPS) -> Sensitivity:
-    """Constants after dropping more runs of highest loss, and each run in turn.
+    """Constants after dropping more runs of highest loss, and each run in turn; drops that leave too few are skipped.
+
+    Raises `BadData` for drops that are no whole numbers, or if none leaves enough.
 
     >>> from .surface_fit import fit_loss_surface
     >>> n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e12, 6)))
@@ -92,7 +95,9 @@ def sensitivity(found: LossSurface, drops: Sequence[int] = DROPS) -> Sensitivity
     """
     table = found.given
     design = centred(table.parameters, table.tokens, found.design.centre)
-    kept = tuple(k for k in drops if len(table) - k >= FEWEST)
+    kept = tuple(k for k in (whole(k, "drops", WHERE) for k in drops) if len(table) - k >= FEWEST)
+    if not kept:
+        raise BadData(f"no drop leaves {FEWEST} runs", where=WHERE, remedy="drop fewer, or give more runs")
     counts = np.ones((len(kept), len(table)))
     for row, k in enumerate(kept):
         counts[row, table.highest(k)] = 0.0
@@ -180,6 +185,8 @@ def rollout(
 ) -> list[Rollout]:
     """Fit runs of smaller compute, foresee the larger ones, and score them; factors with too few runs are left out.
 
+    Raises `BadData` for factors, repeats and levels that are none.
+
     >>> from .surface_fit import fit_loss_surface
     >>> n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(1e9, 1e12, 8)))
     >>> noise = np.exp(0.005 * np.random.default_rng(0).standard_normal(64))
@@ -189,7 +196,10 @@ def rollout(
     """
     table = found.runs
     made: list[Rollout] = []
-    for factor in factors:
+    repeats = whole(repeats, "repeats", WHERE, least=2)
+    if not 0 < number(level, "level", WHERE) < 1:
+        raise BadData(f"level {level:g}", where=WHERE, remedy="give one between 0 and 1, say 0.9")
+    for factor in np.atleast_1d(numbers(factors, "factors", WHERE)):
         if not factor > 1:
             raise BadData(f"factor {factor:g}", where=WHERE, remedy="give factors above 1")
         held = table.compute > table.compute.max() / factor

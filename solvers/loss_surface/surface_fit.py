@@ -24,7 +24,7 @@ from ...theory.loss_surface.frontier import frontier
 from ...theory.loss_surface.law import NAMES
 from . import accuracy, identifiability
 from .robust_fit import SIZE, Centred, centred, fit, predicted
-from .runs import WHERE, Runs, dropped, enough, runs
+from .runs import WHERE, Runs, dropped, enough, runs, sizes
 from .starts import starts
 
 DELTA = 1e-3
@@ -55,6 +55,8 @@ class Optimum:
         beyond = f", {self.extrapolated:.1f} decades beyond the runs" if self.extrapolated > 0 else ""
         parts = (("parameters", "N*"), ("tokens", "D*"), ("ratio", "D*/N*"), ("loss", "L*"))
         return f"C = {self.compute:.4g}{beyond}: " + ", ".join(told(*part) for part in parts)
+
+    __repr__ = __str__
 
     def to_dict(self) -> dict[str, Any]:
         names = ("compute", "parameters", "tokens", "loss", "ratio", "level", "extrapolated")
@@ -139,9 +141,11 @@ class LossSurface:
         return accuracy.interval(draws, estimate, accuracy.quantile_of(level, len(self.runs), self.inside))
 
     def predict(self, parameters: Any, tokens: Any, level: float = 0.9) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Losses of the law at these sizes, and both ends of their intervals (the noise of a run not included)."""
-        n, d = (np.atleast_1d(np.asarray(value, float)) for value in (parameters, tokens))
-        n, d = (array.ravel() for array in np.broadcast_arrays(n, d))
+        """Losses of the law at these sizes, and both ends of their intervals (the noise of a run not included).
+
+        Raises `BadData` for sizes that are not above zero.
+        """
+        n, d = sizes(parameters, tokens)
         value = law(np.array([self._point()]), n, d)[0]
         drawn = law(self.draws, n, d)
         ends = np.array([self.interval(drawn[:, i], value[i], level) for i in range(len(value))])
@@ -226,6 +230,8 @@ class LossSurface:
 
     def __str__(self) -> str:
         return self.card()
+
+    __repr__ = __str__
 
     def to_dict(self) -> dict[str, Any]:
         """Everything the card says, and what `from_dict` needs to make the fit again."""
