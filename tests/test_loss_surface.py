@@ -198,9 +198,9 @@ def test_bootstrap_errors_are_the_converged_ones():
     n, d = grid()
     design, log_loss = centred(n, d), np.log(noisy(n, d, 0.01))
     theta, *_ = surface_fit.point(design, np.exp(log_loss), 1e-3)
-    counts = Runs(n, d, np.exp(log_loss)).counts(1000, seed=0)
-    quick, done = bootstrapped(Runs(n, d, np.exp(log_loss)), design, theta, 1e-3, 1000, seed=0)
-    slow, _, _ = fit(design, log_loss, counts, np.repeat(theta[None], 1000, 0), steps=1000, tolerance=0.0)
+    counts = Runs(n, d, np.exp(log_loss)).counts(300, seed=0)
+    quick, done = bootstrapped(Runs(n, d, np.exp(log_loss)), design, theta, 1e-3, 300, seed=0)
+    slow, _, _ = fit(design, log_loss, counts, np.repeat(theta[None], 300, 0), steps=1000, tolerance=0.0)
     assert done.all()
     np.testing.assert_allclose(constants(quick, design).std(0), constants(slow, design).std(0), rtol=0.005)
 

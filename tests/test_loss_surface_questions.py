@@ -141,20 +141,33 @@ def test_planted_runs_are_found_and_dropping_them_heals():
 
 
 @pytest.mark.short
+def test_the_largest_runs_are_foreseen_and_missed_where_they_go_wrong():
+    """2 tables of the next test: 90 % intervals hold at least 66 % of 58 held-out runs (three of its errors)."""
+    share, broken = foreseen(2)
+    assert share >= 0.66
+    assert np.mean([run.coverage for run in broken]) < 0.3 and all(run.bias > 0.01 for run in broken)
+
+
+@pytest.mark.long
 def test_rollouts_cover_where_the_law_holds_and_not_where_it_breaks():
     """8 tables: 90 % intervals hold 78 to 98 % of 232 held-out runs (they share fits: about 4 % of error)."""
+    share, broken = foreseen(8)
+    assert 0.78 <= share <= 0.98
+    assert np.mean([run.coverage for run in broken]) < 0.3
+    assert all(run.bias > 0.01 for run in broken)
+
+
+def foreseen(tables):
+    """Share of held-out runs inside their intervals, and rollouts of two tables whose largest runs went wrong."""
     n, d = equal_compute()
     made, broken = [], []
-    for seed in range(8):
+    for seed in range(tables):
         loss = law(n, d) * noise(len(n), 0.004, seed)
         made += rollout(fit_loss_surface(n, d, loss, bootstrap=100), repeats=150)
         if seed < 2:
             bent = loss * np.where(6 * n * d > 1e21, 1.02, 1.0)  # the largest runs went wrong by 2 %
             broken += rollout(fit_loss_surface(n, d, bent, bootstrap=100), factors=(3.0,), repeats=150)
-    share = np.average([run.coverage for run in made], weights=[run.held for run in made])
-    assert 0.78 <= share <= 0.98
-    assert np.mean([run.coverage for run in broken]) < 0.3
-    assert all(run.bias > 0.01 for run in broken)
+    return np.average([run.coverage for run in made], weights=[run.held for run in made]), broken
 
 
 # groups of equal compute

@@ -10,6 +10,7 @@ from learning_mechanics.theory.errors import BadData, Underpowered
 from learning_mechanics.theory.measured_spectra.cross_fitting import cross_fit, in_sample, partner
 from learning_mechanics.theory.measured_spectra.path_exponents import capacity, jackknife, slope_weights
 from learning_mechanics.theory.measured_spectra.power_law_tail import PowerLawTail
+from learning_mechanics.theory.measured_spectra.ridge_path import path_sizes, trace_path
 from learning_mechanics.theory.measured_spectra.spectrum import finite_population
 
 
@@ -70,7 +71,8 @@ def test_planted_power_laws_are_recovered_and_their_learning_curve_too():
     x, y, eigenvalues, power = power_law(1100, seed=11)
     sizes = np.geomspace(50, 500, 6)
     true = learning_curve(eigenvalues, power, sizes)
-    for spectrum in (cross_fit(linear, x, y), in_sample(linear, x, y)):
+    cross = cross_fit(linear, x, y)
+    for spectrum in (cross, partner(cross)):
         assert spectrum.capacity is not None and spectrum.target_exponent is not None
         assert spectrum.capacity.value == pytest.approx(2.0, abs=0.06)
         assert spectrum.target_exponent.value == pytest.approx(1.9, abs=max(0.06, 1.5 * spectrum.target_exponent.error))
@@ -92,7 +94,8 @@ def test_jackknife_scatter_is_the_scatter_over_draws():
     slopes, errors, ridges, ridge_errors = [], [], [], []
     for seed in range(40):
         x, y, _, _ = power_law(300, dim=600, seed=100 + seed)
-        path = in_sample(linear, x, y).path
+        gram = linear(x)
+        path = trace_path(gram, y[:, None], path_sizes(300, gram), groups=np.arange(300))  # as in `in_sample`
         inside = (path.sizes >= 15) & (path.sizes <= 150)
         slopes.append(np.polyfit(np.log(path.sizes[inside]), np.log(path.unlearned[inside]), 1)[0])
         errors.append(path.slope_scatter((15, 150)))

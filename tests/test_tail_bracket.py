@@ -6,7 +6,7 @@ from scipy.special import zeta
 
 from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.measured_spectra.cross_fitting import cross_fit, in_sample
-from learning_mechanics.theory.measured_spectra.ridge_path import RidgePath
+from learning_mechanics.theory.measured_spectra.ridge_path import RidgePath, path_sizes, trace_path
 from learning_mechanics.theory.measured_spectra.spectrum import finite_population
 from learning_mechanics.theory.measured_spectra.tail_bracket import tail_bracket
 
@@ -64,7 +64,8 @@ def test_the_truth_lies_between_on_planted_targets():
     for noise in flat:
         for seed in range(4):
             gram, y = planted(300, 2.0, 1.9, noise, 500 + seed, dim=1000)
-            found = tail_bracket(in_sample(gram, y, y))
+            path = trace_path(gram, y[:, None], path_sizes(300, gram), groups=np.arange(300))  # as in `in_sample`
+            found = tail_bracket(path, 300)
             low, high = found.interval()
             inside += low <= 1.9 <= high
             flat[noise].append(found.all_tail.value - 1.9)
