@@ -14,7 +14,7 @@ from ..measure import observable
 
 TESTS = 20000  # fresh points on which neighbours are tested
 GAPS = 250_000  # between points on circles, for lines: few wide ones make most of the error
-SHUFFLES = 10  # training sets a seed, of the same half of a text
+SHUFFLES = 30  # training sets a seed, of the same half of a text
 
 
 def _table(instance) -> dict:
