@@ -19,7 +19,7 @@ from ...theory.errors import BadData, OutsideDomain, UnknownName
 from ...theory.loss_surface.frontier import frontier
 from .accuracy import jacobian
 from .robust_fit import Centred, centred, fit, predicted
-from .runs import WHERE
+from .runs import WHERE, checked_seed
 from .surface_fit import LossSurface
 
 QUANTITIES = ("alpha", "beta", "E", "parameters_exponent", "loss_exponent", "loss", "all")
@@ -34,7 +34,7 @@ class NextRuns:
 
     `parameters`, `tokens`, `repeats`  (designs,);  `compute` what they take in all
     `before`  standard error over the bootstrap; `after` the same times the fall that the derivatives promise
-    `simulated`  (before, after) over fits of simulated runs, with noise that is the same everywhere
+    `simulated`  (before, after) over fits of simulated runs, with noise that is the same everywhere; None: not tried
     """
 
     quantity: str
@@ -45,7 +45,7 @@ class NextRuns:
     budget: float
     before: float
     after: float
-    simulated: tuple[float, float]
+    simulated: tuple[float, float] | None
 
     def __str__(self) -> str:
         rows = [
@@ -53,7 +53,7 @@ class NextRuns:
             for n, d, r in zip(self.parameters, self.tokens, self.repeats, strict=True)
         ]
         of = "all five constants (geometric mean)" if self.quantity == "all" else self.quantity
-        first, last = self.simulated
+        first, last = self.simulated or (0.0, 0.0)
         fall = 1 - self.after / max(self.before, 1e-300)
         told = f"s.e. of {of}: {self.before:.3g} to {self.after:.3g} ({fall:.0%} less)"
         tried = f"; in simulated runs {1 - last / first:.0%} less" if np.isfinite(last) and first > 0 else ""
@@ -71,7 +71,7 @@ class NextRuns:
             "budget": self.budget,
             "standard_error_before": self.before,
             "standard_error_after": self.after,
-            "simulated_before_and_after": list(self.simulated),
+            "simulated_before_and_after": self.simulated and list(self.simulated),
         }
 
 
@@ -101,7 +101,13 @@ def next_runs(
     flops = number(budget, "budget", WHERE, above=True)
     if quantity not in QUANTITIES:
         raise UnknownName.among(str(quantity), QUANTITIES, kind="quantity", where=WHERE)
-    count = whole(most, "most", WHERE, least=1)
+    count, draws, start = (
+        whole(most, "most", WHERE, least=1),
+        whole(simulations, "simulations", WHERE),
+        checked_seed(seed),
+    )
+    if draws == 1:
+        raise BadData("simulations 1", where=WHERE, remedy="give 0 for none, or at least 2")
     table, design = found.runs, found.design
     n, d = _candidates(table.parameters, table.tokens, flops)
     if not len(n):
@@ -111,15 +117,14 @@ def next_runs(
         )
     old = jacobian(found.theta, design)
     new = jacobian(found.theta, centred(n, d, design.centre))
-    target = gradient(found, quantity, number(compute or 10 * table.compute.max(), "compute", WHERE, above=True))
+    at = 10 * table.compute.max() if compute is None else compute
+    target = gradient(found, quantity, number(at, "compute", WHERE, above=True))
     orders = [_greedy(old, new, 6 * n * d, flops, target, count, power) for power in (0.0, 0.5, 1.0)]
     chosen = min(orders, key=lambda item: item[1])[0]
     before = _bootstrap_error(found, target)
     after = before * _error(np.concatenate([old, new[chosen]]), target) / _error(old, target)
     places, repeats = np.unique(chosen, return_counts=True)
-    tried = (np.nan, np.nan)
-    if simulations:
-        tried = _simulated(found, n[chosen], d[chosen], target, simulations, seed)
+    tried = _simulated(found, n[chosen], d[chosen], target, draws, start) if draws else None
     return NextRuns(
         quantity, n[places], d[places], repeats, float((6 * n * d)[chosen].sum()), flops, before, after, tried
     )

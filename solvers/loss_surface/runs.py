@@ -140,6 +140,18 @@ def sizes(parameters: Any, tokens: Any, where: str = WHERE) -> tuple[np.ndarray,
     return n.ravel(), d.ravel()
 
 
+def checked_seed(given: Any, where: str = WHERE) -> int:
+    """A seed that generators of bootstrap samples take. Raises `BadData`.
+
+    >>> checked_seed(7)
+    7
+    """
+    found = whole(given, "seed", where)
+    if found >= 2**32:
+        raise BadData(f"seed {found}", where=where, remedy="give one below 2**32")
+    return found
+
+
 def enough(table: Runs, where: str = WHERE) -> Runs:
     """The same runs, if five unknowns can be fitted to them. Raises `BadData`.
 

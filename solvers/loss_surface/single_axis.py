@@ -17,7 +17,7 @@ from ...theory.arguments import number, whole
 from ...theory.errors import BadData, OutsideDomain
 from .accuracy import interval, quantile_of
 from .robust_fit import centred, fit, predicted
-from .runs import WHERE, runs
+from .runs import WHERE, checked_seed, runs
 from .starts import EXPONENTS
 
 DECADES = 2.0
@@ -40,7 +40,10 @@ class LossCurve:
     @property
     def correlation(self) -> float:
         """Of the floor and the exponent over the bootstrap: what one gains the other loses."""
-        return float(np.corrcoef(self.draws[:, 0], self.draws[:, 2])[0, 1])
+        floor, exponent = self.draws[:, 0], self.draws[:, 2]
+        if not (np.ptp(floor) > 0 and np.ptp(exponent) > 0):  # all samples give the same law
+            return 0.0
+        return float(np.corrcoef(floor, exponent)[0, 1])
 
     def intervals(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
         """Bias-corrected bootstrap intervals."""
@@ -103,6 +106,8 @@ slope; give at least 2
             where="loss curve",
             remedy=f"give at least {DECADES:g}",
         )
+    if not np.ptp(table.loss) > 0:
+        raise BadData(f"every loss is {table.loss[0]:g}", where="loss curve", remedy="check that column")
     repeats = whole(bootstrap, "bootstrap", WHERE, least=100)
     cut = number(delta, "delta", WHERE, above=True, infinite=True)
     design, log_loss = centred(table.parameters, table.tokens), np.log(table.loss)
@@ -124,7 +129,7 @@ slope; give at least 2
     held: dict[str, Any] = {"delta": cut, "frozen": (2, 4)}
     made, value, _ = fit(design, log_loss, np.ones(len(table)), start, steps=300, tolerance=1e-14, **held)
     theta = made[int(np.argmin(value))]
-    counts = table.counts(repeats, whole(seed, "seed", WHERE))
+    counts = table.counts(repeats, checked_seed(seed, "loss curve"))
     drawn, _, _ = fit(design, log_loss, counts, np.repeat(theta[None], repeats, 0), tolerance=1e-9, **held)
     if progress is not None:
         progress(1.0)

@@ -24,7 +24,7 @@ from ...theory.loss_surface.frontier import frontier
 from ...theory.loss_surface.law import NAMES
 from . import accuracy, identifiability
 from .robust_fit import SIZE, Centred, centred, fit, predicted
-from .runs import WHERE, Runs, dropped, enough, runs, sizes
+from .runs import WHERE, Runs, checked_seed, dropped, enough, runs, sizes
 from .starts import starts
 
 DELTA = 1e-3
@@ -311,9 +311,7 @@ def fit_loss_surface(
     repeats = whole(bootstrap, "bootstrap", WHERE, least=100)
     table = runs(parameters, tokens, loss, groups)
     size = None if vocabulary is None else number(vocabulary, "vocabulary", WHERE, above=True, infinite=True)
-    if whole(seed, "seed", WHERE) >= 2**32:
-        raise BadData(f"seed {seed}", where=WHERE, remedy="give one below 2**32")
-    return fitted(table, cut, repeats, whole(seed, "seed", WHERE), drop, size, progress)
+    return fitted(table, cut, repeats, checked_seed(seed), drop, size, progress)
 
 
 def fitted(

@@ -11,6 +11,11 @@ that are not Gaussian add: it grows with the overfitting of the forecast,
     spread^2 = 0.03^2 + (0.35 log(inflation)^2)^2,    inflation = n / (n - sum L^2),
 
 with 0.06 in place of 0.03 along parameters, where random features of real data are few and far from Gaussian.
+
+"Before training" means: no gradient step is made, and no row is touched that the runs will use. It does not mean that
+no loss is looked at: kernel regressions on up to 0.6 of the forecaster's own rows (`part_regressions`) are solved and
+judged on the others, and where they refute the slope along samples by more than 2.5 standard errors the forecast moves
+towards them by up to three quarters (`axis_law.corrected`). `ScalingLaw.from_data(check=False)` leaves them out.
 """
 
 from collections.abc import Sequence

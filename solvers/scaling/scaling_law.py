@@ -4,8 +4,8 @@
     steps^-(target_exponent - 1)/capacity,                  compute: the best split of parameters x steps,
 
 in the limit; and the slope over the window that is asked about, which is what will be measured there (`local_slope`).
-Each axis says which of the two to believe (`axis_law`). The rule of the intervals was fixed on other splits of the data
-than those it was then tried on (`tests/test_scaling_forecasts.py`). Slopes are claimed, levels are not.
+Each axis says which to believe (`axis_law`); what "before" means: `local_slope`. The rule of the intervals was fixed on
+other splits than those it was then tried on (`tests/test_scaling_forecasts.py`). Slopes are claimed, levels are not.
 """
 
 from collections.abc import Callable, Mapping, Sequence

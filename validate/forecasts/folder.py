@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...theory.arguments import number
 from ...theory.errors import BadData, WouldOverwrite
 from ..judging.verdict import plain
 from .registered import Registered
@@ -40,10 +41,11 @@ forecast is not edited: ask another question or start another folder
     def register(self, question: Mapping[str, Any], answer: Mapping[str, Any]) -> Registered:
         """Write a forecast down. The same question with the same answer is left as it stands.
 
-        Raises `WouldOverwrite` if the question was answered differently before, `BadData` if the chain is broken.
+        Raises `WouldOverwrite` if the question was answered differently before; `BadData` if the chain is broken, the
+        question names no data and axis, or the answer holds no number with its error: records are for good.
         """
+        question, answer = _complete(question, answer)
         standing = self.forecasts()
-        question, answer = plain(dict(question)), plain(dict(answer))
         for old in standing:
             if old.question == question:
                 if _told(old.answer) == _told(answer):
@@ -98,6 +100,17 @@ forecast is not edited: ask another question or start another folder
                 if score.forecast != forecast.hash:
                     raise BadData("a score of another forecast", where=forecast.name, remedy="score it again")
         return len(standing)
+
+
+def _complete(question: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both as plain JSON, if nothing is missing that scores and tables need."""
+    for content, names in ((question, ("data", "axis")), (answer, ("value", "error"))):
+        for name in names:
+            if not isinstance(content, Mapping) or name not in content:
+                raise BadData(f"no {name!r}", where="register", remedy="give a question and an answer as `ask` does")
+    number(abs(answer["value"]) if isinstance(answer["value"], float | int) else answer["value"], "value", "register")
+    number(answer["error"], "error", "register")
+    return plain(dict(question)), plain(dict(answer))
 
 
 def _told(answer: Mapping[str, Any]) -> tuple:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...solvers.scaling.exponents import forecast
 from ...solvers.scaling.local_slope import points
+from ...theory.arguments import whole
 from ...theory.dataset import Dataset
 from ...theory.errors import BadData
 from ..tasks.tasks import halves
@@ -37,6 +38,7 @@ def ask(
     Errors: those of the forecast (`Underpowered`: too few rows, a target of noise), and `BadData` for sizes beyond what
     the other half can measure.
     """
+    seed = whole(seed, "seed", data.name)
     probe = halves(data, seed)
     rows = int((~probe).sum())
     if sizes is None:

@@ -58,7 +58,7 @@ was registered; register a new one
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], where: str = "forecast") -> "Registered":
         """The forecast as it was written; raises `BadData` if it is none or was edited since."""
-        missing = [name for name in (*FIELDS, "hash") if name not in content]
+        missing = [name for name in (*FIELDS, "hash") if not isinstance(content, Mapping) or name not in content]
         if missing or content["format"] != FORMAT:
             found = f"no {missing[0]!r}" if missing else f"format {content['format']!r}"
             raise BadData(found, where=where, remedy="give a file that `predict --register` wrote")
@@ -90,16 +90,15 @@ was registered; register a new one
 
     def __str__(self) -> str:
         value, error = self.answer["value"], self.answer["error"]
-        sizes = self.question["sizes"]
-        return "\n".join(
-            [
-                f"Registered forecast {self.hash[:12]} of {self.registered}",
-                f"  data      {self.question['data']} ({self.question['probe_rows']} of {self.question['rows']} rows)",
-                f"  learner   {self.question['learner']}",
-                f"  exponent  {self.question['axis']}^-({value:.3f} +- {error:.3f}), nominal 90 %",
-                f"  window    {self.question['axis']} = {sizes[0]:g} .. {sizes[-1]:g}",
-            ]
-        )
+        asked, axis = self.question, self.question["axis"]
+        rows = f" ({asked['probe_rows']} of {asked['rows']} rows)" if "probe_rows" in asked else ""
+        lines = [f"Registered forecast {self.hash[:12]} of {self.registered}", f"  data      {asked['data']}{rows}"]
+        if "learner" in asked:
+            lines.append(f"  learner   {asked['learner']}")
+        lines.append(f"  exponent  {axis}^-({value:.3f} +- {error:.3f}), nominal 90 %")
+        if asked.get("sizes"):
+            lines.append(f"  window    {axis} = {asked['sizes'][0]:g} .. {asked['sizes'][-1]:g}")
+        return "\n".join(lines)
 
 
 def digest(content: Mapping[str, Any]) -> str:

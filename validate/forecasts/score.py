@@ -63,6 +63,10 @@ class Score:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Score":
+        """The score as it was written; raises `BadData` if it is none."""
+        missing = [name for name in cls.__dataclass_fields__ if not isinstance(content, Mapping) or name not in content]
+        if missing:
+            raise BadData(f"no {missing[0]!r}", where="score", remedy="give what to_dict made")
         kept = {name: content[name] for name in cls.__dataclass_fields__}
         for name in ("abscissa", "values", "spread"):
             kept[name] = tuple(kept[name])
