@@ -12,7 +12,8 @@ import pytest
 
 from learning_mechanics.solvers.predict import predict
 from learning_mechanics.theory.claims import Scales
-from learning_mechanics.theory.errors import OutsideDomain
+from learning_mechanics.theory.errors import BadData, OutsideDomain
+from learning_mechanics.theory.models.scaling.dynamical_scaling import DynamicalScaling
 from learning_mechanics.theory.models.scaling.feature_learning_scaling import FeatureLearningScaling
 from learning_mechanics.theory.models.scaling.multitask_sparse_parity import MultitaskSparseParityModel
 from learning_mechanics.theory.models.scaling.random_hierarchy import RandomHierarchyModel
@@ -20,6 +21,7 @@ from learning_mechanics.theory.models.scaling.resolution_limited import GAPS, Re
 from learning_mechanics.theory.models.scaling.zipf_memorisation import STEPS, ZipfMemorisation, zipf_text
 from learning_mechanics.theory.models.scaling.zipf_memorisation import _scatter as scatter_of_tokens
 from learning_mechanics.validate.judging.check import draw, run_claim
+from learning_mechanics.validate.judging.conformance import garbage
 from learning_mechanics.validate.judging.judge import judge
 from learning_mechanics.validate.reporting.plot import plot
 
@@ -140,6 +142,16 @@ def test_rivals_are_right_at_home():
 def test_classes_are_balanced_whatever_the_grammar(synonyms):
     model = RandomHierarchyModel(features=6, synonyms=synonyms)
     assert all(value % 6 == 0 for value in model.claims()[0].values)
+
+
+@pytest.mark.short
+def test_a_solver_of_its_own_solves_the_derived_system_only():
+    """Errors in time are forecast for one system, whose numbers are compared elsewhere; others are refused."""
+    claim = replace(DynamicalScaling().claims()[0], seeds=1)
+    instances = draw(claim, None, 0)
+    assert np.isfinite(predict(claim, instances).values).all()
+    with pytest.raises(BadData, match="a system other than"):
+        predict(replace(claim, law=garbage(claim.law)), instances)
 
 
 @pytest.mark.instant

@@ -23,7 +23,7 @@ from ...theory.errors import BadData, OutsideDomain
 from ...theory.measured_spectra.log_slope import log_slope
 from ...theory.measured_spectra.power_law_tail import PowerLawTail
 from ...theory.measured_spectra.spectrum import Spectrum
-from ...theory.scaling.dynamical import MEAN_ERROR, TEST_ERROR
+from ...theory.scaling.dynamical import MEAN_ERROR, TEST_ERROR, dynamical
 from ..regression.levels import Levels, levels
 from .frequencies import Frequencies, bottlenecks, fastest_rate, frequencies
 from .laplace import FEWER, NODES, Contour, decay, descent, talbot
@@ -212,17 +212,18 @@ def fixed_point(system: Any, values: Mapping[str, Any], abscissa: np.ndarray) ->
     """Errors (T, 1) of descent at steps (T,) for laws of `theory.scaling.dynamical` that name this solver.
 
     "test_error_in_time" is the inverse transform of the correlation at equal times, "mean_error_in_time" that of the
-    mean predictor; the effective ridges are those of the real frequencies 1/t.
+    mean predictor; the effective ridges are those of the real frequencies 1/t. Raises `BadData` for another system.
 
     >>> values = {"lambda": np.ones(1), "multiplicity": np.ones(1), "power": np.ones(1), "eta": 0.5, "noise": 0.0}
     >>> fixed_point(None, {**values, "P": np.inf, "N": np.inf}, np.array([0, 1]))["test_error_in_time"]
     array([[1.  ],
            [0.25]])
     """
+    if system is not None and system != dynamical():
+        raise BadData("a system other than dynamical()", where=WHERE, remedy="solve it without naming this solver")
     names = ("lambda", "power", "multiplicity", "eta", "P", "N", "noise")
-    return _of_bytes(
-        *(np.asarray(values[name], float).tobytes() for name in names), np.asarray(abscissa, float).tobytes()
-    )
+    arrays = (*(values[name] for name in names), abscissa)
+    return _of_bytes(*(np.asarray(array, float).tobytes() for array in arrays))
 
 
 @lru_cache(maxsize=64)
