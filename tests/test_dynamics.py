@@ -422,7 +422,7 @@ def test_wrong_inputs_are_one_line(given, error, said):
 
 @pytest.mark.parametrize(
     ("rows", "samples", "accuracy"),
-    [pytest.param(1000, 150, 0.12, marks=pytest.mark.short), pytest.param(1797, 250, 0.08, marks=pytest.mark.long)],
+    [pytest.param(1000, 150, 0.12, marks=pytest.mark.long), pytest.param(1797, 250, 0.08, marks=pytest.mark.long)],
 )
 def test_digits_in_time(rows, samples, accuracy):
     """Kernel flow on digits, even or odd: the pool's spectrum forecasts its error, one half of the rows that of others.

@@ -130,14 +130,14 @@ def test_small_steps_are_the_limit_of_the_recursion():
 def test_a_schedule_is_a_change_of_time_where_noise_is_small():
     """Equal sums of rates give equal losses without sampling noise up to O(eta); with it, the late rate matters."""
     gaps = []
-    for eta in (0.04, 0.02, 0.01):
+    for eta in (0.02, 0.01):
         steps = round(8 / eta)
         falling = lambda k, steps=steps: 2 * (1 - (k + 0.5) / steps)  # noqa: E731
         plain, slow = (
             descend(SPECTRUM, [steps], eta, batch=np.inf, schedule=schedule).loss[0] for schedule in (None, falling)
         )
         gaps.append(abs(slow / plain - 1))
-    assert 0.8 < np.log2(gaps[1] / gaps[2]) < 1.2 and gaps[2] < 1e-3
+    assert 0.8 < np.log2(gaps[0] / gaps[1]) < 1.2 and gaps[1] < 1e-3
     steps = [2000]
     plain = descend(SPECTRUM, steps, 0.1).loss[0]
     slow = descend(SPECTRUM, steps, 0.1, schedule=lambda k: 2 * (1 - (k + 0.5) / 2000)).loss[0]

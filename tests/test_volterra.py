@@ -99,8 +99,22 @@ def test_beyond_a_gain_of_one_the_loss_grows_at_the_rate_of_the_first_pole():
     assert np.isfinite(volterra(rates, forcing, kernel, 0.1, [1e15])).all()
 
 
-@pytest.mark.instant
-def test_pieces_and_smooth_schedules_equal_a_loop_over_steps():
+SCHEDULES = {
+    "hyperbolic": lambda k: 1 / (1 + k / 50),
+    "linear": lambda k: max(0.0, 1 - k / 3000),
+    "cosine": lambda k: np.cos(k / 2000) ** 2,
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("hyperbolic", marks=pytest.mark.short),
+        pytest.param("linear", marks=pytest.mark.long),
+        pytest.param("cosine", marks=pytest.mark.long),
+    ],
+)
+def test_pieces_and_smooth_schedules_equal_a_loop_over_steps(name):
     rng = np.random.default_rng(3)
     lam, state, floor = 10 ** rng.uniform(-4, 0, 20), rng.random(20), 0.2
 
@@ -122,11 +136,11 @@ def test_pieces_and_smooth_schedules_equal_a_loop_over_steps():
     exact = loop(lambda k: pieces[min(np.searchsorted(edges, k, side="right"), 3)][1], steps)
     found = along_pieces(rules, pieces, state, floor, np.array(steps, float))
     assert np.abs(found / exact - 1).max() < 1e-11
-    for schedule in (lambda k: 1 / (1 + k / 50), lambda k: max(0.0, 1 - k / 3000), lambda k: np.cos(k / 2000) ** 2):
-        pieces = [(length, 0.1 * factor) for length, factor in schedule_pieces(schedule, 3000)]
-        found = along_pieces(rules, pieces, state, floor, np.array(steps, float))
-        # steps inside of a piece see its mean rate: second order in its length
-        assert np.abs(found / loop(lambda k, s=schedule: 0.1 * s(k), steps) - 1).max() < 2e-4
+    schedule = SCHEDULES[name]
+    pieces = [(length, 0.1 * factor) for length, factor in schedule_pieces(schedule, 3000)]
+    found = along_pieces(rules, pieces, state, floor, np.array(steps, float))
+    # steps inside of a piece see its mean rate: second order in its length
+    assert np.abs(found / loop(lambda k: 0.1 * schedule(k), steps) - 1).max() < 2e-4
 
 
 @pytest.mark.instant

@@ -73,7 +73,7 @@ def interval(value: Any, name: str, where: str, *, remedy: str, ratio: float = 1
     >>> interval([10, 100], "window", "here", remedy="give (low, high)")
     (10.0, 100.0)
     """
-    found = np.full(2, np.nan) if value is None else numbers(value, name, where, remedy)
+    found = np.asarray(np.nan) if value is None else numbers(value, name, where, remedy)
     if found.shape != (2,):
         raise BadData(f"{name} {_shown(value)}", where=where, remedy=remedy)
     low, high = map(float, found)

@@ -196,10 +196,10 @@ def forecast(
     >>> print(rows[0].exponent, rows[0].applies, rows[2].applies)
     0.583 +- 0.083 True False
     """
-    remedy = "give a number above 0, or (low, high)"
+    remedy = "give a number from 0.1, or (low, high)"
     given = numbers(np.nan if dimension is None else dimension, "dimension", "resolution", remedy)
     low, high = map(float, np.broadcast_to(given if given.shape in ((), (2,)) else np.nan, 2))
-    if not 1e-3 <= low <= high < float("inf"):
+    if not 0.1 <= low <= high < float("inf"):
         raise BadData(f"dimension {low:g} to {high:g}", where="resolution", remedy=remedy)
     window = first, last = interval(window, "window", "resolution", remedy="give 1 <= low < high")
     if degrees_of_freedom is not None:
