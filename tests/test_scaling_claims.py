@@ -37,13 +37,20 @@ CLAIMS = [
 ]
 
 
+LINES = (ResolutionLimited, "lines")  # 48 seeds of 250000 gaps
+
+
+def marked(cases):
+    """Long cases are those of lines."""
+    return [pytest.param(*case, marks=pytest.mark.long if case[:2] == LINES else pytest.mark.short) for case in cases]
+
+
 @cache
 def finished(model, name):
     return run_claim(model(), name)
 
 
-@pytest.mark.short
-@pytest.mark.parametrize("model, name", CLAIMS)
+@pytest.mark.parametrize("model, name", marked(CLAIMS))
 @pytest.mark.parametrize("error", [-0.1, 0.1])
 def test_ten_percent_more_in_the_measurement(model, name, error):
     """Of the size of an observable; of the exponent, where that is what is claimed."""
@@ -60,21 +67,22 @@ def test_ten_percent_more_in_the_measurement(model, name, error):
     assert verdict.outcome == "refuted", str(verdict)
 
 
-@pytest.mark.short
 @pytest.mark.parametrize(
     "model, name, parameter",
-    [
-        (ZipfMemorisation, "one_pass", "eta"),
-        (ResolutionLimited, "neighbours", "d"),
-        (ResolutionLimited, "lines", "n"),
-        (RandomHierarchyModel, "signal_and_noise", "g"),
-        (RandomHierarchyModel, "signal_and_noise", "m"),
-        (RandomHierarchyModel, "signal_and_noise", "P"),
-        (FeatureLearningScaling, "rich_exponent", "rho"),
-        (FeatureLearningScaling, "lazy_exponent", "rho"),
-        (MultitaskSparseParityModel, "loss_curve", "A"),
-        (MultitaskSparseParityModel, "loss_curve", "s"),
-    ],
+    marked(
+        [
+            (ZipfMemorisation, "one_pass", "eta"),
+            (ResolutionLimited, "neighbours", "d"),
+            (ResolutionLimited, "lines", "n"),
+            (RandomHierarchyModel, "signal_and_noise", "g"),
+            (RandomHierarchyModel, "signal_and_noise", "m"),
+            (RandomHierarchyModel, "signal_and_noise", "P"),
+            (FeatureLearningScaling, "rich_exponent", "rho"),
+            (FeatureLearningScaling, "lazy_exponent", "rho"),
+            (MultitaskSparseParityModel, "loss_curve", "A"),
+            (MultitaskSparseParityModel, "loss_curve", "s"),
+        ]
+    ),
 )
 def test_ten_percent_more_in_a_parameter(model, name, parameter):
     run = finished(model, name)
@@ -111,15 +119,21 @@ def test_prefactors_of_both_regimes():
         assert (np.abs(np.log(run.measurement.values / run.rival.values)[0, 0, inside, 0]) > 0.4).all()
 
 
-@pytest.mark.short
-def test_scatter_is_bounded_as_derived():
-    """Means of many independent seeds; 60 seeds know a deviation within 9 %, so 1.35 is 4 deviations of it."""
-    run = finished(ResolutionLimited, "lines")
+@pytest.mark.long
+def test_gaps_scatter_as_derived():
+    """48 seeds know a deviation within 10 %, or 14 % of so heavy a tail: 1.45 is three deviations of it."""
+    run = finished(*LINES)
     relative = run.measurement.values[:, :, 0, 0] / run.prediction.values[:, :, 0, 0]
     assert (relative.std(0, ddof=1) < 1.45 * _scatter()).all() and GAPS * _scatter() ** 2 < 2 * 252
+
+
+@pytest.mark.short
+def test_runs_on_tokens_scatter_less_than_the_bound():
+    """3200 seeds: a deviation is known within 2 %."""
     run = finished(ZipfMemorisation, "one_pass")
     relative = (run.measurement.values / run.prediction.values)[:, 0, 1:, 0]
-    assert relative.std(0, ddof=1).max() < scatter_of_tokens(zipf_text(1.4), 0.5, STEPS)
+    bound = scatter_of_tokens(zipf_text(1.4), 0.5, STEPS)
+    assert 0.5 * bound < relative.std(0, ddof=1).max() < bound
 
 
 @pytest.mark.instant

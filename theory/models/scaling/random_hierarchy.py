@@ -60,7 +60,7 @@ class RandomHierarchyModel(Theory):
                 seeds=24,
                 stochastic=True,
                 relative="point",
-                seconds=2.5,
+                seconds=1.0,
                 reference=CAGNETTA,
                 budget={"declared": 0.03},
                 options={"scatter": 0.02},
