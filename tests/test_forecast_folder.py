@@ -190,3 +190,25 @@ def test_every_forecast_and_run_has_training_sets_of_its_own():
     }
     assert len(seeds) == 4  # the first eight digits of these hashes agree: only seed and run tell them apart
     assert len({hash_seed(f"{i:08x}" + "0" * 56, 0, 0) for i in range(50)}) == 50
+
+
+@pytest.mark.instant
+def test_a_record_is_for_good_so_it_must_be_complete(tmp_path):
+    folder, asked = ForecastFolder(tmp_path), {"data": "d", "axis": "samples"}
+    for question, answer, words in (
+        ({}, {"value": 0.5, "error": 0.1}, "no 'data'"),
+        (None, {"value": 0.5, "error": 0.1}, "no 'data'"),
+        (asked, {"value": 0.5}, "no 'error'"),
+        (asked, {"value": np.nan, "error": 0.1}, "value nan"),
+        (asked, {"value": "x", "error": 0.1}, "value 'x'"),
+        (asked, {"value": 0.5, "error": -0.1}, "error -0.1"),
+    ):
+        with pytest.raises(BadData, match=words):
+            folder.register(question, answer)
+    assert folder.verify() == 0
+    assert "samples^-(-0.200 +- 0.100)" in str(folder.register(asked, {"value": -0.2, "error": 0.1}))
+    for wrong in ({}, [1], None):
+        with pytest.raises(BadData, match="score: no 'forecast'"):
+            Score.from_dict(wrong)
+        with pytest.raises(BadData, match="no 'format'"):
+            Registered.from_dict(wrong)

@@ -101,6 +101,20 @@ def test_what_has_no_dimension_is_refused_in_a_line():
         intrinsic_dimension(np.eye(200))
     with pytest.raises(BadData, match="finite"):
         intrinsic_dimension(np.full((200, 2), np.inf))
+    for wrong, words in (
+        (np.zeros((0, 3)), "inputs of shape"),
+        ([["a"]] * 200, "not numbers"),
+        ([[1], [1, 2]], "x has"),
+    ):
+        with pytest.raises(BadData, match=words):
+            intrinsic_dimension(wrong)
+    with pytest.raises(BadData, match="seed -1"):
+        intrinsic_dimension(rng.standard_normal((150, 2)), seed=-1)
+    x = rng.standard_normal((150, 2))
+    for unit in (2.0**600, 2.0**-600):  # squares of entries leave double precision
+        far = intrinsic_dimension(unit * x)
+        assert far.low == intrinsic_dimension(x).low and far.scales[0][1] == unit * intrinsic_dimension(x).scales[0][1]
+    assert intrinsic_dimension(np.arange(300.0)[:, None] * np.ones(3)).ambient == 1  # equal distances on a line
     found = intrinsic_dimension(rng.standard_normal((150, 2)))
     json.dumps(found.to_dict())
     assert len(found.scales) == 3 and "150 rows in 2 dimensions" in str(found)

@@ -250,6 +250,22 @@ def test_impossible_budgets_and_quantities_are_one_line():
         next_runs(made, 1e10)
     with pytest.raises(UnknownName, match="did you mean 'alpha'"):
         next_runs(made, 1e22, "alfa")
+    for ask, words in (
+        (lambda: next_runs(made, 1e22, simulations=1), "at least 2"),
+        (lambda: next_runs(made, 1e22, compute=0), "compute 0"),
+        (lambda: next_runs(made, 1e22, seed=-1), "seed -1"),
+        (lambda: made.predict(-1e9, 1e10), "a size that is not above zero"),
+        (lambda: made.predict([1e9, 1e8], [1e9] * 3), "2 sizes of models and 3 of data"),
+        (lambda: sensitivity(made, [1.5]), "drops 1.5"),
+        (lambda: sensitivity(made, [1000]), "no drop leaves 7 runs"),
+        (lambda: rollout(made, ["a"]), "factors has entries"),
+        (lambda: rollout(made, repeats=0), "repeats 0"),
+        (lambda: rollout(made, level=2), "level 2"),
+        (lambda: fit_loss_surface(n, d, n, groups=[None] * 36), "a run without a group"),
+    ):
+        with pytest.raises(BadData, match=words):
+            ask()
+    assert next_runs(made, 1e22, simulations=0).to_dict()["simulated_before_and_after"] is None
 
 
 # other laws

@@ -105,3 +105,19 @@ def test_few_symbols_have_no_exponent():
     assert zipf_exponent(np.ones(1000)) is None
     many = one_hot(np.eye(3000)[tokens(1.1, 3000, 3000)])
     assert "p ~ rank^-a, a = 1." in str(many) and many.to_dict()["exponent"]["value"] == many.exponent.value
+
+
+@pytest.mark.instant
+def test_what_holds_no_symbols_is_refused_in_a_line():
+    for ask, wrong in (
+        (one_hot, [["a", "b"]] * 9),
+        (one_hot, np.full((9, 2), 1j)),
+        (one_hot_kernel, np.zeros((0, 0))),
+        (one_hot_kernel, "abc"),
+        (zipf_exponent, "abc"),
+        (zipf_exponent, np.ones((5, 5))),
+        (zipf_exponent, [np.inf] * 30),
+        (zipf_exponent, [-1] * 30),
+    ):
+        with pytest.raises(BadData, match="one-hot: .*; give"):
+            ask(wrong)

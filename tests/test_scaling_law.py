@@ -188,7 +188,15 @@ def test_mistakes_are_one_line():
     edge = ScalingLaw.from_spectrum(*power_law(1.5, 1.8, 1000), compute=(1.0, 2.0), axes=[]).compute
     assert edge.value is None and "best spent" in edge.because and edge.believe == "asymptotic"
     assert len(lm.plot(edge).axes) == 1
-    short = ScalingLaw.from_spectrum(eigenvalues, power, axes=["samples"]).samples
+    with pytest.raises(BadData, match="no mode that is learned holds power"):
+        ScalingLaw.from_spectrum(eigenvalues, 0 * power)
+    for wrong in ({}, None):
+        with pytest.raises(BadData, match="no record of a scaling law"):
+            ScalingLaw.from_dict(wrong)
+    short = ScalingLaw.from_spectrum(eigenvalues, power, axes="samples").samples
+    for sizes, errors in (([1, 2, 3, np.inf], [4, 3, 2, 1]), ([5, 5, 5, 6], [4, 3, 2, 1]), ("abcd", [4, 3, 2, 1])):
+        with pytest.raises(BadData, match="samples: "):
+            short.compared(sizes, errors)
     assert short.asymptotic is None and "not resolved" in short.refused  # 100 modes are less than 1.3 decades
 
 

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 
 from learning_mechanics.solvers.learning_curve import learning_curve
 from learning_mechanics.theory.errors import BadData, Underpowered
-from learning_mechanics.theory.measured_spectra.cross_fitting import cross_fit, in_sample, partner
+from learning_mechanics.theory.measured_spectra.cross_fitting import cross_fit, in_sample, partner, resampled
 from learning_mechanics.theory.measured_spectra.path_exponents import capacity, jackknife, slope_weights
 from learning_mechanics.theory.measured_spectra.power_law_tail import PowerLawTail
 from learning_mechanics.theory.measured_spectra.ridge_path import path_sizes, trace_path
@@ -256,3 +256,52 @@ def test_records_print_and_turn_into_json():
     spectrum = in_sample(linear, x, y)
     json.dumps(spectrum.to_dict())
     assert "explained power" in str(spectrum)
+
+
+ROWS = np.random.default_rng(4).standard_normal((60, 20))
+HOLE = np.where(np.arange(60) == 3, np.nan, 1.0)
+
+
+@pytest.mark.instant
+@pytest.mark.parametrize("estimate", [finite_population, in_sample, cross_fit])
+@pytest.mark.parametrize(
+    "kernel, y, words",
+    [
+        (ROWS @ ROWS.T * HOLE, ROWS[:, 0], "the kernel matrix has entries that are not finite"),
+        (ROWS @ ROWS.T, ROWS[:, 0] * HOLE, "y has entries that are not finite"),
+        (ROWS @ ROWS.T, ["a"] * 60, "y has entries that are not numbers"),
+        (ROWS @ ROWS.T, np.ones((60, 2, 2)), r"targets of shape \(60, 2, 2\)"),
+        (ROWS @ ROWS.T, 1.0, r"targets of shape \(\)"),
+        (ROWS @ ROWS.T, 1e-170 * ROWS[:, 0], "y is as large as"),
+        (1e200 * ROWS @ ROWS.T, ROWS[:, 0], "the kernel matrix is as large as"),
+        (-ROWS @ ROWS.T, ROWS[:, 0], "eigenvalue"),
+        (0 * ROWS @ ROWS.T, ROWS[:, 0], "eigenvalue|rank 0"),
+        (np.tri(60), ROWS[:, 0], "is not symmetric"),
+        (lambda a: a / "no", ROWS[:, 0], "the function fails on an array"),
+    ],
+)
+def test_what_is_no_kernel_or_target_is_one_line(estimate, kernel, y, words):
+    with pytest.raises(BadData, match=words) as caught:
+        estimate(kernel, ROWS, y)
+    assert "\n" not in str(caught.value) and "; " in str(caught.value)
+
+
+@pytest.mark.instant
+def test_lists_and_settings_are_checked():
+    gram, y = ROWS @ ROWS.T, ROWS[:, 0]
+    assert in_sample(gram.tolist(), ROWS.tolist(), y.tolist()).capacity == in_sample(gram, ROWS, y).capacity
+    for change, words in (
+        ({"splits": 0}, "splits 0"),
+        ({"fraction": 1.0}, "fraction 1"),
+        ({"fraction": np.nan}, "fraction nan"),
+        ({"fraction": 1e-9}, "60 rows, 0 to fit on"),
+        ({"seed": -1}, "seed -1"),
+        ({"groups": np.arange(3)}, r"groups \(3,\) of 60 rows"),
+    ):
+        with pytest.raises(BadData, match=words):
+            cross_fit(gram, ROWS, y, **change)
+    with pytest.raises(BadData, match="weights of the groups"):
+        resampled(in_sample(gram, ROWS, y), np.zeros(60))
+    for wrong in ({"eigenvalue": np.nan}, {"start": 1.5}, {"power": -1.0}, {"capacity": "2"}):
+        with pytest.raises(BadData, match=next(iter(wrong))):
+            PowerLawTail(**{"start": 10, "eigenvalue": 1.0, "capacity": 2.0, **wrong})

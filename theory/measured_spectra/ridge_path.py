@@ -130,6 +130,18 @@ def _ridges(values, sizes):
     return np.exp((low + high) / 2)
 
 
+def nonnegative(values):
+    """Ascending eigenvalues of a kernel matrix as they are; `BadData` if one is negative beyond rounding.
+
+    >>> nonnegative(np.array([-1e-12, 1.0]))
+    array([-1.e-12,  1.e+00])
+    """
+    if values[0] < -INDEFINITE * max(values[-1], 0.0):
+        found = f"the kernel matrix has a negative eigenvalue, {values[0]:.3g} (largest {values[-1]:.3g})"
+        raise BadData(found, where="spectrum", remedy="give a positive semi-definite kernel")
+    return values
+
+
 def path_sizes(rows, gram):
     """Degrees of freedom of a path: 1 to 95 % of the rank, 12 a decade. Errors: `BadData` for a rank below 2 or an
     indefinite matrix.
@@ -139,9 +151,7 @@ def path_sizes(rows, gram):
     """
     values = np.linalg.eigvalsh(gram)
     rank = int((values > 1e3 * rows * np.finfo(float).eps * max(values[-1], 0.0)).sum())
-    if values[0] < -INDEFINITE * values[-1]:
-        found = f"the kernel matrix has a negative eigenvalue, {values[0]:.3g} (largest {values[-1]:.3g})"
-        raise BadData(found, where="spectrum", remedy="give a positive semi-definite kernel")
+    nonnegative(values)
     if rank < 2:
         raise BadData(f"the kernel matrix has rank {rank}", where="spectrum", remedy="check the inputs and the kernel")
     last = FULL * min(rank, rows)

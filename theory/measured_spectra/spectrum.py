@@ -16,7 +16,7 @@ import numpy as np
 from ..arguments import numbers, values_of
 from ..errors import BadData, Underpowered
 from .estimate import Estimate
-from .ridge_path import RidgePath
+from .ridge_path import RidgePath, nonnegative
 
 if TYPE_CHECKING:
     from .power_law_test import PowerLawTest
@@ -173,6 +173,7 @@ def finite_population(kernel: Callable | np.ndarray, x: np.ndarray, y: np.ndarra
     y = columns(x, y)
     gram = gram_matrix(kernel, x)
     values, vectors = np.linalg.eigh(gram / len(gram))
+    nonnegative(values)
     power = ((vectors.T @ y) ** 2).sum(1) / len(gram)
     keep = values > len(gram) * np.finfo(float).eps * max(values[-1], 0.0)
     if not keep.any():
