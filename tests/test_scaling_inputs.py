@@ -8,6 +8,7 @@ import pytest
 import sympy as sp
 
 from learning_mechanics.solvers.scaling.dynamics import dynamics
+from learning_mechanics.solvers.scaling.frontier import frontier
 from learning_mechanics.solvers.scaling.one_pass.deterministic_equivalent import (
     effective_ridge_of_features,
     equivalent_descent,
@@ -15,6 +16,7 @@ from learning_mechanics.solvers.scaling.one_pass.deterministic_equivalent import
 from learning_mechanics.solvers.scaling.one_pass.feature_spectrum import FeatureSpectrum, spectrum_of_features
 from learning_mechanics.solvers.scaling.one_pass.random_feature_descent import descend, random_feature_descent
 from learning_mechanics.solvers.scaling.one_pass.volterra import volterra
+from learning_mechanics.solvers.scaling.power_law_features import power_law_features
 from learning_mechanics.theory.errors import BadData, LearningMechanicsError, OutsideDomain, UnknownName
 from learning_mechanics.theory.measured_spectra.estimate import Estimate
 from learning_mechanics.theory.mechanisms import random_hierarchy, resolution, token_correlations, zipf
@@ -31,7 +33,7 @@ from learning_mechanics.theory.scaling.source_capacity import compute_optimal, l
 pytestmark = pytest.mark.instant
 LAM, POWER = np.arange(1.0, 41) ** -1.5, np.arange(1.0, 41) ** -2.0
 TEXT = np.random.default_rng(0).zipf(2.0, 2000)
-C = sp.Symbol("c")
+C, R = sp.Symbol("c"), sp.Rational
 
 
 def run(**changed):
@@ -82,6 +84,10 @@ def fails(schedule=1 / 3):
         (lambda: equivalent_descent(LAM, POWER, 10, [0], 0.1, resolution=0), BadData, "resolution 0"),
         (lambda: equivalent_descent(LAM, POWER, 10, [0], 0.1, resolution=1e-3), BadData, "resolution 0.001"),
         (lambda: equivalent_descent(LAM, POWER, 10, [0], 0.1, resolution=1e6), BadData, "resolution 1e+06"),
+        (lambda: frontier([1, 2, 4], [1, 2, 4], np.ones((3, 3)), limit="x"), BadData, "limit 'x'"),
+        (lambda: frontier([1, 2, 4], [1, 2, 4], np.ones((3, 3)), limit=np.nan), BadData, "limit nan"),
+        (lambda: power_law_features(1.0, 0.6, widht=3), UnknownName, "unknown setting 'widht'"),
+        (lambda: power_law_features(1.0, 0.6, ratio=1e9).spectrum(20), BadData, "2e+10 modes"),
         (lambda: effective_ridge_of_features(LAM, 10, "x"), BadData, "not numbers"),
         (lambda: effective_ridge_of_features(LAM, 10, []), BadData, "ridge []"),
         (lambda: spectrum_of_features(LAM, POWER, np.ones(40)), BadData, "features of shape (40,)"),
@@ -147,6 +153,15 @@ def test_numbers_of_more_kinds_are_exact():
     assert near.name in ("IVa", "IVb") and "within rounding" in near.notes[-1]
     assert limited_by("samples", "3/2", "2").endswith("is below 2 capacity = 3.000")
     assert crossover_time(10, 1.5) == crossover_time(10, sp.Rational(3, 2))
+
+
+def test_what_limits_compute_is_what_balances():
+    """Beyond target_exponent = 2 capacity the noise of one-pass SGD takes the place of time, as in the balance."""
+    for target, words in ((2, "hard target"), (R(7, 2), "against time"), (5, "against the noise of sampled")):
+        assert words in limited_by("compute", 2, target, sampled=True)
+        balance = compute_optimal(2, target, sampled=True).balance
+        assert ("sampling noise" in balance) == (target == 5) and ("floor" in balance) == (target == 2)
+    assert "against time" in limited_by("compute", 2, 5)
 
 
 def test_modes_that_do_not_vary_are_never_learned():

@@ -132,6 +132,8 @@ def frontier(
     if table.ndim not in (2, 3) or table.shape[-2:] != (len(width), len(budget)):
         expected = f"({len(width)}, {len(budget)})"
         raise BadData(f"losses of shape {table.shape}", where=WHERE, remedy=f"give (widths, compute) = {expected}")
+    if limit is not None:
+        limit = number(limit, "limit", WHERE)
     low = np.nanmin(table) if np.isfinite(table).any() else np.nan
     if not low > irreducible:
         raise BadData(
@@ -157,7 +159,7 @@ def frontier(
         width_exponent=slopes[1],
         second_half=(slopes[2], slopes[3]),
         errors=_jackknife(np.log(width), np.log(budget), draws),
-        limit=None if limit is None else float(limit),
+        limit=limit,
         tolerance=tolerance,
         refused=refused,
     )

@@ -12,14 +12,14 @@ Reference: Paquette, Paquette, Xiao, Pennington 2024, arXiv:2405.15074.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...theory.arguments import number, numbers, whole
-from ...theory.errors import BadData, LearningMechanicsError
+from ...theory.errors import BadData, LearningMechanicsError, UnknownName
 from ...theory.scaling.power_law_features import power_law
 from .frontier import Frontier, frontier
 from .one_pass.deterministic_equivalent import equivalent_descent
@@ -178,7 +178,13 @@ class PowerLawFeatures:
 def power_law_features(alpha: float, beta: float, **settings: Any) -> PowerLawFeatures:
     """Power-law random features at (alpha, beta); settings are the fields of `PowerLawFeatures`.
 
+    Errors: `BadData` for their values, `UnknownName` for other settings.
+
     >>> print(str(power_law_features(1.0, 0.75).exact(50, [0, 100], seeds=2)).splitlines()[0])
     One-pass SGD on 50 random features of 200 modes: exact mean over samples, 2 draws of the features
     """
+    known = [field.name for field in fields(PowerLawFeatures)][2:]
+    for name in settings:
+        if name not in known:
+            raise UnknownName.among(name, known, kind="setting", where=WHERE)
     return PowerLawFeatures(alpha, beta, **settings)

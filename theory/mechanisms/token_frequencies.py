@@ -130,15 +130,15 @@ def frequencies(tokens: Sequence[Any] | Iterable[Any], blocks: int | Sequence[An
         raise BadData(f"tokens of shape {listed.shape}", where="frequencies", remedy="give a list of 100 or more")
     names, named = np.unique(listed, return_inverse=True)
     if np.ndim(blocks) == 0 and not isinstance(blocks, str):
-        blocks = whole(blocks, "blocks", "frequencies")
-        labels = np.arange(len(listed)) * blocks // len(listed)
-        size = blocks
+        size = whole(blocks, "blocks", "frequencies")
+        labels = np.arange(len(listed)) * size // len(listed)
     else:
-        if len(blocks) != len(listed):
+        named_blocks = listed_tokens(blocks, "labels of blocks")
+        if named_blocks.shape != listed.shape:
             raise BadData(
-                f"{len(blocks)} labels of {len(listed)} tokens", where="frequencies", remedy="give one per token"
+                f"{len(named_blocks)} labels of {len(listed)} tokens", where="frequencies", remedy="give one per token"
             )
-        kinds, labels = np.unique(np.asarray(blocks), return_inverse=True)
+        kinds, labels = np.unique(named_blocks, return_inverse=True)
         size = len(kinds)
     if size < 4:
         raise BadData(f"{size} blocks", where="frequencies", remedy="four or more are needed to know the error")

@@ -242,11 +242,11 @@ def forecast(
     if not 0 < learning_rate < 2:
         raise BadData(f"learning rate {learning_rate:g}", where=_NAME, remedy="give one between 0 and 2")
     gain = learning_rate * (2 - learning_rate)
-    octave = {"remedy": "give 1 <= low and an octave or more", "ratio": 2.0}
-    window = interval(window, "window", _NAME, **octave)
+    remedy = "give 1 <= low and an octave or more"
+    window = interval(window, "window", _NAME, remedy=remedy, ratio=2.0)
     if memory is None:
         memory = 10.0, max(20.0, counted.vocabulary / 10)
-    memory = interval(memory, "memory", _NAME, **octave)
+    memory = interval(memory, "memory", _NAME, remedy=remedy, ratio=2.0)
     applies, because = _verdict(counted, window[1])
     rows = []
     for axis, span in (("samples", window), ("parameters", memory), ("steps", window)):

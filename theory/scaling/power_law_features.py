@@ -32,6 +32,7 @@ SILVERSTEIN = "Silverstein & Bai 1995"
 UNRESOLVED = sp.Symbol("unresolved", nonnegative=True)
 KAPPA, WIDTH, RIDGE = positive("kappa d y")
 POWER, COUNT = modes("power multiplicity")
+MOST_MODES = 10**8  # an array of them takes 0.8 GB
 
 
 def power_law(alpha: float, beta: float, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +47,8 @@ def power_law(alpha: float, beta: float, count: int) -> tuple[np.ndarray, np.nda
     alpha, count = number(alpha, "alpha", where), whole(count, "count", where, least=1)
     if not np.isfinite(numbers(beta, "beta", where)):
         raise BadData(f"beta {beta}", where=where, remedy="give a finite number")
+    if count > MOST_MODES:
+        raise BadData(f"{count:.3g} modes", where=where, remedy=f"take {MOST_MODES:.0e} at most")
     j = np.arange(1.0, count + 1)
     return j ** (-2 * alpha), j ** (-2 * alpha - 2 * float(beta))
 

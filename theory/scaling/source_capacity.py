@@ -111,14 +111,17 @@ def limited_by(axis: str, capacity: Any, target_exponent: Any, noise: bool = Fal
     (b, db), (a, da) = (_value_and_error(v) for v in (capacity, target_exponent))
     b, a = map(float, checked(b, a, axis != "steps" or sampled, where="limited_by", symbols=False))
     first, second = "the target's tail", "the first modes, never quite learned"
-    multiple = {"samples": 2, "parameters": 1, "compute": 1}.get(axis)
+    multiple = 2 if axis == "samples" else 1
     if axis == "steps":
         if not sampled:
             return f"{first}: learned modes leave nothing behind, (target_exponent - 1) / capacity = {(a - 1) / b:.3f}"
-        multiple, second = 2, "the noise of sampled gradients"
+        second = "the noise of sampled gradients"
         text, gap, error = _tie("target_exponent", a, da, "2 capacity", 2 * b, 2 * db)
         return f"{first if gap <= 0 else second}: {text}"
     if axis == "compute":
+        text, gap, _ = _tie("target_exponent", a, da, "2 capacity", 2 * b, 2 * db)
+        if sampled and gap > 0:
+            return f"mixing by finitely many features against the noise of sampled gradients: {text}"
         first, second = "parameters: a hard target's tail against time", "mixing by finitely many features against time"
     label = "capacity" if multiple == 1 else f"{multiple} capacity"
     text, gap, error = _tie("target_exponent - 1", a - 1, da, label, multiple * b, multiple * db)
