@@ -164,3 +164,42 @@ def test_a_claim_that_needs_more_samples_says_so(capsys, own_data):
 def test_a_claim_about_a_distribution_takes_no_data(capsys, own_data):
     line = refused(capsys, "check", "kernel-regression", "gaussian_features", "--data", own_data)
     assert "a claim about a stated distribution" in line
+
+
+def test_tasks_are_data_like_any_other(capsys, tmp_path, monkeypatch):
+    """By name wherever data are read; a name that is a data set as well is the task where a kernel is asked."""
+    from argparse import Namespace
+    from pathlib import Path
+
+    from learning_mechanics.data_commands import read
+
+    monkeypatch.chdir(tmp_path)
+    found = answer(capsys, "predict", "digits_parity", "--sizes", "50,100,200")
+    assert found["data"] == "digits_parity" and 0.3 < found["samples"]["value"] < 0.8
+    options = {"target": None, "inputs": None, "regression": None}
+    task, plain = (read(Namespace(file=Path("cells"), **options), ready=ready) for ready in (True, False))
+    assert np.linalg.norm(task.x, axis=1) == pytest.approx(1) and plain.x.std(0) == pytest.approx(1)
+    assert "did you mean 'digits_parity'?" in refused(capsys, "predict", "digit_parity")
+    assert "or name a task: digits_classes" in refused(capsys, "predict", "qqq")
+    np.savez("digits_party.npz", x=np.eye(3), y=np.arange(3.0))
+    assert "did you mean" in refused(capsys, "predict", "digits_prty.npz")
+    assert "dominated by noise" in refused(capsys, "predict", "noise")
+
+
+def test_arrays_under_other_names_are_asked_for(capsys, tmp_path):
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    np.savez(tmp_path / "d.npz", features=x, labels=x[:, 0])
+    line = refused(capsys, "diagnose", tmp_path / "d.npz")
+    assert "say which is which: --inputs NAME --target NAME, of features, labels" in line
+    found = answer(capsys, "diagnose", tmp_path / "d.npz", "--inputs", "features", "--target", "labels")
+    assert found["samples"] == 40
+
+
+def test_a_table_of_runs_that_lacks_a_column_says_what_to_add(capsys, tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("params,loss\n1e7,4\n1e8,3\n")
+    assert "no column of tokens is known among params, loss; add a column" in refused(capsys, "fit", path)
+    path.write_text("params,seen,loss\n1e7,1e9,4\n1e8,1e9,3\n")
+    assert "name it, say --tokens 'seen'" in refused(capsys, "fit", path)
+    line = refused(capsys, "fit", path, "--parameters", "params", "--tokens", "params")
+    assert "'params' is named for parameters and for tokens" in line

@@ -67,3 +67,9 @@ def test_data_that_changed_are_refused(folder, capsys):
         assert "1 forecast:" in out and err.count("\n") == 1 and "the forecast was made for" in err
     finally:
         np.savez(own, **content)
+
+
+def test_a_forecast_that_rests_on_what_fails_says_so_when_it_is_registered(capsys, tmp_path):
+    assert main(["predict", "unseen_words", "--register", str(tmp_path / "f")]) == 0
+    out, err = capsys.readouterr()
+    assert "Registered forecast" in out and "warning: repeated inputs is" in err

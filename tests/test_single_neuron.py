@@ -138,3 +138,11 @@ def test_a_drift_of_the_imbalance_moves_the_forecast_by_less_than_the_budget_all
             slope = (turned(parts(imbalance + h, target)) - turned(parts(imbalance - h, target))) / (2 * h)
             steepest.append(np.abs(slope).max())
     assert 1 < max(steepest) < 1.5
+
+
+def test_labels_of_one_parity_are_refused_in_a_line():
+    import learning_mechanics as lm
+
+    x = np.random.default_rng(0).standard_normal((100, 5))
+    with pytest.raises(lm.errors.BadData, match="labels of which some are odd"):
+        lm.check(lm.SingleNeuron().on(x, 1.0 - 2.0 * (x[:, 0] > 0)), "norm")  # signs are both odd

@@ -61,6 +61,13 @@ def read_runs(
         if name is not None:
             if name not in columns:
                 raise UnknownName.among(name, columns, kind="column", where=path.name)
+            if name in chosen.values():
+                first = next(other for other in chosen if chosen[other] == name)
+                raise BadData(
+                    f"column {name!r} is named for {first} and for {quantity}",
+                    where=path.name,
+                    remedy="name another one for either",
+                )
             chosen[quantity] = name
     for quantity in ("parameters", "tokens", "compute", "loss"):
         if quantity not in chosen:
@@ -68,10 +75,10 @@ def read_runs(
             if found is not None and not (quantity == "compute" and {"parameters", "tokens"} <= chosen.keys()):
                 chosen[quantity] = found
     if "loss" not in chosen:
-        raise _missing("loss", "--loss", columns, path)
+        raise _missing("loss", columns, chosen, path)
     if len({"parameters", "tokens", "compute"} & chosen.keys()) < 2:
         lacking = next(quantity for quantity in ("parameters", "tokens") if quantity not in chosen)
-        raise _missing(lacking, f"--{lacking}", columns, path)
+        raise _missing(lacking, columns, chosen, path)
     values = {quantity: _numbers(columns[name], name, path) for quantity, name in chosen.items()}
     if not {"parameters", "tokens"} <= values.keys():
         lacking, other = ("tokens", "parameters") if "tokens" not in values else ("parameters", "tokens")
@@ -133,6 +140,9 @@ def _numbers(column: np.ndarray, name: str, path: Path) -> np.ndarray:
     )
 
 
-def _missing(quantity: str, option: str, columns: Mapping[str, np.ndarray], path: Path) -> BadData:
+def _missing(quantity: str, columns: Mapping[str, np.ndarray], chosen: Mapping[str, str], path: Path) -> BadData:
     among = f"no column of {quantity} is known among {shortened(columns)}"
-    return BadData(among, where=path.name, remedy=f"name it, say {option} {next(iter(columns))!r}")
+    left = [name for name in columns if name not in chosen.values()]
+    other = "" if quantity == "loss" else ", or of compute"
+    remedy = f"name it, say --{quantity} {left[0]!r}" if left else f"add a column of it{other}"
+    return BadData(among, where=path.name, remedy=remedy)

@@ -174,7 +174,11 @@ def _npz(path: Path, target, inputs) -> tuple[Any, Any, dict]:
         x_name, y_name = (inputs[0] if inputs else "x"), target or "y"
         for name in (x_name, y_name):
             if name not in names:
-                raise UnknownName.among(str(name), names, kind="array", where=path.name)
+                error = UnknownName.among(str(name), names, kind="array", where=path.name)
+                if not (inputs or target) and "did you mean" not in str(error):
+                    say = f"say which is which: --inputs NAME --target NAME, of {shortened(sorted(names))}"
+                    error = UnknownName(f"unknown array {name!r}", where=path.name, remedy=say)
+                raise error
         return _array(archive, x_name, path), _array(archive, y_name, path), {"target": str(y_name)}
 
 

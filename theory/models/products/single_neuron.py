@@ -21,6 +21,7 @@ from ...dynamics.products.single_neuron import (
     macroscopic_flow,
     neuron_flow,
 )
+from ...errors import BadData
 from ...model import Theory, parameter
 from ...setup import Initialisation, Instance, Optimizer, Setup
 from ...symbols import positive, scalars
@@ -99,6 +100,12 @@ def _macroscopic_values(instance: Instance) -> dict:
     correlation = instance.dataset.covariances()[1]
     beta = instance["W2"] @ instance["W1"]
     target, norm = np.linalg.norm(correlation), np.linalg.norm(beta)
+    if not target > 0:
+        raise BadData(
+            "as the claim prepares them the inputs say nothing about the target",
+            where="single neuron",
+            remedy="give labels of which some are odd and some even",
+        )
     cosine = float((beta * correlation).sum() / (norm * target))
     return {"mu": norm, "phi": cosine, "B": target, "delta": _imbalance(instance), **_rates(instance)}
 
