@@ -79,8 +79,8 @@ lm.plot(phase)
 
 # %% [markdown]
 # **Finite sizes.** The same problem at the widths one has. Lines are the deterministic equivalent, dots the exact mean
-# over samples for six draws of the features: a recursion of its eigenmodes, no training. On the right the best loss
-# over widths, whose slope has not reached the limit.
+# over samples for sixty draws of 50 features and fifteen of 200: a recursion of its eigenmodes, no training. On the
+# right the best loss over widths, whose slope has not reached the limit.
 
 # %%
 features = lm.power_law_features(0.9, 0.6)
@@ -89,7 +89,7 @@ steps = np.unique(np.geomspace(1, 3e4, 40).round())
 for width, colour in ((50, "#0072B2"), (200, "#D55E00"), (800, "#009E73")):
     left.loglog(steps, features.curve(width, steps).loss, color=colour, label=f"$d$ = {width}")
     if width <= 200:
-        drawn = features.exact(width, steps[::4], seeds=6)
+        drawn = features.exact(width, steps[::4], seeds=3000 // width)
         left.errorbar(drawn.steps, drawn.loss, 2 * drawn.error, color=colour, fmt="o", ms=4, mfc="white")
 left.set(xlabel="step", ylabel="loss (half squared error)")
 best = features.frontier([100, 150, 225, 340, 500])
