@@ -42,7 +42,7 @@ def test_a_forecast_with_a_network_of_ones_own(capsys, tmp_path):
     named = answer(capsys, *arguments, "--kernel", "ntk-relu", "--depth", 2)
     assert own["kernel"] == "ntk of dense, relu, dense"
     # the same kernel up to the factor d, which the errors of a ridgeless fit do not depend on
-    assert np.allclose(own["curve"]["test"], named["curve"]["test"], rtol=1e-6)
+    assert np.allclose(own["samples"]["curve"]["test"], named["samples"]["curve"]["test"], rtol=1e-6)
 
 
 def test_mistakes_are_one_line(capsys):
