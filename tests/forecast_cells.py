@@ -128,7 +128,7 @@ def report(cells) -> dict[str, float]:
     for cell in cells:
         print(cell)
     miss, error, measured = (np.array([getattr(c, k) for c in cells]) for k in ("miss", "error", "measured"))
-    inside = np.abs(miss) <= error
+    inside, tasks = np.abs(miss) <= error, np.array([cell.task for cell in cells])
     for name, group in by_problem(cells, np.abs(miss)).items():
         covered = by_problem(cells, inside)[name].mean()
         print(f"{name:<16} {len(group):>3} cells, median miss {np.median(group):.3f}, covered {covered:.0%}")
@@ -142,6 +142,9 @@ def report(cells) -> dict[str, float]:
         "problems": len(by_problem(cells, miss)),
         "median": np.median(np.abs(miss)),
         "median of problems": np.median([np.median(group) for group in by_problem(cells, np.abs(miss)).values()]),
+        "largest of tasks": max(
+            np.mean([abs(c.miss) for c in cells if c.task == name]) for name in {c.task for c in cells}
+        ),
         "largest": np.abs(miss).max(),
         "covered": inside.mean(),
         "problems covered": np.mean([group.mean() for group in by_problem(cells, inside).values()]),
