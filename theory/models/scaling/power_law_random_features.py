@@ -77,7 +77,7 @@ class PowerLawRandomFeatures(Theory):
             ),
             rival=Law("unresolved target without noise", silent_moments, _of_samples, "excess_risk", (), PAQUETTE),
             rival_home="features that resolve the target, or steps so small that noise does not matter",
-            seeds=500,
+            seeds=1200,
             stochastic=True,
             relative="point",
             seconds=3,
