@@ -40,6 +40,7 @@ EXAMPLES = {
         "predict x.npy --target y.npy --ridge 0.1 --sizes 50,100,200,400",
         "predict runs.csv --target price --plot curve.png --output forecast.json",
         "predict digits_parity --register forecasts",
+        "predict digits_parity --learner lazy-relu --axis steps --register forecasts",
     ),
     "fit": fit_commands.EXAMPLES,
     "network": (
@@ -216,6 +217,14 @@ def parser() -> Parser:
         type=Path,
         metavar="FOLDER",
         help="write the forecast down there for good, dated and hashed; half of the rows are kept for the runs",
+    )
+    predict.add_argument(
+        "--learner",
+        metavar="NAME",
+        help="what is run later on a task, say relu-3, neurons-relu, lazy-relu or rich-relu",
+    )
+    predict.add_argument(
+        "--axis", choices=("samples", "parameters", "steps"), help="of --register (default: its first)"
     )
     _run_options(predict, device=False)
 

@@ -14,6 +14,7 @@ from .fit_commands import fit
 from .forecast_commands import against, register
 from .hyperparameters import model as named_model
 from .network_commands import network
+from .theory.errors import BadData
 
 
 def list_models(arguments: Namespace) -> int:
@@ -105,6 +106,9 @@ def _verdict_table(arguments: Namespace) -> int:
 
 def predict(arguments: Namespace) -> int:
     """A forecast from data: shown, or written down for good."""
+    if (arguments.learner or arguments.axis) and not arguments.register:
+        found = "--learner" if arguments.learner else "--axis"
+        raise BadData(f"{found} says what is run later", where="predict", remedy="add --register FOLDER")
     return register(arguments) if arguments.register else foretell(arguments)
 
 

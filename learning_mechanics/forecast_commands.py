@@ -16,25 +16,53 @@ READING = ("target", "inputs", "regression")
 def register(arguments: Namespace) -> int:
     """Forecast the exponent from one half of the data and write it down, dated and hashed, before any run."""
     from .validate.forecasts.folder import ForecastFolder
-    from .validate.forecasts.question import ask
 
     if arguments.plot or arguments.output:
         raise BadData("--register writes one file into its folder", remedy="leave out --plot and --output")
     writable(arguments.register)
     folder = ForecastFolder(arguments.register)
-    source = {"file": _place(arguments.file)} | {name: getattr(arguments, name) for name in READING}
-    source |= {"kernel": arguments.kernel, "network": arguments.network, "depth": arguments.depth}
-    data, kernel = read(arguments, ready=True), _kernel(source)
-    question, answer = ask(data, kernel, arguments.sizes, arguments.ridge, arguments.seed, source)
     before = len(folder.forecasts())
+    question, answer = _of_task(arguments) if arguments.learner else _of_data(arguments)
     made = folder.register(question, answer)
-    for assumption in answer["assumptions"]:
+    for assumption in answer.get("assumptions", ()):
         if not assumption["holds"]:
             say(assumption)
     if arguments.json:
         return as_json(made.to_dict())
     kept = "" if len(folder.forecasts()) > before else "\n  kept      it was registered before, with the same answer"
     return show(f"{made}{kept}\n  settle    learning-mechanics validate --against {arguments.register}")
+
+
+def _of_data(arguments: Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Question and answer about regression with a kernel on the user's data."""
+    from .validate.forecasts.question import ask
+
+    if arguments.axis not in (None, "samples"):
+        remedy = "name a learner that runs along it: --learner relu-2, on a task by name"
+        raise BadData(f"axis {arguments.axis!r} of a data file", where="--axis", remedy=remedy)
+    source = {"file": _place(arguments.file)} | {name: getattr(arguments, name) for name in READING}
+    source |= {"kernel": arguments.kernel, "network": arguments.network, "depth": arguments.depth}
+    data, kernel = read(arguments, ready=True), _kernel(source)
+    return ask(data, kernel, arguments.sizes, arguments.ridge, arguments.seed, source)
+
+
+def _of_task(arguments: Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Question and answer about a learner on a task, both by name: networks, random neurons and kernels."""
+    from .validate.forecasts.cell_forecasts import ask_cell
+    from .validate.tasks.cells import Cell, usual_window
+    from .validate.tasks.learners import learner
+    from .validate.tasks.tasks import record
+
+    stated = (arguments.kernel, arguments.depth, arguments.network, arguments.ridge)
+    if stated != ("ntk-relu", 2, None, 0.0):
+        remedy = "leave out --kernel, --depth, --network and --ridge"
+        raise BadData("a learner has a kernel and a ridge of its own", where="--learner", remedy=remedy)
+    name, learned = record(str(arguments.file)).name, learner(arguments.learner)
+    axis = arguments.axis or learned.axes[0]
+    if arguments.sizes and len(arguments.sizes) != 2:
+        raise BadData(f"{len(arguments.sizes)} sizes", where="--sizes", remedy="give the two ends of the window")
+    window = tuple(map(float, arguments.sizes or usual_window(name, learned.name, axis)))
+    return ask_cell(Cell(name, learned.name, axis, (window[0], window[-1])), arguments.seed)
 
 
 def against(arguments: Namespace) -> int:
@@ -44,7 +72,6 @@ def against(arguments: Namespace) -> int:
     """
     from .validate.forecasts.folder import ForecastFolder
     from .validate.forecasts.score import Summary
-    from .validate.forecasts.settle import settle
 
     if arguments.model or arguments.claims or arguments.output or arguments.plot or arguments.dry_run:
         raise BadData("--against settles forecasts, not claims", remedy="leave out models, claims, --output and --plot")
@@ -63,9 +90,7 @@ def against(arguments: Namespace) -> int:
         if not kept:
             try:
                 with bar(forecast.name) as progress:
-                    share = arguments.budget / len(waiting)
-                    data, kernel = _asked(forecast.question["source"])
-                    found = settle(forecast, data, kernel, share, arguments.seed, progress)
+                    found = _settled(forecast, arguments.budget / len(waiting), arguments.seed, progress)
             except LearningMechanicsError as error:  # the others can still be settled
                 failures[forecast.name] = str(error)
                 warn(f"{forecast.name} not settled: {error}")
@@ -82,6 +107,17 @@ def against(arguments: Namespace) -> int:
     elif scores:
         print(f"\n{summary}")
     return 2 if failures else 0 if summary.believable else 1
+
+
+def _settled(forecast: Any, budget: float, seed: int, progress: Any) -> Any:
+    """The score of one forecast: of a learner on a task, or of regression on the user's data."""
+    from .validate.forecasts.cell_forecasts import settle_cell
+    from .validate.forecasts.settle import settle
+
+    if "cell" in forecast.question["source"]:
+        return settle_cell(forecast, budget=budget, seed=seed)
+    data, kernel = _asked(forecast.question["source"])
+    return settle(forecast, data, kernel, budget, seed, progress)
 
 
 def _kept(folder: Any, forecast: Any, seed: int) -> Any:

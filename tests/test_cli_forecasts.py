@@ -73,3 +73,24 @@ def test_a_forecast_that_rests_on_what_fails_says_so_when_it_is_registered(capsy
     assert main(["predict", "unseen_words", "--register", str(tmp_path / "f")]) == 0
     out, err = capsys.readouterr()
     assert "Registered forecast" in out and "warning: repeated inputs is" in err
+
+
+def test_a_learner_on_a_task_is_registered_and_settled_within_the_budget(capsys, tmp_path):
+    """Random neurons, as many draws as two seconds allow; another seed draws others and scores once more."""
+    home = tmp_path / "learners"
+    asked = ["predict", "digits_parity", "--learner", "neurons-relu", "--register", home]
+    made = answer(capsys, *asked)
+    assert made["question"]["axis"] == "parameters" and made["question"]["learner"] == "neurons-relu"
+    settled = ["validate", "--against", home, "--budget", "2"]
+    first, other = answer(capsys, *settled), answer(capsys, *settled, "--seed", "3")
+    assert 2 <= first["scores"][0]["facts"]["runs"] <= 24
+    assert first["scores"][0]["measured"] != other["scores"][0]["measured"]
+    assert answer(capsys, *settled)["scores"] == first["scores"]
+    for extra, said in (
+        (["--axis", "steps"], "measured along parameters"),
+        (["--ridge", "0.1"], "leave out --kernel"),
+        (["--sizes", "8,20,80"], "two ends"),
+    ):
+        assert said in refused(capsys, *asked, *extra)
+    assert "--register" in refused(capsys, "predict", "digits_parity", "--learner", "relu-2")
+    assert "unknown learner" in refused(capsys, "predict", "terrain", "--learner", "relu2", "--register", home)

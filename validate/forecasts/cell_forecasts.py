@@ -15,6 +15,8 @@ from .question import fingerprint
 from .registered import Registered
 from .score import Score, score
 
+FEWEST, MOST = 2, 24  # runs within a budget
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -76,13 +78,22 @@ def ask_cell(cell: Cell, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     return question, answer
 
 
-def settle_cell(forecast: Registered, runs: int | None = None) -> Score:
+def settle_cell(
+    forecast: Registered, runs: int | None = None, budget: float | None = None, seed: int | None = None
+) -> Score:
     """Run the cell of a registered forecast on the other half of its rows.
 
-    Errors: `BadData` where the task has changed since.
+    `runs` of them, or as many as fit into `budget` seconds, by the time the fewest take; `seed` draws other training
+    sets and weights than those of the question. Errors: `BadData` where the task has changed since.
     """
     stated = forecast.question["source"]["cell"]
     cell = Cell(**{**stated, "window": tuple(stated["window"])})
     if fingerprint(task(cell.task)) != forecast.question["sha256"]:
         raise BadData("its rows have changed since", where=forecast.name, remedy="register a forecast for these")
-    return score(forecast, measure(cell, forecast.question["seed"], runs), seed=forecast.question["seed"])
+    split = forecast.question["seed"]
+    found = measure(cell, split, FEWEST if budget else runs, seed)
+    if budget:
+        most = int(budget / max(found.seconds / FEWEST, 1e-3))
+        if most >= 2 * FEWEST:  # the first runs are drawn again: the same ones, and more
+            found = measure(cell, split, min(most - FEWEST, MOST), seed)
+    return score(forecast, found, seed=split if seed is None else seed)

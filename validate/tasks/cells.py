@@ -134,16 +134,16 @@ def cells(budget_seconds: float, axes: tuple[str, ...] = AXES) -> list[Cell]:
     return chosen
 
 
-def measure(cell: Cell, seed: int, trials: int | None = None) -> Measured:
+def measure(cell: Cell, seed: int, trials: int | None = None, draws: int | None = None) -> Measured:
     """Run the cell on the measuring half of split `seed`; every run has its own training set, neurons and weights.
 
-    `trials` is the number of runs, by default 12, and 2 for networks. Errors: `BadData` for a window that the half is
-    too small for.
+    `trials` is the number of runs, by default 12, and 2 for networks; `draws` another seed for what they draw. Errors:
+    `BadData` for a window that the half is too small for.
     """
     learned = learner(cell.learner)
     x, y, groups = cell.half(False, seed)
     runs = trials or (TRAINED_TRIALS if learned.trained else TRIALS)
-    common: dict[str, Any] = {"trials": runs, "seed": seed, "groups": groups}
+    common: dict[str, Any] = {"trials": runs, "seed": seed if draws is None else draws, "groups": groups}
     if learned.trained is not None and cell.axis == "samples":
         return network_samples(learned.trained, x, y, cell.abscissa, UNTIL, **common)
     if learned.trained is not None:
@@ -297,6 +297,17 @@ def report_cells() -> list[Cell]:
     cells += [Cell(name, "neurons-relu", "parameters", WINDOWS["parameters"], REPORT_ROWS) for name in names]
     networks = ("lazy-relu", "rich-relu")
     return cells + [Cell("digits_parity", which, "steps", TRAINED_WINDOW) for which in networks]
+
+
+def usual_window(name: str, learned: str, axis: str) -> tuple[float, float]:
+    """The window of a task, a learner and an axis where none is asked for.
+
+    >>> usual_window("digits_parity", "relu-2", "samples"), usual_window("digits_parity", "lazy-relu", "steps")
+    ((40.0, 431.0), (10.0, 300.0))
+    """
+    if learner(learned).trained:
+        return TRAINED_WINDOW if axis == "steps" else (float(FIRST), float(SAMPLES))
+    return _window(name, axis, "all")
 
 
 def _window(name, axis, part):
