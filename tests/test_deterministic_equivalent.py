@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+from phase_points import PHASES
 from scipy.integrate import quad
 
 from learning_mechanics.solvers.fixed_point import root
@@ -16,15 +17,6 @@ from learning_mechanics.theory.errors import BadData
 from learning_mechanics.theory.measured_spectra.spectrum import Spectrum
 from learning_mechanics.theory.scaling.power_law_features import features_resolvent, power_law
 
-PHASES = {
-    "Ia": (0.8, 0.3),
-    "Ib": (0.4, 0.3),
-    "Ic": (0.2, 0.8),
-    "II": (0.9, 0.6),
-    "III": (0.7, 1.1),
-    "IVa": (0.4, 1.0),
-    "IVb": (0.27, 1.1),
-}
 STEPS = np.unique(np.round(np.geomspace(1, 1e7, 60)))
 
 

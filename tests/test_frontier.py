@@ -5,21 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from phase_points import PHASES
 
 from learning_mechanics.solvers.scaling.frontier import frontier
 from learning_mechanics.solvers.scaling.power_law_features import PowerLawFeatures, power_law_features
 from learning_mechanics.theory.errors import BadData, Underpowered
 
 WIDTHS = np.round(50 * 2 ** (np.arange(10) / 2)).astype(int)  # to 1131
-PHASES = {
-    "Ia": (0.8, 0.3),
-    "Ib": (0.4, 0.3),
-    "Ic": (0.2, 0.8),
-    "II": (0.9, 0.6),
-    "III": (0.7, 1.1),
-    "IVa": (0.4, 1.0),
-    "IVb": (0.27, 1.1),
-}
 
 
 def table(widths, compute, a, b, floor=0.0):

@@ -50,14 +50,17 @@ def settle(
     groups = None if data.groups is None else data.groups[kept]
     ridge = forecast.question["ridge"] or SOLVE
 
+    started = time.perf_counter()
+    gram = kernel(x)  # all runs share it
+
     def run(sizes: np.ndarray, trials: int, first: int) -> Measured:
         drawn = hash_seed(forecast.hash, seed, first)
-        return measure_samples(kernel, x, y, sizes, ridge=ridge, trials=trials, seed=drawn, groups=groups)
+        return measure_samples(lambda _: gram, x, y, sizes, ridge=ridge, trials=trials, seed=drawn, groups=groups)
 
-    started = time.perf_counter()
     sizes = _affordable(np.asarray(forecast.question["sizes"], float), budget, run)
-    values, spent = run(sizes, LEAST_RUNS, 0).values, time.perf_counter() - started
-    each = max(spent / LEAST_RUNS, 1e-3)
+    begun = time.perf_counter()
+    values = run(sizes, LEAST_RUNS, 0).values
+    each = max((time.perf_counter() - begun) / LEAST_RUNS, 1e-3)
     while len(values) < most and time.perf_counter() - started + each * LEAST_RUNS < budget:
         values = np.concatenate([values, run(sizes, LEAST_RUNS, len(values)).values])
         if progress is not None:
@@ -80,7 +83,7 @@ def _affordable(sizes: np.ndarray, budget: float, run: Callable) -> np.ndarray:
     """The sizes of which three runs fit into the budget, going by one at the smallest sizes and a slow processor."""
     started = time.perf_counter()
     run(sizes[:LEAST_SIZES], 1, PILOT)
-    pilot = time.perf_counter() - started  # mostly the kernel matrix, which all sizes share
+    pilot = time.perf_counter() - started
     needed = LEAST_RUNS * (pilot + sizes**3 / SLOW)
     for count in range(len(sizes), LEAST_SIZES - 1, -1):
         if needed[count - 1] <= budget and sizes[count - 1] >= LEAST_SPAN * sizes[0]:

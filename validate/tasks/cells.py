@@ -156,7 +156,7 @@ def measure(cell: Cell, seed: int, trials: int | None = None, draws: int | None 
 
 
 def forecast(cell: Cell, seed: int) -> CellForecast:
-    """Forecast the cell from the probe half of split `seed`; nothing is trained.
+    """Forecast the cell from the probe half of split `seed`, before any run: see `solvers.scaling.local_slope`.
 
     Rows that are symbols, one-hot, are forecast by how often they repeat. Networks are forecast by their kernel at the
     start, at the time and number of samples they are trained with. Of a rich one theory says two things, that features
